@@ -1,0 +1,114 @@
+use std::fmt;
+use std::sync::Arc;
+
+use super::settings::Settings;
+use crate::event::InnerVerdict;
+use crate::key::{KeyId, KeyRecord, OrganizationId};
+use crate::rejection::Rejection;
+use crate::scope::{Access, Requirement, Scope};
+
+/// The key that a request was let in with: what handlers see of it. Never the secret.
+///
+/// The layer puts it into the extensions of the request. With the `axum` feature it is also an extractor.
+///
+/// ```
+/// use http::Request;
+/// use tower_api_key::{ApiKey, scope::avala};
+///
+/// fn handler(request: &Request<()>) -> String {
+///     let key = request.extensions().get::<ApiKey>().expect("behind an ApiKeyLayer");
+///     format!("{} may write: {}", key.organization(), key.allows(&avala::DATASETS_WRITE))
+/// }
+/// ```
+#[derive(Clone)]
+pub struct ApiKey {
+    record: Arc<KeyRecord>,
+    /// `None` for one that no layer has judged.
+    pub(super) origin: Option<Origin>,
+}
+
+/// The layer that let the request in: what stands further in answers and reports as it does.
+#[derive(Clone)]
+pub(super) struct Origin {
+    pub(super) settings: Arc<Settings>,
+    pub(super) inner_verdict: Option<InnerVerdict>,
+}
+
+impl ApiKey {
+    /// A key that no layer has judged, to call a handler with in a unit test.
+    ///
+    /// An [`ApiKeyLayer`](crate::ApiKeyLayer) removes it from a request like any identity that is not its own;
+    /// a [`RequireScopesLayer`](crate::RequireScopesLayer) takes its word for what it may do.
+    ///
+    /// ```
+    /// use http::Request;
+    /// use tower_api_key::{Access, ApiKey, KeyDigest, KeyId, KeyRecord};
+    ///
+    /// let record = KeyRecord::new(KeyId::from_u128(1), KeyDigest::of(b"any"), "acme".parse()?, Access::Full);
+    /// let request = Request::builder().extension(ApiKey::for_test(record)).body(())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn for_test(record: impl Into<Arc<KeyRecord>>) -> Self {
+        Self { record: record.into(), origin: None }
+    }
+
+    pub(super) fn judged(record: Arc<KeyRecord>, origin: Origin) -> Self {
+        Self { record, origin: Some(origin) }
+    }
+
+    /// The name of the key in lists, logs and management calls.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        self.record.id()
+    }
+
+    /// The organization it belongs to: what a handler must narrow its queries to.
+    #[must_use]
+    pub fn organization(&self) -> &OrganizationId {
+        self.record.organization()
+    }
+
+    /// What it may do.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        self.record.access()
+    }
+
+    /// Whether it may do what this scope opens.
+    #[must_use]
+    pub fn allows(&self, scope: &Scope) -> bool {
+        self.access().allows(scope)
+    }
+
+    /// Whether it meets a requirement that only the handler can know.
+    #[must_use]
+    pub fn meets(&self, requirement: &Requirement) -> bool {
+        requirement.is_met_by(self.access())
+    }
+
+    /// Everything the store knows about it.
+    #[must_use]
+    pub const fn record(&self) -> &Arc<KeyRecord> {
+        &self.record
+    }
+
+    /// The settings of the layer that judged it.
+    pub(crate) fn settings(&self) -> Option<&Arc<Settings>> {
+        self.origin.as_ref().map(|origin| &origin.settings)
+    }
+
+    /// Tells the layer that reports about this request that it was refused after all.
+    pub(crate) fn note(&self, rejection: Rejection) {
+        if let Some(Origin { inner_verdict: Some(verdict), .. }) = &self.origin {
+            // The first word counts; there is no second one, since a refused request goes no further.
+            let _ = verdict.set(rejection);
+        }
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ApiKey").field(&self.record).finish()
+    }
+}

@@ -1,0 +1,20 @@
+//! The layer: reads the credential, asks the store, and calls the inner service or replies.
+
+mod body;
+mod future;
+mod identity;
+mod layer;
+mod lookup;
+mod refusal;
+mod reply;
+mod service;
+mod settings;
+
+pub use self::body::ResponseBody;
+pub use self::future::ResponseFuture;
+pub use self::identity::ApiKey;
+pub use self::layer::{ApiKeyLayer, InvalidRealm};
+pub use self::refusal::{Refusal, RequestHead};
+pub use self::service::ApiKeyService;
+
+pub(crate) use self::reply::{Reply, take_ready};

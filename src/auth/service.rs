@@ -1,0 +1,86 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tower::Service;
+
+use super::ResponseBody;
+use super::future::ResponseFuture;
+use super::reply::{Reply, take_ready};
+use super::settings::{Settings, Step};
+use crate::event::Report;
+
+/// The service that [`ApiKeyLayer`](crate::ApiKeyLayer) makes: an inner service behind a key check.
+///
+/// It changes responses, never errors: what the inner service fails with is passed on as it is.
+#[derive(Clone)]
+pub struct ApiKeyService<S> {
+    inner: S,
+    settings: Arc<Settings>,
+}
+
+impl<S> ApiKeyService<S> {
+    pub(super) fn new(inner: S, settings: Arc<Settings>) -> Self {
+        Self { inner, settings }
+    }
+
+    /// The inner service.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for ApiKeyService<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+{
+    type Response = Response<ResponseBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, ReqBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let settings = &self.settings;
+        let mut report = None;
+        let step = if settings.is_judged(&request) {
+            settings.authorize_again(&mut request).map_or_else(Step::Rejected, |()| Step::Accepted)
+        } else {
+            report = settings.hook.as_ref().map(|hook| Report::begin(hook, &request));
+            settings.begin(&mut request, &mut report)
+        };
+        match step {
+            Step::Accepted => ResponseFuture::decided(Reply::inner(self.inner.call(request)), settings, report),
+            Step::Rejected(rejection) => {
+                drop(take_ready(&mut self.inner));
+                if let Some(report) = &mut report {
+                    report.rejection = Some(rejection);
+                }
+                ResponseFuture::decided(Reply::own(settings.refuse(rejection, &request)), settings, report)
+            }
+            Step::Waiting { digest, lookup } => {
+                let inner = take_ready(&mut self.inner);
+                ResponseFuture::waiting(inner, request, digest, lookup, Arc::clone(settings), report)
+            }
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for ApiKeyService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKeyService").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

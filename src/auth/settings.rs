@@ -1,0 +1,178 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::header::{CACHE_CONTROL, HeaderValue, WWW_AUTHENTICATE};
+use http::{Request, Response, StatusCode};
+
+use super::identity::{ApiKey, Origin};
+use super::lookup::{Found, GuardedStore, LookupError};
+use super::refusal::{Refusal, RequestHead};
+use crate::decision::{authorize, decide};
+use crate::event::{Hook, LookupKind, Report};
+use crate::key::KeyDigest;
+use crate::key::presented::CredentialSource;
+use crate::rejection::{Challenge, Realm, Rejection};
+use crate::scope::Requirement;
+use crate::store::{Lookup, StoreId};
+use crate::time::Clock;
+
+pub(super) type RequireFn = Arc<dyn Fn(RequestHead<'_>) -> Requirement + Send + Sync>;
+pub(super) type Renderer = Arc<dyn Fn(&Refusal<'_>) -> Response<Bytes> + Send + Sync>;
+
+/// What a layer was configured with, and the steps that need it, in the order in which a request takes them.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(super) store: Arc<dyn GuardedStore>,
+    pub(super) store_id: StoreId,
+    pub(super) source: CredentialSource,
+    pub(super) requirement: Requirement,
+    pub(super) require_with: Option<RequireFn>,
+    pub(super) lookup_timeout: Option<Duration>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) realm: Realm,
+    pub(super) challenge: Challenge,
+    pub(super) renderer: Option<Renderer>,
+    pub(super) hook: Option<Hook>,
+    pub(super) expose_rejection: bool,
+    pub(super) cache_control: bool,
+}
+
+/// The report of a request, where somebody asked for one.
+pub(super) type Reporting = Option<Box<Report>>;
+
+/// Where a request stands after what can be done without waiting.
+pub(super) enum Step {
+    Accepted,
+    Rejected(Rejection),
+    Waiting { digest: KeyDigest, lookup: BoxFuture<'static, Found> },
+}
+
+impl Settings {
+    /// Another layer has been here, or somebody pretends so.
+    pub(super) fn is_judged<B>(&self, request: &Request<B>) -> bool {
+        let settings = request.extensions().get::<ApiKey>().and_then(ApiKey::settings);
+        settings.is_some_and(|outer| outer.store_id == self.store_id)
+    }
+
+    /// For a request that a layer on the same store let through: only the requirement is left to check.
+    pub(super) fn authorize_again<B>(&self, request: &mut Request<B>) -> Result<(), Rejection> {
+        self.source.hide(request.headers_mut());
+        let key = request.extensions().get::<ApiKey>().ok_or(Rejection::Misconfigured)?;
+        let verdict = self.authorize(key, RequestHead::of(request));
+        verdict.inspect_err(|&rejection| key.note(rejection))
+    }
+
+    /// Reads the credential and asks the store for what it can say at once.
+    pub(super) fn begin<B>(self: &Arc<Self>, request: &mut Request<B>, report: &mut Reporting) -> Step {
+        match self.present(request) {
+            Err(rejection) => Step::Rejected(rejection),
+            Ok(digest) => {
+                if let Some(report) = report {
+                    report.digest = Some(digest);
+                    report.lookup = LookupKind::Immediate;
+                }
+                let found = match self.store.find_now(&digest) {
+                    Ok(Lookup::Found(record)) => Ok(Some(record)),
+                    Ok(Lookup::NotFound) => Ok(None),
+                    Ok(Lookup::Later) => {
+                        let lookup = Arc::clone(&self.store).find(digest, self.lookup_timeout);
+                        return Step::Waiting { digest, lookup };
+                    }
+                    Err(error) => Err(error),
+                };
+                self.conclude(&digest, found, request, report).map_or_else(Step::Rejected, |()| Step::Accepted)
+            }
+        }
+    }
+
+    /// Judges what the store said, and lets the request carry the identity of its key.
+    pub(super) fn conclude<B>(
+        self: &Arc<Self>,
+        digest: &KeyDigest,
+        found: Found,
+        request: &mut Request<B>,
+        report: &mut Reporting,
+    ) -> Result<(), Rejection> {
+        let record = found.map_err(|error| unavailable(error, report))?;
+        if let Some(report) = report {
+            report.record = record.clone().filter(|record| record.digest() == digest);
+        }
+        decide(digest, record.as_deref(), &self.requirement, || self.clock.now())?;
+        let Some(record) = record else { return Err(crate::Denial::Unknown.into()) };
+        let inner_verdict = report.as_ref().map(|report| Arc::clone(&report.inner_verdict));
+        let key = ApiKey::judged(record, Origin { settings: Arc::clone(self), inner_verdict });
+        if self.require_with.is_some() {
+            self.authorize(&key, RequestHead::of(request))?;
+        }
+        request.extensions_mut().insert(key);
+        Ok(())
+    }
+
+    /// The reply to a refused request.
+    pub(crate) fn refuse<B>(&self, rejection: Rejection, request: &Request<B>) -> Response<Bytes> {
+        let refusal = Refusal { rejection, head: RequestHead::of(request), challenge: &self.challenge };
+        let mut response = match &self.renderer {
+            None => refusal.response(),
+            Some(render) => self.complete(render(&refusal)),
+        };
+        if self.expose_rejection {
+            response.extensions_mut().insert(rejection);
+        }
+        response
+    }
+
+    /// A layer that stands further out may have taken our credential away. Then the stack can never work, and
+    /// to call the key missing would send its owner looking in the wrong place.
+    fn present<B>(&self, request: &mut Request<B>) -> Result<KeyDigest, Rejection> {
+        let outer = request.extensions_mut().remove::<ApiKey>();
+        let digest = self.source.take(request.headers_mut());
+        let hidden = outer.as_ref().and_then(ApiKey::settings).is_some_and(|outer| outer.source.hides(&self.source));
+        match digest {
+            Err(crate::CredentialError::Missing) if hidden => {
+                log::error!(
+                    "an ApiKeyLayer stands inside another one on a different store, which removes the key header: \
+                     let the outer one keep_header(), or build both on one store; answering 500"
+                );
+                Err(Rejection::Misconfigured)
+            }
+            digest => Ok(digest?),
+        }
+    }
+
+    fn authorize(&self, key: &ApiKey, head: RequestHead<'_>) -> Result<(), Rejection> {
+        authorize(key.record(), &self.requirement)?;
+        match &self.require_with {
+            Some(require_with) => Ok(authorize(key.record(), &require_with(head))?),
+            None => Ok(()),
+        }
+    }
+
+    /// What a renderer may have left out and no refusal may go without.
+    fn complete(&self, mut response: Response<Bytes>) -> Response<Bytes> {
+        let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
+        let headers = response.headers_mut();
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        if unauthorized {
+            headers.entry(WWW_AUTHENTICATE).or_insert_with(|| self.challenge.value().clone());
+        }
+        response
+    }
+}
+
+fn unavailable(error: LookupError, report: &mut Reporting) -> Rejection {
+    let LookupError { outage, cause } = error;
+    log::warn!("no answer from the key store, answering 503: {}", chain(&*cause));
+    if let Some(report) = report {
+        report.store_error = Some(cause);
+    }
+    outage.into()
+}
+
+/// An error with its sources on one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let sources = std::iter::successors(Some(error), |error| error.source());
+    let texts: Vec<_> = sources.map(|error| error.to_string().escape_debug().to_string()).collect();
+    texts.join(": ")
+}

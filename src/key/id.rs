@@ -1,0 +1,117 @@
+use std::fmt;
+use std::str::FromStr;
+
+use super::secret::{RandomError, random};
+
+/// Names a key without giving it away: what lists, logs and management calls use.
+///
+/// 128 bits, written as a UUID. Ids of this crate are random; a store of your own may use any unique
+/// number it has.
+///
+/// ```
+/// use tower_api_key::KeyId;
+///
+/// let id = KeyId::from_u128(7);
+/// assert_eq!(id.to_string(), "00000000-0000-0000-0000-000000000007");
+/// assert_eq!("00000000-0000-0000-0000-000000000007".parse(), Ok(id));
+/// assert!("7".parse::<KeyId>().is_err());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId([u8; 16]);
+
+impl KeyId {
+    /// A new id from the randomness of the operating system.
+    ///
+    /// # Errors
+    /// When the operating system gives no randomness.
+    pub fn random() -> Result<Self, RandomError> {
+        let mut bytes = [0; 16];
+        random(&mut bytes)?;
+        // Version 4, variant 1 (RFC 9562, 5.4), so that a `uuid` column or library takes it as one of its own.
+        bytes[6] = (bytes[6] & 0x0f) | 0x40;
+        bytes[8] = (bytes[8] & 0x3f) | 0x80;
+        Ok(Self(bytes))
+    }
+
+    /// An id with this number.
+    #[must_use]
+    pub const fn from_u128(number: u128) -> Self {
+        Self(number.to_be_bytes())
+    }
+
+    /// The id as a number.
+    #[must_use]
+    pub const fn as_u128(self) -> u128 {
+        u128::from_be_bytes(self.0)
+    }
+
+    /// An id with these bytes, as a `uuid` column holds them.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 16 bytes, as a `uuid` column holds them.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut hex = [0; 32];
+        let hex = base16ct::lower::encode_str(&self.0, &mut hex).map_err(|_| fmt::Error)?;
+        write!(f, "{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+/// Takes the form that `Display` writes, and nothing else.
+impl FromStr for KeyId {
+    type Err = InvalidKeyId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKeyId> {
+        let text: &[u8; 36] = text.as_bytes().try_into().map_err(|_| InvalidKeyId)?;
+        let mut hex = [0; 32];
+        let mut digits = hex.iter_mut();
+        for (at, &byte) in text.iter().enumerate() {
+            match (at, byte) {
+                (8 | 13 | 18 | 23, b'-') => {}
+                (8 | 13 | 18 | 23, _) => return Err(InvalidKeyId),
+                _ => *digits.next().ok_or(InvalidKeyId)? = byte,
+            }
+        }
+        let mut bytes = [0; 16];
+        base16ct::lower::decode(hex, &mut bytes).map_err(|_| InvalidKeyId)?;
+        Ok(Self(bytes))
+    }
+}
+
+/// The text is not a key id: 32 lowercase hexadecimal digits in groups of 8-4-4-4-12.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a key id: expected 32 lowercase hexadecimal digits in groups of 8-4-4-4-12")]
+pub struct InvalidKeyId;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_survives_the_round_trip_and_nothing_else_parses() {
+        let id = KeyId::random().unwrap();
+        let text = id.to_string();
+        assert_eq!(text.parse(), Ok(id));
+        assert_eq!(text.len(), 36);
+        assert_eq!(&text[14..15], "4");
+        for bad in ["", "x", &text[1..], &format!("{text}0"), &text.replace('-', "0"), &format!("{}é", &text[..34])] {
+            assert_eq!(bad.parse::<KeyId>(), Err(InvalidKeyId), "{bad}");
+        }
+        assert!("0000000A-0000-0000-0000-000000000000".parse::<KeyId>().is_err());
+    }
+}

@@ -1,0 +1,209 @@
+//! Reads the credential of a request.
+
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+
+use super::{KeyDigest, KeyFormat};
+
+/// The longest key that is hashed and looked up, in bytes.
+const LONGEST: usize = 512;
+
+/// Why a request's credential cannot be looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CredentialError {
+    /// There is none, or it is blank.
+    Missing,
+    /// There are several, in one header or in two.
+    Repeated,
+    /// It is longer than 512 bytes.
+    TooLong,
+    /// It is not of the one format that this service issues.
+    Malformed,
+}
+
+/// Where a service expects the credential, and in which form.
+#[derive(Clone, Debug)]
+pub(crate) struct CredentialSource {
+    pub(crate) header: HeaderName,
+    pub(crate) bearer: bool,
+    pub(crate) keep: bool,
+    pub(crate) format: Option<KeyFormat>,
+}
+
+impl CredentialSource {
+    /// The digest of the one credential in `headers`. Afterwards the credential is gone from them, or, when the
+    /// source keeps it, marked as sensitive.
+    pub(crate) fn take(&self, headers: &mut HeaderMap) -> Result<KeyDigest, CredentialError> {
+        let digest = self.read(headers);
+        self.hide(headers);
+        digest
+    }
+
+    /// Removes the credential from `headers`, or marks it as sensitive.
+    pub(crate) fn hide(&self, headers: &mut HeaderMap) {
+        let bearer = self.bearer && bearer_tokens(headers).next().is_some();
+        for name in std::iter::once(&self.header).chain(bearer.then_some(&AUTHORIZATION)) {
+            if !self.keep {
+                headers.remove(name);
+            } else if let Some(value) = headers.get_mut(name) {
+                value.set_sensitive(true);
+            }
+        }
+    }
+
+    /// Whether a layer with this source takes away what a layer with the `other` one would read.
+    pub(crate) fn hides(&self, other: &Self) -> bool {
+        !self.keep && self.header == other.header
+    }
+
+    fn read(&self, headers: &HeaderMap) -> Result<KeyDigest, CredentialError> {
+        let own = headers.get_all(&self.header).iter().map(HeaderValue::as_bytes);
+        let presented = if self.bearer {
+            // A second `Authorization` of any scheme leaves open which of the two was meant.
+            let mut bearer = bearer_tokens(headers).peekable();
+            if bearer.peek().is_some() && headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
+                return Err(CredentialError::Repeated);
+            }
+            only(own.chain(bearer))?
+        } else {
+            only(own)?
+        };
+        if presented.len() > LONGEST {
+            return Err(CredentialError::TooLong);
+        }
+        if presented.iter().all(|byte| matches!(byte, b' ' | b'\t')) {
+            return Err(CredentialError::Missing);
+        }
+        if self.format.as_ref().is_some_and(|format| !format.matches(presented)) {
+            return Err(CredentialError::Malformed);
+        }
+        Ok(KeyDigest::of(presented))
+    }
+}
+
+fn only<'a>(mut credentials: impl Iterator<Item = &'a [u8]>) -> Result<&'a [u8], CredentialError> {
+    let first = credentials.next().ok_or(CredentialError::Missing)?;
+    match credentials.next() {
+        None => Ok(first),
+        Some(_) => Err(CredentialError::Repeated),
+    }
+}
+
+/// What follows `Bearer` and one space, the scheme in any letter case (RFC 9110, 11.1; RFC 6750, 2.1).
+fn bearer_tokens(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(AUTHORIZATION).iter().filter_map(|value| {
+        let (scheme, token) = value.as_bytes().split_at_checked("Bearer".len())?;
+        match token {
+            _ if !scheme.eq_ignore_ascii_case(b"Bearer") => None,
+            [b' ', token @ ..] => Some(token),
+            [] => Some(token),
+            _ => None,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "avk_00112233445566778899aabbccddeeff01234567";
+
+    fn source() -> CredentialSource {
+        let header = HeaderName::from_static("x-avala-api-key");
+        CredentialSource { header, bearer: false, keep: false, format: None }
+    }
+
+    fn headers(pairs: &[(&'static str, &[u8])]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &[u8])| {
+            (HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap())
+        };
+        pairs.iter().map(pair).fold(HeaderMap::new(), |mut map, (name, value)| {
+            map.append(name, value);
+            map
+        })
+    }
+
+    fn take(source: &CredentialSource, pairs: &[(&'static str, &[u8])]) -> Result<KeyDigest, CredentialError> {
+        source.take(&mut headers(pairs))
+    }
+
+    #[test]
+    fn one_header_is_the_credential_byte_for_byte() {
+        for key in [KEY.as_bytes(), b" padded ", b"in\tner", b"\xff\x80", &[b'a'; LONGEST]] {
+            assert_eq!(take(&source(), &[("x-avala-api-key", key)]), Ok(KeyDigest::of(key)));
+        }
+    }
+
+    #[test]
+    fn blank_is_missing_and_two_are_repeated() {
+        for blank in [&b""[..], b" ", b"\t \t"] {
+            assert_eq!(take(&source(), &[("x-avala-api-key", blank)]), Err(CredentialError::Missing));
+        }
+        assert_eq!(take(&source(), &[]), Err(CredentialError::Missing));
+        let key = KEY.as_bytes();
+        for pair in [[key, key], [key, b""], [b"", key], [b"", b""]] {
+            let pairs = [("x-avala-api-key", pair[0]), ("x-avala-api-key", pair[1])];
+            assert_eq!(take(&source(), &pairs), Err(CredentialError::Repeated));
+        }
+    }
+
+    #[test]
+    fn too_long_is_refused_before_it_is_hashed() {
+        assert_eq!(take(&source(), &[("x-avala-api-key", &[b'a'; LONGEST + 1])]), Err(CredentialError::TooLong));
+        assert_eq!(take(&source(), &[("x-avala-api-key", &[b' '; 300_000])]), Err(CredentialError::TooLong));
+    }
+
+    #[test]
+    fn bearer_counts_only_when_it_is_switched_on() {
+        let bearer = format!("Bearer {KEY}");
+        let pairs: [(&'static str, &[u8]); 1] = [("authorization", bearer.as_bytes())];
+        assert_eq!(take(&source(), &pairs), Err(CredentialError::Missing));
+        let source = CredentialSource { bearer: true, ..source() };
+        assert_eq!(take(&source, &pairs), Ok(KeyDigest::of(KEY.as_bytes())));
+        for (value, expected) in [
+            (&b"bEARER x"[..], Ok(KeyDigest::of(b"x"))),
+            (b"Bearer  x", Ok(KeyDigest::of(b" x"))),
+            (b"Bearer", Err(CredentialError::Missing)),
+            (b"Bearer ", Err(CredentialError::Missing)),
+            (b"Bearerx", Err(CredentialError::Missing)),
+            (b"Basic eDp5", Err(CredentialError::Missing)),
+            (b"", Err(CredentialError::Missing)),
+        ] {
+            assert_eq!(take(&source, &[("authorization", value)]), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn case_009_both_places_at_once_are_repeated() {
+        let source = CredentialSource { bearer: true, ..source() };
+        let bearer = format!("Bearer {KEY}");
+        for (own, authorization) in
+            [(KEY, &*bearer), ("", &*bearer), ("bad", &*bearer), (KEY, "Bearer"), (KEY, "Bearer x")]
+        {
+            let pairs = [("x-avala-api-key", own.as_bytes()), ("authorization", authorization.as_bytes())];
+            assert_eq!(take(&source, &pairs), Err(CredentialError::Repeated), "{own} {authorization}");
+        }
+        let pairs = [("authorization", bearer.as_bytes()), ("authorization", b"Basic eDp5")];
+        assert_eq!(take(&source, &pairs), Err(CredentialError::Repeated));
+        // Another scheme is somebody else's credential.
+        let pairs = [("x-avala-api-key", KEY.as_bytes()), ("authorization", b"Basic eDp5")];
+        assert_eq!(take(&source, &pairs), Ok(KeyDigest::of(KEY.as_bytes())));
+    }
+
+    #[test]
+    fn case_024_the_credential_is_taken_away_or_marked() {
+        let pairs: [(&'static str, &[u8]); 2] = [("x-avala-api-key", KEY.as_bytes()), ("authorization", b"Basic eDp5")];
+        let mut taken = headers(&pairs);
+        source().take(&mut taken).unwrap();
+        assert!(!taken.contains_key("x-avala-api-key") && taken.contains_key(AUTHORIZATION));
+
+        let mut kept = headers(&pairs);
+        CredentialSource { keep: true, ..source() }.take(&mut kept).unwrap();
+        assert!(kept["x-avala-api-key"].is_sensitive());
+
+        let bearer = format!("Bearer {KEY}");
+        let mut taken = headers(&[("authorization", bearer.as_bytes())]);
+        CredentialSource { bearer: true, ..source() }.take(&mut taken).unwrap();
+        assert!(taken.is_empty());
+    }
+}

@@ -1,0 +1,347 @@
+use std::fmt;
+use std::time::SystemTime;
+
+use super::{KeyDigest, KeyHint, KeyId, OrganizationId, OrganizationPolicy};
+use crate::scope::Access;
+use crate::time::Timestamp;
+
+/// What a store knows about a key: facts, never a verdict. An expired or revoked key keeps its record, so that
+/// the decision can tell it from one that never existed.
+///
+/// Times are kept in whole seconds, rounded down: an expiry never comes later than the one that was asked for.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use tower_api_key::{Access, KeyDigest, KeyId, KeyRecord, KeyStatus};
+///
+/// let now = SystemTime::now();
+/// let record = KeyRecord::new(KeyId::from_u128(1), KeyDigest::of(b"avk_..."), "acme".parse()?, Access::Full)
+///     .with_name("nightly export")
+///     .with_created_at(now)
+///     .with_expires_at(now + Duration::from_secs(3600));
+/// assert_eq!(record.status(now), KeyStatus::Active);
+/// assert_eq!(record.status(now + Duration::from_secs(3600)), KeyStatus::Expired);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct KeyRecord {
+    digest: KeyDigest,
+    id: KeyId,
+    organization: OrganizationId,
+    access: Access,
+    created: Timestamp,
+    expires: Option<Timestamp>,
+    revocation: Option<Box<Revocation>>,
+    last_used: Option<Timestamp>,
+    policy: OrganizationPolicy,
+    name: Box<str>,
+    hint: KeyHint,
+}
+
+/// Rare, therefore apart.
+#[derive(Clone)]
+struct Revocation {
+    at: Timestamp,
+    replaced_by: Option<KeyId>,
+}
+
+impl KeyRecord {
+    /// The record of a key without an expiry that was created at the Unix epoch, so that it is older than any
+    /// maximum age until [`with_created_at`](Self::with_created_at) says better.
+    #[must_use]
+    pub fn new(id: KeyId, digest: KeyDigest, organization: OrganizationId, access: Access) -> Self {
+        Self {
+            digest,
+            id,
+            organization,
+            access,
+            created: Timestamp::EPOCH,
+            expires: None,
+            revocation: None,
+            last_used: None,
+            policy: OrganizationPolicy::default(),
+            name: Box::default(),
+            hint: KeyHint::default(),
+        }
+    }
+
+    /// What its owner calls it.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<Box<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// What a list shows of the key itself.
+    #[must_use]
+    pub fn with_hint(mut self, hint: KeyHint) -> Self {
+        self.hint = hint;
+        self
+    }
+
+    /// When the key was made.
+    #[must_use]
+    pub fn with_created_at(mut self, time: SystemTime) -> Self {
+        self.created = Timestamp::floor(time);
+        self
+    }
+
+    /// The first moment at which the key is no longer valid.
+    #[must_use]
+    pub fn with_expires_at(mut self, time: impl Into<Option<SystemTime>>) -> Self {
+        self.expires = time.into().map(Timestamp::floor);
+        self
+    }
+
+    /// Marks the key as revoked: refused from now on, whatever `time` says.
+    #[must_use]
+    pub fn with_revoked_at(mut self, time: SystemTime) -> Self {
+        self.revocation = Some(Box::new(Revocation { at: Timestamp::floor(time), replaced_by: None }));
+        self
+    }
+
+    /// Marks the key as revoked because a regenerated one took its place.
+    #[must_use]
+    pub fn with_replaced_by(mut self, time: SystemTime, replacement: KeyId) -> Self {
+        self.revocation = Some(Box::new(Revocation { at: Timestamp::floor(time), replaced_by: Some(replacement) }));
+        self
+    }
+
+    /// When a request last used the key.
+    #[must_use]
+    pub fn with_last_used_at(mut self, time: impl Into<Option<SystemTime>>) -> Self {
+        self.last_used = time.into().map(Timestamp::floor);
+        self
+    }
+
+    /// What the key may do.
+    #[must_use]
+    pub fn with_access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// What the organization demands of the key.
+    #[must_use]
+    pub fn with_policy(mut self, policy: OrganizationPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The digest of the key.
+    #[must_use]
+    pub const fn digest(&self) -> &KeyDigest {
+        &self.digest
+    }
+
+    /// The name of the key in lists, logs and management calls.
+    #[must_use]
+    pub const fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The organization the key belongs to.
+    #[must_use]
+    pub const fn organization(&self) -> &OrganizationId {
+        &self.organization
+    }
+
+    /// What its owner calls it; empty when nobody gave it a name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What a list shows of the key itself.
+    #[must_use]
+    pub const fn hint(&self) -> &KeyHint {
+        &self.hint
+    }
+
+    /// What the key may do.
+    #[must_use]
+    pub const fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// When the key was made.
+    #[must_use]
+    pub fn created_at(&self) -> SystemTime {
+        self.created.system_time()
+    }
+
+    /// The key's own expiry. See also [`valid_until`](Self::valid_until).
+    #[must_use]
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.expires.map(Timestamp::system_time)
+    }
+
+    /// The first moment at which the key is expired: its own expiry or the organization's maximum age,
+    /// whichever comes first.
+    #[must_use]
+    pub fn valid_until(&self) -> Option<SystemTime> {
+        self.end().map(Timestamp::system_time)
+    }
+
+    /// When the key was revoked, if it was.
+    #[must_use]
+    pub fn revoked_at(&self) -> Option<SystemTime> {
+        self.revocation.as_deref().map(|revocation| revocation.at.system_time())
+    }
+
+    /// The key that took its place when it was regenerated.
+    #[must_use]
+    pub fn replaced_by(&self) -> Option<KeyId> {
+        self.revocation.as_deref().and_then(|revocation| revocation.replaced_by)
+    }
+
+    /// When a request last used the key, as far as the store has been told.
+    #[must_use]
+    pub fn last_used_at(&self) -> Option<SystemTime> {
+        self.last_used.map(Timestamp::system_time)
+    }
+
+    /// What the organization demands of the key.
+    #[must_use]
+    pub const fn policy(&self) -> &OrganizationPolicy {
+        &self.policy
+    }
+
+    /// Whether the key was revoked.
+    #[must_use]
+    pub const fn is_revoked(&self) -> bool {
+        self.revocation.is_some()
+    }
+
+    /// Whether the key is expired at the time that `now` tells. The clock is not read for a key that never
+    /// expires.
+    #[must_use]
+    pub fn is_expired(&self, now: impl FnOnce() -> SystemTime) -> bool {
+        self.end().is_some_and(|end| Timestamp::floor(now()) >= end)
+    }
+
+    /// The state of the key as lists show it.
+    #[must_use]
+    pub fn status(&self, now: SystemTime) -> KeyStatus {
+        if self.is_revoked() {
+            KeyStatus::Revoked
+        } else if self.is_expired(|| now) {
+            KeyStatus::Expired
+        } else {
+            KeyStatus::Active
+        }
+    }
+
+    fn end(&self) -> Option<Timestamp> {
+        let aged = self.policy.max_key_age().map(|age| self.created.saturating_add(age));
+        match (self.expires, aged) {
+            (Some(own), Some(aged)) => Some(own.min(aged)),
+            (own, aged) => own.or(aged),
+        }
+    }
+}
+
+impl fmt::Debug for KeyRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyRecord")
+            .field("id", &self.id)
+            .field("digest", &self.digest)
+            .field("organization", &self.organization)
+            .field("name", &self.name)
+            .field("hint", &self.hint)
+            .field("access", &self.access)
+            .field("created_at", &self.created_at())
+            .field("expires_at", &self.expires_at())
+            .field("revoked_at", &self.revoked_at())
+            .field("replaced_by", &self.replaced_by())
+            .field("last_used_at", &self.last_used_at())
+            .field("policy", &self.policy)
+            .finish()
+    }
+}
+
+/// The state of a key as lists show it. Revoked wins over expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "the three states of the documented model")]
+pub enum KeyStatus {
+    /// Neither expired nor revoked.
+    Active,
+    /// Past its expiry or the organization's maximum age. Regenerating it restores access.
+    Expired,
+    /// Revoked or replaced, for good.
+    Revoked,
+}
+
+impl KeyStatus {
+    /// `active`, `expired` or `revoked`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl fmt::Display for KeyStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn record() -> KeyRecord {
+        let organization = "acme".parse().unwrap();
+        KeyRecord::new(KeyId::from_u128(1), KeyDigest::of(b"key"), organization, Access::Full).with_created_at(at(1000))
+    }
+
+    #[test]
+    fn case_071_expires_at_the_very_moment() {
+        let record = record().with_expires_at(at(2000));
+        let nano = Duration::from_nanos(1);
+        assert!(!record.is_expired(|| at(2000) - nano));
+        assert!(record.is_expired(|| at(2000)));
+        assert!(record.is_expired(|| at(2000) + nano));
+    }
+
+    #[test]
+    fn a_fraction_of_a_second_is_rounded_towards_earlier() {
+        let record = record().with_expires_at(at(2000) + Duration::from_millis(999));
+        assert_eq!(record.expires_at(), Some(at(2000)));
+        assert!(record.is_expired(|| at(2000)));
+    }
+
+    #[test]
+    fn case_076_the_earlier_of_expiry_and_maximum_age_counts() {
+        let aged = OrganizationPolicy::default().with_max_key_age(Duration::from_secs(500));
+        for (expires, end) in [(None, 1500), (Some(at(1400)), 1400), (Some(at(9000)), 1500)] {
+            let record = record().with_expires_at(expires).with_policy(aged);
+            assert_eq!(record.valid_until(), Some(at(end)));
+            assert_eq!(record.status(at(end - 1)), KeyStatus::Active);
+            assert_eq!(record.status(at(end)), KeyStatus::Expired);
+        }
+    }
+
+    #[test]
+    fn a_key_that_never_expires_does_not_ask_for_the_time() {
+        assert!(!record().is_expired(|| unreachable!("the clock was read")));
+    }
+
+    #[test]
+    fn case_049_revoked_wins_over_expired() {
+        let record = record().with_expires_at(at(2000)).with_replaced_by(at(1500), KeyId::from_u128(2));
+        assert_eq!(record.status(at(3000)), KeyStatus::Revoked);
+        assert_eq!(record.replaced_by(), Some(KeyId::from_u128(2)));
+        assert_eq!(record.revoked_at(), Some(at(1500)));
+    }
+}

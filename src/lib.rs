@@ -1,0 +1,34 @@
+//! API keys for any tower service, in the model that the Avala API documents.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod auth;
+mod decision;
+mod event;
+#[cfg(feature = "axum")]
+mod extract;
+mod key;
+mod rejection;
+mod require;
+pub mod scope;
+mod store;
+mod time;
+
+pub use self::auth::{
+    ApiKey, ApiKeyLayer, ApiKeyService, InvalidRealm, Refusal, RequestHead, ResponseBody, ResponseFuture,
+};
+pub use self::decision::{Denial, decide};
+pub use self::event::{DecisionEvent, LookupKind, Outcome};
+#[cfg(feature = "axum")]
+pub use self::extract::MissingLayer;
+pub use self::key::{
+    CredentialError, InvalidKeyId, InvalidOrganization, InvalidPrefix, KeyDigest, KeyFormat, KeyHint, KeyId, KeyRecord,
+    KeySecret, KeyStatus, OrganizationId, OrganizationPolicy, RandomError,
+};
+pub use self::rejection::{Outage, Rejection};
+pub use self::require::{RequireScopes, RequireScopesLayer};
+pub use self::scope::{Access, Catalogue, InvalidScope, Requirement, Scope, ScopeSet, UnknownScope};
+pub use self::store::{
+    BoxError, Cursor, Expiry, InvalidCursor, InvalidKey, IssuePolicy, IssuedKey, KeyManager, KeyStore, ListKeys,
+    Lookup, ManageError, MemoryStore, NewKey, Page, SharedStore, StoreId, StoredCredential,
+};
+pub use self::time::{Clock, SystemClock};

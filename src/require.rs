@@ -1,0 +1,131 @@
+//! Scopes beside a route: authorizes what another layer has authenticated.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower::Service;
+use tower_layer::Layer;
+
+use crate::auth::{ApiKey, Reply, ResponseBody, take_ready};
+use crate::decision::authorize;
+use crate::rejection::Rejection;
+use crate::scope::Requirement;
+
+/// Asks for scopes where an [`ApiKeyLayer`](crate::ApiKeyLayer) further out has let the request in: one layer
+/// authenticates for a whole router, and this one stands beside each route.
+///
+/// It answers and reports as that layer does. Where no layer has authenticated the request, the answer is 500
+/// and the log says why; the request never passes.
+///
+/// ```
+/// use axum::{Router, routing::{get, post}};
+/// use tower_api_key::{ApiKeyLayer, MemoryStore, RequireScopesLayer, Requirement, scope::avala};
+///
+/// let tasks = Requirement::any_of([avala::TASKS_READ, avala::PROJECTS_READ]);
+/// let app: Router = Router::new()
+///     .route("/tasks/", get(|| async { "[]" }).layer(RequireScopesLayer::new(tasks)))
+///     .route("/exports/", post(|| async { "{}" }).layer(RequireScopesLayer::new(avala::EXPORTS_CREATE)))
+///     .layer(ApiKeyLayer::new(MemoryStore::new()));
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a layer does nothing until it is applied to a service"]
+pub struct RequireScopesLayer {
+    requirement: Arc<Requirement>,
+}
+
+impl RequireScopesLayer {
+    /// A layer that asks this of every key.
+    pub fn new(requirement: impl Into<Requirement>) -> Self {
+        Self { requirement: Arc::new(requirement.into()) }
+    }
+}
+
+impl<S> Layer<S> for RequireScopesLayer {
+    type Service = RequireScopes<S>;
+
+    fn layer(&self, inner: S) -> RequireScopes<S> {
+        RequireScopes { inner, requirement: Arc::clone(&self.requirement) }
+    }
+}
+
+/// The service that [`RequireScopesLayer`] makes.
+#[derive(Clone, Debug)]
+pub struct RequireScopes<S> {
+    inner: S,
+    requirement: Arc<Requirement>,
+}
+
+impl<S> RequireScopes<S> {
+    /// The reply to a request that does not pass.
+    fn refuse<B>(&self, request: &Request<B>) -> Option<Response<Bytes>> {
+        let Some(key) = request.extensions().get::<ApiKey>() else {
+            log::error!(
+                "a RequireScopesLayer got a request without an API key: no ApiKeyLayer stands outside it (in an axum \
+                 Router, the layer that is added last runs first); answering 500"
+            );
+            return Some(Rejection::Misconfigured.to_response());
+        };
+        let rejection = Rejection::from(authorize(key.record(), &self.requirement).err()?);
+        key.note(rejection);
+        Some(match key.settings() {
+            Some(settings) => settings.refuse(rejection, request),
+            None => rejection.to_response(),
+        })
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RequireScopes<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+{
+    type Response = Response<ResponseBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let reply = match self.refuse(&request) {
+            None => Reply::inner(self.inner.call(request)),
+            Some(response) => {
+                drop(take_ready(&mut self.inner));
+                Reply::own(response)
+            }
+        };
+        ResponseFuture { reply }
+    }
+}
+
+pin_project! {
+    /// The future of [`RequireScopes`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<F> {
+        #[pin]
+        reply: Reply<F>,
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<ResponseBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().reply.poll(cx)
+    }
+}
+
+impl<F> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,64 @@
+use super::{Scope, ScopeSet};
+
+/// What a key may do.
+///
+/// Full access is a variant of its own and never what is left over when a list of scopes is empty:
+/// `Access::Scoped(ScopeSet::empty())` grants nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "a third kind of access would have to break every match on it")]
+pub enum Access {
+    /// Everything the organization may do.
+    Full,
+    /// These scopes and nothing else.
+    Scoped(ScopeSet),
+}
+
+impl Access {
+    /// Access to these scopes and nothing else.
+    pub fn scoped(scopes: impl IntoIterator<Item = Scope>) -> Self {
+        Self::Scoped(scopes.into_iter().collect())
+    }
+
+    /// The documented rule for a person who makes a key in a form: "no scopes selected" means full access.
+    ///
+    /// This is the one place where nothing turns into everything. Call it for a choice that a person made and
+    /// confirmed, never for a list that was stored, parsed or filtered.
+    ///
+    /// ```
+    /// use tower_api_key::{Access, scope::avala};
+    ///
+    /// assert_eq!(Access::full_if_none_selected([]), Access::Full);
+    /// let one = Access::full_if_none_selected([avala::TASKS_READ]);
+    /// assert_eq!(one, Access::scoped([avala::TASKS_READ]));
+    /// ```
+    pub fn full_if_none_selected(scopes: impl IntoIterator<Item = Scope>) -> Self {
+        match scopes.into_iter().collect::<ScopeSet>() {
+            none if none.is_empty() => Self::Full,
+            some => Self::Scoped(some),
+        }
+    }
+
+    /// Whether a key with this access may do what this scope opens.
+    #[must_use]
+    pub fn allows(&self, scope: &Scope) -> bool {
+        match self {
+            Self::Full => true,
+            Self::Scoped(scopes) => scopes.contains(scope),
+        }
+    }
+
+    /// Whether it is full access.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        matches!(self, Self::Full)
+    }
+
+    /// The scopes of a scoped key, `None` for full access.
+    #[must_use]
+    pub const fn scopes(&self) -> Option<&ScopeSet> {
+        match self {
+            Self::Full => None,
+            Self::Scoped(scopes) => Some(scopes),
+        }
+    }
+}

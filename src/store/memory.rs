@@ -1,0 +1,292 @@
+use std::borrow::Borrow;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::convert::Infallible;
+use std::fmt;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use super::manager::{Cursor, Expiry, IssuePolicy, KeyManager, ListKeys, ManageError, NewKey, Page, StoredCredential};
+use super::{KeyStore, Lookup, StoreId};
+use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
+use crate::scope::{Access, ScopeSet};
+use crate::time::{Clock, SystemClock};
+
+const SHARDS: usize = 64;
+
+/// Keys in the memory of one process: for tests, examples and sets of keys that come from a configuration.
+///
+/// A clone is a handle to the same keys. Lookups take the read lock of one of 64 shards. A change is visible to
+/// every lookup that starts after it returned.
+///
+/// ```
+/// use tower_api_key::{Access, KeyManager, MemoryStore, NewKey};
+///
+/// # futures::executor::block_on(async {
+/// let keys = MemoryStore::new();
+/// let issued = keys.issue(&"acme".parse()?, NewKey::new("ci", Access::Full)?).await?;
+/// println!("shown once: {}", issued.secret.expose_secret());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    id: StoreId,
+    issue_policy: IssuePolicy,
+    clock: Box<dyn Clock>,
+    /// What requests read.
+    shards: [RwLock<HashSet<ByDigest, BuildHasherDefault<DigestHasher>>>; SHARDS],
+    /// What people manage. Held during every change, so that changes happen one after the other.
+    index: Mutex<Index>,
+}
+
+#[derive(Default)]
+struct Index {
+    digests: HashMap<KeyId, KeyDigest>,
+    organizations: HashMap<OrganizationId, Organization>,
+}
+
+#[derive(Default)]
+struct Organization {
+    policy: OrganizationPolicy,
+    keys: BTreeSet<Cursor>,
+}
+
+impl MemoryStore {
+    /// An empty store that issues keys in the documented format.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with(IssuePolicy::default(), SystemClock)
+    }
+
+    /// An empty store with its own rules for new keys and its own clock, which dates what it creates and
+    /// revokes.
+    #[must_use]
+    pub fn with(issue_policy: IssuePolicy, clock: impl Clock) -> Self {
+        let shared = Shared {
+            id: StoreId::new(),
+            issue_policy,
+            clock: Box::new(clock),
+            shards: std::array::from_fn(|_| RwLock::default()),
+            index: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Adds a record: for keys that come from a configuration. Its policy becomes that of its organization.
+    ///
+    /// # Errors
+    /// [`ManageError::AlreadyExists`] when a key with this digest or id is there.
+    pub fn add(&self, record: KeyRecord) -> Result<Arc<KeyRecord>, ManageError> {
+        self.add_to(&mut self.index(), record)
+    }
+
+    fn add_to(&self, index: &mut Index, record: KeyRecord) -> Result<Arc<KeyRecord>, ManageError> {
+        if index.digests.contains_key(&record.id()) || self.read(record.digest()).is_some() {
+            return Err(ManageError::AlreadyExists);
+        }
+        index.digests.insert(record.id(), *record.digest());
+        let organization = index.organizations.entry(record.organization().clone()).or_default();
+        organization.keys.insert(Cursor::at(&record));
+        let record = record.with_policy(organization.policy);
+        Ok(self.write(record))
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.shared.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> SystemTime {
+        self.shared.clock.now()
+    }
+
+    fn shard(&self, digest: &KeyDigest) -> &RwLock<HashSet<ByDigest, BuildHasherDefault<DigestHasher>>> {
+        // Not among the bytes that place a record within its shard.
+        &self.shared.shards[usize::from(digest.as_bytes()[8]) % SHARDS]
+    }
+
+    fn read(&self, digest: &KeyDigest) -> Option<Arc<KeyRecord>> {
+        let shard = self.shard(digest).read().unwrap_or_else(PoisonError::into_inner);
+        shard.get(digest).map(|ByDigest(record)| Arc::clone(record))
+    }
+
+    fn write(&self, record: KeyRecord) -> Arc<KeyRecord> {
+        let record = Arc::new(record);
+        let mut shard = self.shard(record.digest()).write().unwrap_or_else(PoisonError::into_inner);
+        shard.replace(ByDigest(Arc::clone(&record)));
+        record
+    }
+
+    fn find_own(&self, index: &Index, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, ManageError> {
+        let record = index.digests.get(&id).and_then(|digest| self.read(digest)).ok_or(ManageError::NotFound)?;
+        if record.organization() == organization { Ok(record) } else { Err(ManageError::NotFound) }
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("id", &self.shared.id).finish_non_exhaustive()
+    }
+}
+
+impl KeyStore for MemoryStore {
+    type Error = Infallible;
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, Infallible> {
+        Ok(self.read(digest))
+    }
+
+    fn find_now(&self, digest: &KeyDigest) -> Lookup {
+        self.read(digest).into()
+    }
+
+    fn store_id(&self) -> Option<StoreId> {
+        Some(self.shared.id)
+    }
+}
+
+// The clock and the source of randomness are asked before a lock is taken: they are not ours.
+impl KeyManager for MemoryStore {
+    fn issue_policy(&self) -> &IssuePolicy {
+        &self.shared.issue_policy
+    }
+
+    async fn get(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, ManageError> {
+        self.find_own(&self.index(), organization, id)
+    }
+
+    async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, ManageError> {
+        let now = self.now();
+        let index = self.index();
+        let Some(Organization { keys, .. }) = index.organizations.get(organization) else { return Ok(Page::default()) };
+        let end = query.after().map_or(Bound::Unbounded, Bound::Excluded);
+        let found = keys.range((Bound::Unbounded, end)).rev();
+        let found = found.filter_map(|cursor| self.find_own(&index, organization, cursor.id()).ok());
+        let found = found.filter(|record| query.status().is_none_or(|status| record.status(now) == status));
+        Ok(Page::cut(found.take(query.limit() + 1).collect(), query.limit()))
+    }
+
+    async fn revoke(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, ManageError> {
+        let now = self.now();
+        let index = self.index();
+        let record = self.find_own(&index, organization, id)?;
+        if record.is_revoked() {
+            return Ok(record);
+        }
+        Ok(self.write(Arc::unwrap_or_clone(record).with_revoked_at(now)))
+    }
+
+    async fn narrow(
+        &self,
+        organization: &OrganizationId,
+        id: KeyId,
+        scopes: ScopeSet,
+    ) -> Result<Arc<KeyRecord>, ManageError> {
+        let index = self.index();
+        let record = self.find_own(&index, organization, id)?;
+        if record.is_revoked() {
+            return Err(ManageError::Conflict);
+        }
+        if record.access().scopes().is_some_and(|have| !have.contains_all(&scopes)) {
+            return Err(ManageError::WouldWiden);
+        }
+        Ok(self.write(Arc::unwrap_or_clone(record).with_access(Access::Scoped(scopes))))
+    }
+
+    async fn policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, ManageError> {
+        Ok(self.index().organizations.get(organization).map(|organization| organization.policy).unwrap_or_default())
+    }
+
+    async fn set_policy(&self, organization: &OrganizationId, policy: OrganizationPolicy) -> Result<(), ManageError> {
+        let mut index = self.index();
+        index.organizations.entry(organization.clone()).or_default().policy = policy;
+        let index = &*index;
+        for cursor in &index.organizations[organization].keys {
+            let record = self.find_own(index, organization, cursor.id())?;
+            self.write(Arc::unwrap_or_clone(record).with_policy(policy));
+        }
+        Ok(())
+    }
+
+    async fn insert(
+        &self,
+        organization: &OrganizationId,
+        key: NewKey,
+        credential: StoredCredential,
+    ) -> Result<Arc<KeyRecord>, ManageError> {
+        let record = key.into_record(KeyId::random()?, organization.clone(), credential, self.now());
+        self.add(record)
+    }
+
+    async fn replace(
+        &self,
+        organization: &OrganizationId,
+        id: KeyId,
+        expiry: Expiry,
+        credential: StoredCredential,
+    ) -> Result<Arc<KeyRecord>, ManageError> {
+        let (new_id, now) = (KeyId::random()?, self.now());
+        let mut index = self.index();
+        let old = self.find_own(&index, organization, id)?;
+        if old.is_revoked() {
+            return Err(ManageError::Conflict);
+        }
+        let new = KeyRecord::new(new_id, credential.digest, organization.clone(), old.access().clone())
+            .with_name(old.name())
+            .with_hint(credential.hint)
+            .with_created_at(now)
+            .with_expires_at(expiry.resolve(&old, now));
+        let new = self.add_to(&mut index, new)?;
+        self.write(Arc::unwrap_or_clone(old).with_replaced_by(now, new_id));
+        Ok(new)
+    }
+}
+
+/// A record that is found by its digest, so that the digest is stored once.
+struct ByDigest(Arc<KeyRecord>);
+
+impl Borrow<KeyDigest> for ByDigest {
+    fn borrow(&self) -> &KeyDigest {
+        self.0.digest()
+    }
+}
+
+impl PartialEq for ByDigest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.digest() == other.0.digest()
+    }
+}
+
+impl Eq for ByDigest {}
+
+impl Hash for ByDigest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.digest().hash(state);
+    }
+}
+
+/// The first 8 bytes of a digest are as good a hash as any: a client would have to find SHA-256 collisions in
+/// them with a key that the server chose.
+#[derive(Default)]
+struct DigestHasher(u64);
+
+impl Hasher for DigestHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, digest: &[u8]) {
+        self.0 = digest.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+    }
+}
