@@ -11,6 +11,8 @@ mod rejection;
 mod require;
 pub mod scope;
 mod store;
+#[cfg(feature = "throttle")]
+pub mod throttle;
 mod time;
 
 pub use self::auth::{
