@@ -29,8 +29,14 @@ pub use self::key::{
 pub use self::rejection::{Outage, Rejection};
 pub use self::require::{RequireScopes, RequireScopesLayer};
 pub use self::scope::{Access, Catalogue, InvalidScope, Requirement, Scope, ScopeSet, UnknownScope};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use self::store::{BadRow, RowProblem, SchemaError, SqlError, SqlStore};
 pub use self::store::{
     BoxError, Cursor, Expiry, InvalidCursor, InvalidKey, IssuePolicy, IssuedKey, KeyManager, KeyStore, ListKeys,
     Lookup, ManageError, MemoryStore, NewKey, Page, SharedStore, StoreId, StoredCredential,
 };
+#[cfg(feature = "postgres")]
+pub use self::store::{Postgres, PostgresStore};
+#[cfg(feature = "sqlite")]
+pub use self::store::{Sqlite, SqliteStore};
 pub use self::time::{Clock, SystemClock};

@@ -209,6 +209,12 @@ impl IssuePolicy {
         self
     }
 
+    /// The scopes that new keys may have, if they are limited.
+    #[must_use]
+    pub const fn catalogue(&self) -> Option<&Catalogue> {
+        self.catalogue.as_ref()
+    }
+
     fn check(&self, key: &NewKey) -> Result<(), UnknownScope> {
         self.catalogue.as_ref().map_or(Ok(()), |catalogue| catalogue.check(&key.access))
     }

@@ -3,6 +3,8 @@
 mod manager;
 mod memory;
 mod shared;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sql;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,6 +18,12 @@ pub use self::manager::{
 };
 pub use self::memory::MemoryStore;
 pub use self::shared::SharedStore;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use self::sql::{BadRow, RowProblem, SchemaError, SqlError, SqlStore};
+#[cfg(feature = "postgres")]
+pub use self::sql::{Postgres, PostgresStore};
+#[cfg(feature = "sqlite")]
+pub use self::sql::{Sqlite, SqliteStore};
 
 /// Any error that a store may end with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,27 @@
+-- Times are Unix seconds. Full access is the word 'full' in "access"; no list of scopes, empty or not, means it.
+CREATE TABLE tower_api_key_keys (
+    id text NOT NULL PRIMARY KEY,
+    digest bytea NOT NULL UNIQUE CHECK (octet_length(digest) = 32),
+    organization text NOT NULL CHECK (length(organization) <= 128),
+    name text NOT NULL CHECK (length(name) <= 100),
+    hint text NOT NULL CHECK (length(hint) <= 23),
+    access text NOT NULL CHECK (access IN ('full', 'scoped')),
+    scopes text NOT NULL CHECK (length(scopes) <= 33024),
+    created_at bigint NOT NULL,
+    expires_at bigint,
+    revoked_at bigint,
+    replaced_by text,
+    CHECK (replaced_by IS NULL OR revoked_at IS NOT NULL)
+);
+
+CREATE INDEX tower_api_key_keys_listing ON tower_api_key_keys (organization, created_at DESC, id DESC);
+
+CREATE FUNCTION tower_api_key_revoked_for_good() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'a revoked key stays revoked';
+END
+$$;
+
+CREATE TRIGGER tower_api_key_keys_revoked_for_good BEFORE UPDATE ON tower_api_key_keys
+FOR EACH ROW WHEN (old.revoked_at IS NOT NULL AND new.revoked_at IS DISTINCT FROM old.revoked_at)
+EXECUTE FUNCTION tower_api_key_revoked_for_good();

@@ -1,0 +1,23 @@
+-- Times are Unix seconds. Full access is the word 'full' in "access"; no list of scopes, empty or not, means it.
+CREATE TABLE tower_api_key_keys (
+    id TEXT NOT NULL PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32),
+    organization TEXT NOT NULL CHECK (length(organization) <= 128),
+    name TEXT NOT NULL CHECK (length(name) <= 100),
+    hint TEXT NOT NULL CHECK (length(hint) <= 23),
+    access TEXT NOT NULL CHECK (access IN ('full', 'scoped')),
+    scopes TEXT NOT NULL CHECK (length(scopes) <= 33024),
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    revoked_at INTEGER,
+    replaced_by TEXT,
+    CHECK (replaced_by IS NULL OR revoked_at IS NOT NULL)
+) STRICT;
+
+CREATE INDEX tower_api_key_keys_listing ON tower_api_key_keys (organization, created_at DESC, id DESC);
+
+CREATE TRIGGER tower_api_key_keys_revoked_for_good BEFORE UPDATE ON tower_api_key_keys
+WHEN old.revoked_at IS NOT NULL AND new.revoked_at IS NOT old.revoked_at
+BEGIN
+    SELECT RAISE(ABORT, 'a revoked key stays revoked');
+END;

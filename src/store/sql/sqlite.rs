@@ -1,0 +1,142 @@
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::lock::{Mutex, OwnedMutexGuard};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Row, TypeInfo, ValueRef};
+
+use super::backend::{Backend, Rows, Value, query, values};
+use super::error::SqlError;
+use super::schema::Migration;
+use super::{ACQUIRE_TIMEOUT, SqlStore, statements as sql};
+
+/// Keys in one SQLite file: the store of a service that runs on one host.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_api_key::{Access, ApiKeyLayer, KeyManager, NewKey, SqliteStore};
+///
+/// let keys = SqliteStore::connect("sqlite:keys.db").await?;
+/// keys.migrate().await?;
+/// let issued = keys.issue(&"acme".parse()?, NewKey::new("ci", Access::Full)?).await?;
+/// println!("shown once: {}", issued.secret.expose_secret());
+/// let layer = ApiKeyLayer::new(keys);
+/// # Ok(())
+/// # }
+/// ```
+pub type SqliteStore = SqlStore<Sqlite>;
+
+/// The database of a [`SqliteStore`].
+#[derive(Debug)]
+pub struct Sqlite {
+    pool: SqlitePool,
+    /// SQLite has one writer at a time. Those of this process wait here instead of each holding a connection
+    /// that a lookup could use.
+    writer: Arc<Mutex<()>>,
+}
+
+impl SqlStore<Sqlite> {
+    /// Opens the file that the URL names, `sqlite:PATH`, and creates it where there is none. The tables are
+    /// created by [`migrate`](Self::migrate).
+    ///
+    /// The file is put into WAL mode, so that lookups go on while a change is written, and every connection is
+    /// opened with `synchronous=FULL`, so that a change is on the disk when the call returns.
+    ///
+    /// # Errors
+    /// When the URL is not one, names a database in memory (use [`MemoryStore`](crate::MemoryStore)), or the
+    /// file cannot be opened.
+    pub async fn connect(url: &str) -> Result<Self, SqlError> {
+        // A pool would open a new, empty database with each connection, and lose it with the connection.
+        if url.contains(":memory:") || url.contains("mode=memory") {
+            let reason = "an SQLite database in memory is none that connections share; use MemoryStore";
+            return Err(sqlx::Error::Configuration(reason.into()).into());
+        }
+        let options = SqliteConnectOptions::from_str(url)?
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(5));
+        let pool = SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await?;
+        Ok(Self::from_pool(pool))
+    }
+
+    /// Keeps the keys in the database of this pool, beside the application's own tables. Its connections must
+    /// be opened with `synchronous` FULL or EXTRA; a change through one that was not is refused with
+    /// [`SqlError::NotDurable`].
+    #[must_use]
+    pub fn from_pool(pool: SqlitePool) -> Self {
+        Self::new(Sqlite { pool, writer: Arc::default() })
+    }
+
+    /// The connections, for an application that keeps its own tables beside the keys.
+    #[must_use]
+    pub fn pool(&self) -> &SqlitePool {
+        &self.backend.pool
+    }
+}
+
+/// The guard outlives the transaction: fields are dropped in their order.
+#[expect(unnameable_types, reason = "part of a sealed trait")]
+#[derive(Debug)]
+pub struct SqliteTransaction {
+    transaction: sqlx::Transaction<'static, sqlx::Sqlite>,
+    _writer: OwnedMutexGuard<()>,
+}
+
+impl Sqlite {
+    async fn begin_immediate(&self) -> Result<SqliteTransaction, SqlError> {
+        let writer = Arc::clone(&self.writer).lock_owned().await;
+        // A transaction that begins by reading could not become a writing one once somebody else has written.
+        let transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        Ok(SqliteTransaction { transaction, _writer: writer })
+    }
+}
+
+impl Backend for Sqlite {
+    const NOW: &'static str = "SELECT unixepoch()";
+    const GET_LOCKED: &'static str = sql::GET;
+    const MIGRATIONS: &'static [Migration] = &[
+        Migration { version: 1, compatible_from: 1, script: include_str!("migrations/sqlite/1_keys.sql") },
+        Migration { version: 2, compatible_from: 1, script: include_str!("migrations/sqlite/2_organizations.sql") },
+    ];
+
+    type Transaction = SqliteTransaction;
+
+    async fn fetch(&self, statement: &'static str, values: Vec<Value>) -> Result<Rows, sqlx::Error> {
+        let rows = query!(statement, values).fetch_all(&self.pool).await?;
+        values!(rows)
+    }
+
+    async fn begin(&self) -> Result<SqliteTransaction, SqlError> {
+        const FULL: i64 = 2;
+        let mut transaction = self.begin_immediate().await?;
+        let level = Self::fetch_in(&mut transaction, "PRAGMA synchronous", vec![]).await?;
+        if super::int(&level)? < FULL { Err(SqlError::NotDurable) } else { Ok(transaction) }
+    }
+
+    async fn begin_migration(&self) -> Result<SqliteTransaction, SqlError> {
+        self.begin_immediate().await
+    }
+
+    async fn fetch_in(
+        transaction: &mut SqliteTransaction,
+        statement: &'static str,
+        values: Vec<Value>,
+    ) -> Result<Rows, sqlx::Error> {
+        let rows = query!(statement, values).fetch_all(&mut *transaction.transaction).await?;
+        values!(rows)
+    }
+
+    async fn run_script(transaction: &mut SqliteTransaction, script: &'static str) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(script).execute(&mut *transaction.transaction).await.map(drop)
+    }
+
+    async fn commit(transaction: SqliteTransaction) -> Result<(), sqlx::Error> {
+        transaction.transaction.commit().await
+    }
+
+    fn is_missing_table(error: &dyn sqlx::error::DatabaseError) -> bool {
+        error.message().starts_with("no such table")
+    }
+}

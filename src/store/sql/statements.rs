@@ -1,0 +1,56 @@
+//! The statements, in the SQL that both databases understand. `$1` is the first value in either.
+
+macro_rules! select_key {
+    ($rest:literal) => {
+        concat!(
+            "SELECT k.id, k.digest, k.organization, k.name, k.hint, k.access, k.scopes, \
+             k.created_at, k.expires_at, k.revoked_at, k.replaced_by, o.max_key_age, o.disabled \
+             FROM tower_api_key_keys k \
+             LEFT JOIN tower_api_key_organizations o ON o.organization = k.organization ",
+            $rest
+        )
+    };
+}
+
+pub(super) const FIND: &str = select_key!("WHERE k.digest = $1");
+
+pub(super) const GET: &str = select_key!("WHERE k.id = $1 AND k.organization = $2");
+
+/// [`GET`] where a row can be locked: in Postgres. SQLite locks the whole database when a change begins.
+#[cfg(feature = "postgres")]
+pub(super) const GET_FOR_UPDATE: &str = select_key!("WHERE k.id = $1 AND k.organization = $2 FOR UPDATE OF k");
+
+/// The newest first, behind the cursor `$2, $3`; at the time `$4` in the state `$5`, or in any where that is
+/// empty; `$6` at most.
+pub(super) const LIST: &str = select_key!(
+    "WHERE k.organization = $1 AND (k.created_at, k.id) < ($2, $3) \
+     AND ($5 = '' OR $5 = CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked' \
+     WHEN k.expires_at <= $4 OR k.created_at + o.max_key_age <= $4 THEN 'expired' ELSE 'active' END) \
+     ORDER BY k.created_at DESC, k.id DESC LIMIT $6"
+);
+
+/// Returns the id, or nothing where the digest or the id is taken.
+pub(super) const INSERT: &str = "INSERT INTO tower_api_key_keys \
+    (id, digest, organization, name, hint, access, scopes, created_at, expires_at) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING id";
+
+pub(super) const REVOKE: &str = "UPDATE tower_api_key_keys SET revoked_at = $3 \
+    WHERE id = $1 AND organization = $2 AND revoked_at IS NULL";
+
+pub(super) const REPLACE: &str = "UPDATE tower_api_key_keys SET revoked_at = $2, replaced_by = $3 WHERE id = $1";
+
+pub(super) const NARROW: &str = "UPDATE tower_api_key_keys SET access = 'scoped', scopes = $2 WHERE id = $1";
+
+pub(super) const POLICY: &str = "SELECT max_key_age, disabled FROM tower_api_key_organizations WHERE organization = $1";
+
+pub(super) const SET_POLICY: &str = "INSERT INTO tower_api_key_organizations (organization, max_key_age, disabled) \
+    VALUES ($1, $2, $3) ON CONFLICT (organization) \
+    DO UPDATE SET max_key_age = excluded.max_key_age, disabled = excluded.disabled";
+
+pub(super) const CREATE_MIGRATIONS: &str = "CREATE TABLE IF NOT EXISTS tower_api_key_migrations \
+    (version bigint NOT NULL PRIMARY KEY, compatible_from bigint NOT NULL, applied_at bigint NOT NULL)";
+
+pub(super) const MIGRATIONS: &str = "SELECT version, compatible_from FROM tower_api_key_migrations";
+
+pub(super) const RECORD_MIGRATION: &str =
+    "INSERT INTO tower_api_key_migrations (version, compatible_from, applied_at) VALUES ($1, $2, $3)";
