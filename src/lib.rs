@@ -35,6 +35,8 @@ pub use self::store::{
     BoxError, Cursor, Expiry, InvalidCursor, InvalidKey, IssuePolicy, IssuedKey, KeyManager, KeyStore, ListKeys,
     Lookup, ManageError, MemoryStore, NewKey, Page, SharedStore, StoreId, StoredCredential,
 };
+#[cfg(feature = "cache")]
+pub use self::store::{CacheConfig, CacheError, CachedStore};
 #[cfg(feature = "postgres")]
 pub use self::store::{Postgres, PostgresStore};
 #[cfg(feature = "sqlite")]

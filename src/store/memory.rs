@@ -7,6 +7,7 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
+use super::digest_hash::DigestHasher;
 use super::manager::{Cursor, Expiry, IssuePolicy, KeyManager, ListKeys, ManageError, NewKey, Page, StoredCredential};
 use super::{KeyStore, Lookup, StoreId};
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
@@ -273,20 +274,5 @@ impl Eq for ByDigest {}
 impl Hash for ByDigest {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.digest().hash(state);
-    }
-}
-
-/// The first 8 bytes of a digest are as good a hash as any: a client would have to find SHA-256 collisions in
-/// them with a key that the server chose.
-#[derive(Default)]
-struct DigestHasher(u64);
-
-impl Hasher for DigestHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, digest: &[u8]) {
-        self.0 = digest.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
     }
 }

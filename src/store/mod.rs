@@ -1,5 +1,8 @@
 //! Where keys are kept: lookups for requests, and management for people.
 
+#[cfg(feature = "cache")]
+mod cache;
+mod digest_hash;
 mod manager;
 mod memory;
 mod shared;
@@ -12,6 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::key::{KeyDigest, KeyRecord};
 
+#[cfg(feature = "cache")]
+pub use self::cache::{CacheConfig, CacheError, CachedStore};
 pub use self::manager::{
     Cursor, Expiry, InvalidCursor, InvalidKey, IssuePolicy, IssuedKey, KeyManager, ListKeys, ManageError, NewKey, Page,
     StoredCredential,

@@ -1,0 +1,122 @@
+use std::collections::{HashMap, VecDeque};
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use super::sync::{AtomicU64, Ordering, RwLock};
+use crate::key::{KeyDigest, KeyId, OrganizationId};
+
+/// Counts invalidations. What was asked of the store at one generation is stale after a later invalidation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Generation(u64);
+
+/// What an invalidation is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Subject {
+    Digest(KeyDigest),
+    Key(KeyId),
+    Organization(OrganizationId),
+}
+
+/// Remembers what was invalidated, instead of searching for it in the cache.
+///
+/// An answer carries the generation at which the store was asked, and is stale if its subject was invalidated at
+/// a later one. So an answer that is still on its way when its key is revoked is stale when it arrives, and a
+/// cache that is keyed by digest need not know which digests an organization has.
+pub(super) struct Ledger {
+    generation: AtomicU64,
+    /// Whatever was asked before this generation is stale.
+    floor: AtomicU64,
+    /// How many marks there are, so that a hit need not look while there is none.
+    marked: AtomicU64,
+    marks: RwLock<Marks>,
+    /// Older answers are not served anyway, so that a mark of this age has nothing left to say.
+    longest_life: Duration,
+}
+
+#[derive(Default)]
+struct Marks {
+    latest: HashMap<Subject, Generation>,
+    /// The same in the order in which they were made.
+    history: VecDeque<(Instant, Generation, Subject)>,
+}
+
+/// More than this, and everything is flushed instead.
+const MOST_MARKS: usize = 10_000;
+
+impl Ledger {
+    pub(super) fn new(longest_life: Duration) -> Self {
+        Self {
+            generation: AtomicU64::new(0),
+            floor: AtomicU64::new(0),
+            marked: AtomicU64::new(0),
+            marks: RwLock::new(Marks::default()),
+            longest_life,
+        }
+    }
+
+    /// To be read before the store is asked.
+    pub(super) fn generation(&self) -> Generation {
+        Generation(self.generation.load(Ordering::SeqCst))
+    }
+
+    /// When this returns, every answer about the subject to a question that was asked before is stale.
+    pub(super) fn invalidate(&self, subject: Subject, now: Instant) {
+        let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
+        let generation = Generation(self.generation.fetch_add(1, Ordering::SeqCst) + 1);
+        marks.forget_older(now, self.longest_life);
+        if marks.history.len() >= MOST_MARKS {
+            *marks = Marks::default();
+            self.floor.store(generation.0, Ordering::SeqCst);
+        } else {
+            marks.latest.insert(subject.clone(), generation);
+            marks.history.push_back((now, generation, subject));
+        }
+        self.marked.store(marks.history.len() as u64, Ordering::SeqCst);
+    }
+
+    /// When this returns, every answer to a question that was asked before is stale.
+    pub(super) fn flush(&self) {
+        let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
+        let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
+        *marks = Marks::default();
+        self.floor.store(generation, Ordering::SeqCst);
+        self.marked.store(0, Ordering::SeqCst);
+    }
+
+    /// Whether an answer about any of these is stale, if the store was asked at `asked`.
+    pub(super) fn is_stale(&self, asked: Generation, subjects: impl FnOnce() -> [Option<Subject>; 3]) -> bool {
+        if asked.0 < self.floor.load(Ordering::SeqCst) {
+            return true;
+        }
+        if self.marked.load(Ordering::SeqCst) == 0 {
+            return false;
+        }
+        let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
+        let invalidated = |subject| marks.latest.get(&subject).is_some_and(|&at| asked < at);
+        // A flush may have come since the floor was read.
+        asked.0 < self.floor.load(Ordering::SeqCst) || subjects().into_iter().flatten().any(invalidated)
+    }
+
+    /// Drops marks that have nothing left to say, so that hits need not look at them.
+    pub(super) fn tidy(&self, now: Instant) {
+        if self.marked.load(Ordering::SeqCst) > 0 {
+            let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
+            marks.forget_older(now, self.longest_life);
+            self.marked.store(marks.history.len() as u64, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Marks {
+    fn forget_older(&mut self, now: Instant, longest_life: Duration) {
+        while let Some((made, generation, subject)) = self.history.front() {
+            if now.saturating_duration_since(*made) <= longest_life {
+                break;
+            }
+            if self.latest.get(subject) == Some(generation) {
+                self.latest.remove(subject);
+            }
+            self.history.pop_front();
+        }
+    }
+}
