@@ -3,6 +3,7 @@
 
 mod auth;
 mod decision;
+mod error_chain;
 mod event;
 #[cfg(feature = "axum")]
 mod extract;

@@ -10,6 +10,7 @@ use super::identity::{ApiKey, Origin};
 use super::lookup::{Found, GuardedStore, LookupError};
 use super::refusal::{Refusal, RequestHead};
 use crate::decision::{authorize, decide};
+use crate::error_chain::error_chain;
 use crate::event::{Hook, LookupKind, Report};
 use crate::key::KeyDigest;
 use crate::key::presented::CredentialSource;
@@ -163,16 +164,9 @@ impl Settings {
 
 fn unavailable(error: LookupError, report: &mut Reporting) -> Rejection {
     let LookupError { outage, cause } = error;
-    log::warn!("no answer from the key store, answering 503: {}", chain(&*cause));
+    log::warn!("no answer from the key store, answering 503: {}", error_chain(&*cause));
     if let Some(report) = report {
         report.store_error = Some(cause);
     }
     outage.into()
-}
-
-/// An error with its sources on one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let sources = std::iter::successors(Some(error), |error| error.source());
-    let texts: Vec<_> = sources.map(|error| error.to_string().escape_debug().to_string()).collect();
-    texts.join(": ")
 }

@@ -2,6 +2,8 @@
 
 mod backend;
 mod error;
+#[cfg(feature = "cache")]
+mod feed;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod row;

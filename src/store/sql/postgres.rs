@@ -25,7 +25,7 @@ pub type PostgresStore = SqlStore<Postgres>;
 /// The database of a [`PostgresStore`].
 #[derive(Debug)]
 pub struct Postgres {
-    pool: PgPool,
+    pub(super) pool: PgPool,
 }
 
 impl SqlStore<Postgres> {
@@ -72,6 +72,7 @@ impl Backend for Postgres {
     const MIGRATIONS: &'static [Migration] = &[
         Migration { version: 1, compatible_from: 1, script: include_str!("migrations/postgres/1_keys.sql") },
         Migration { version: 2, compatible_from: 1, script: include_str!("migrations/postgres/2_organizations.sql") },
+        Migration { version: 3, compatible_from: 1, script: include_str!("migrations/postgres/3_changes.sql") },
     ];
 
     type Transaction = Transaction;

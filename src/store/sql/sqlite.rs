@@ -30,7 +30,7 @@ pub type SqliteStore = SqlStore<Sqlite>;
 /// The database of a [`SqliteStore`].
 #[derive(Debug)]
 pub struct Sqlite {
-    pool: SqlitePool,
+    pub(super) pool: SqlitePool,
     /// SQLite has one writer at a time. Those of this process wait here instead of each holding a connection
     /// that a lookup could use.
     writer: Arc<Mutex<()>>,
@@ -99,6 +99,7 @@ impl Backend for Sqlite {
     const MIGRATIONS: &'static [Migration] = &[
         Migration { version: 1, compatible_from: 1, script: include_str!("migrations/sqlite/1_keys.sql") },
         Migration { version: 2, compatible_from: 1, script: include_str!("migrations/sqlite/2_organizations.sql") },
+        Migration { version: 3, compatible_from: 1, script: include_str!("migrations/sqlite/3_changes.sql") },
     ];
 
     type Transaction = SqliteTransaction;
