@@ -15,6 +15,7 @@ mod store;
 #[cfg(feature = "throttle")]
 pub mod throttle;
 mod time;
+mod usage;
 
 pub use self::auth::{
     ApiKey, ApiKeyLayer, ApiKeyService, InvalidRealm, Refusal, RequestHead, ResponseBody, ResponseFuture,
@@ -43,3 +44,4 @@ pub use self::store::{Postgres, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use self::store::{Sqlite, SqliteStore};
 pub use self::time::{Clock, SystemClock};
+pub use self::usage::{KeyUsage, UsageTracker};

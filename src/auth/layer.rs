@@ -16,6 +16,7 @@ use crate::rejection::{Challenge, Realm};
 use crate::scope::Requirement;
 use crate::store::{KeyStore, StoreId};
 use crate::time::{Clock, SystemClock};
+use crate::usage::UsageTracker;
 
 /// Lets a request through only with a valid API key.
 ///
@@ -72,6 +73,7 @@ impl ApiKeyLayer {
             realm,
             renderer: None,
             hook: None,
+            usage: None,
             expose_rejection: false,
             cache_control: true,
         };
@@ -216,6 +218,11 @@ impl ApiKeyLayer {
         F: Fn(&DecisionEvent<'_>) + Send + Sync + 'static,
     {
         self.with(|settings| settings.hook = Some(Arc::new(hook)))
+    }
+
+    /// Counts the requests that are let in, for `last used` and the like.
+    pub fn track_usage(self, tracker: &UsageTracker) -> Self {
+        self.with(|settings| settings.usage = Some(tracker.clone()))
     }
 
     /// Puts the [`Rejection`](crate::Rejection) into the extensions of a refusal, for layers further out. Off by

@@ -1,3 +1,4 @@
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::rejection::{Challenge, Realm, Rejection};
 use crate::scope::Requirement;
 use crate::store::{Lookup, StoreId};
 use crate::time::Clock;
+use crate::usage::UsageTracker;
 
 pub(super) type RequireFn = Arc<dyn Fn(RequestHead<'_>) -> Requirement + Send + Sync>;
 pub(super) type Renderer = Arc<dyn Fn(&Refusal<'_>) -> Response<Bytes> + Send + Sync>;
@@ -36,6 +38,7 @@ pub(crate) struct Settings {
     pub(super) challenge: Challenge,
     pub(super) renderer: Option<Renderer>,
     pub(super) hook: Option<Hook>,
+    pub(super) usage: Option<UsageTracker>,
     pub(super) expose_rejection: bool,
     pub(super) cache_control: bool,
 }
@@ -100,12 +103,17 @@ impl Settings {
         if let Some(report) = report {
             report.record = record.clone().filter(|record| record.digest() == digest);
         }
-        decide(digest, record.as_deref(), &self.requirement, || self.clock.now())?;
+        let read = OnceCell::new();
+        let now = || *read.get_or_init(|| self.clock.now());
+        decide(digest, record.as_deref(), &self.requirement, now)?;
         let Some(record) = record else { return Err(crate::Denial::Unknown.into()) };
         let inner_verdict = report.as_ref().map(|report| Arc::clone(&report.inner_verdict));
         let key = ApiKey::judged(record, Origin { settings: Arc::clone(self), inner_verdict });
         if self.require_with.is_some() {
             self.authorize(&key, RequestHead::of(request))?;
+        }
+        if let Some(usage) = &self.usage {
+            usage.count(key.record(), now());
         }
         request.extensions_mut().insert(key);
         Ok(())

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 use super::{KeyDigest, KeyHint, KeyId, OrganizationId, OrganizationPolicy};
 use crate::scope::Access;
 use crate::time::Timestamp;
+use crate::usage::Unreported;
 
 /// What a store knows about a key: facts, never a verdict. An expired or revoked key keeps its record, so that
 /// the decision can tell it from one that never existed.
@@ -33,6 +34,9 @@ pub struct KeyRecord {
     expires: Option<Timestamp>,
     revocation: Option<Box<Revocation>>,
     last_used: Option<Timestamp>,
+    requests: u64,
+    /// What this process has seen of it and not yet told the store.
+    unreported: Unreported,
     policy: OrganizationPolicy,
     name: Box<str>,
     hint: KeyHint,
@@ -59,6 +63,8 @@ impl KeyRecord {
             expires: None,
             revocation: None,
             last_used: None,
+            requests: 0,
+            unreported: Unreported::default(),
             policy: OrganizationPolicy::default(),
             name: Box::default(),
             hint: KeyHint::default(),
@@ -107,10 +113,11 @@ impl KeyRecord {
         self
     }
 
-    /// When a request last used the key.
+    /// When a request last used the key, and how many have.
     #[must_use]
-    pub fn with_last_used_at(mut self, time: impl Into<Option<SystemTime>>) -> Self {
-        self.last_used = time.into().map(Timestamp::floor);
+    pub fn with_usage(mut self, last_used_at: impl Into<Option<SystemTime>>, requests: u64) -> Self {
+        self.last_used = last_used_at.into().map(Timestamp::floor);
+        self.requests = requests;
         self
     }
 
@@ -201,6 +208,16 @@ impl KeyRecord {
         self.last_used.map(Timestamp::system_time)
     }
 
+    /// How many requests have used the key, as far as the store has been told.
+    #[must_use]
+    pub const fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    pub(crate) const fn unreported(&self) -> &Unreported {
+        &self.unreported
+    }
+
     /// What the organization demands of the key.
     #[must_use]
     pub const fn policy(&self) -> &OrganizationPolicy {
@@ -255,6 +272,7 @@ impl fmt::Debug for KeyRecord {
             .field("revoked_at", &self.revoked_at())
             .field("replaced_by", &self.replaced_by())
             .field("last_used_at", &self.last_used_at())
+            .field("requests", &self.requests)
             .field("policy", &self.policy)
             .finish()
     }

@@ -11,6 +11,7 @@ use crate::key::{
 };
 use crate::scope::{Access, Catalogue, ScopeSet, UnknownScope};
 use crate::time::Timestamp;
+use crate::usage::KeyUsage;
 
 /// Issues, lists, revokes, regenerates and narrows keys.
 ///
@@ -158,6 +159,16 @@ pub trait KeyManager: KeyStore {
         organization: &OrganizationId,
         policy: OrganizationPolicy,
     ) -> impl Future<Output = Result<(), ManageError>> + Send;
+
+    /// Adds to how often keys were used, and when last: one statement for all of them. What is later in the
+    /// store stays, and a key that is not there is passed over. By default nothing is kept.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn record_usage(&self, usage: &[KeyUsage]) -> impl Future<Output = Result<(), ManageError>> + Send {
+        let _ = usage;
+        async { Ok(()) }
+    }
 
     /// Stores a new key. For those who write a store; callers use [`issue`](Self::issue) or
     /// [`import`](Self::import), which check the key first.

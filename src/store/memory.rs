@@ -13,6 +13,7 @@ use super::{KeyStore, Lookup, StoreId};
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
 use crate::scope::{Access, ScopeSet};
 use crate::time::{Clock, SystemClock};
+use crate::usage::KeyUsage;
 
 const SHARDS: usize = 64;
 
@@ -216,6 +217,17 @@ impl KeyManager for MemoryStore {
         for cursor in &index.organizations[organization].keys {
             let record = self.find_own(index, organization, cursor.id())?;
             self.write(Arc::unwrap_or_clone(record).with_policy(policy));
+        }
+        Ok(())
+    }
+
+    async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), ManageError> {
+        let index = self.index();
+        for KeyUsage { id, requests, last_used_at } in usage {
+            let Some(record) = index.digests.get(id).and_then(|digest| self.read(digest)) else { continue };
+            let last = record.last_used_at().map_or(*last_used_at, |known| known.max(*last_used_at));
+            let requests = record.requests().saturating_add(*requests);
+            self.write(Arc::unwrap_or_clone(record).with_usage(last, requests));
         }
         Ok(())
     }

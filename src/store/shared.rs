@@ -7,6 +7,7 @@ use super::manager::{Expiry, IssuePolicy, KeyManager, ListKeys, ManageError, New
 use super::{BoxError, KeyStore, Lookup, StoreId};
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
 use crate::scope::ScopeSet;
+use crate::usage::KeyUsage;
 
 /// A store and manager that was chosen when the program started: one type for all of them.
 ///
@@ -95,6 +96,10 @@ impl KeyManager for SharedStore {
         self.store.set_policy(organization, policy).await
     }
 
+    async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), ManageError> {
+        self.store.record_usage(usage).await
+    }
+
     async fn insert(
         &self,
         organization: &OrganizationId,
@@ -133,6 +138,7 @@ trait ErasedManager: Send + Sync {
     ) -> Managed<'a, Arc<KeyRecord>>;
     fn policy<'a>(&'a self, organization: &'a OrganizationId) -> Managed<'a, OrganizationPolicy>;
     fn set_policy<'a>(&'a self, organization: &'a OrganizationId, policy: OrganizationPolicy) -> Managed<'a, ()>;
+    fn record_usage<'a>(&'a self, usage: &'a [KeyUsage]) -> Managed<'a, ()>;
     fn insert<'a>(
         &'a self,
         organization: &'a OrganizationId,
@@ -188,6 +194,10 @@ impl<M: KeyManager> ErasedManager for M {
 
     fn set_policy<'a>(&'a self, organization: &'a OrganizationId, policy: OrganizationPolicy) -> Managed<'a, ()> {
         Box::pin(KeyManager::set_policy(self, organization, policy))
+    }
+
+    fn record_usage<'a>(&'a self, usage: &'a [KeyUsage]) -> Managed<'a, ()> {
+        Box::pin(KeyManager::record_usage(self, usage))
     }
 
     fn insert<'a>(

@@ -8,6 +8,7 @@ use crate::key::{KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
 use crate::scope::ScopeSet;
 use crate::store::KeyStore;
 use crate::store::manager::{Expiry, IssuePolicy, KeyManager, ListKeys, ManageError, NewKey, Page, StoredCredential};
+use crate::usage::KeyUsage;
 
 impl<S: KeyManager> KeyManager for CachedStore<S> {
     fn issue_policy(&self) -> &IssuePolicy {
@@ -44,6 +45,11 @@ impl<S: KeyManager> KeyManager for CachedStore<S> {
     async fn set_policy(&self, organization: &OrganizationId, policy: OrganizationPolicy) -> Result<(), ManageError> {
         let _after = self.after([Subject::Organization(organization.clone())]);
         self.get_ref().set_policy(organization, policy).await
+    }
+
+    async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), ManageError> {
+        // Nothing that a request is judged by.
+        self.get_ref().record_usage(usage).await
     }
 
     async fn insert(

@@ -13,6 +13,8 @@ pub trait Backend: Send + Sync + 'static {
     const NOW: &'static str;
     /// `statements::GET`, and the row stays as it is until the transaction ends.
     const GET_LOCKED: &'static str;
+    /// Adds the usage in the JSON text `$1`.
+    const RECORD_USAGE: &'static str;
     const MIGRATIONS: &'static [Migration];
 
     type Transaction: Send;

@@ -23,6 +23,7 @@ use super::{KeyStore, StoreId};
 use crate::key::{KeyDigest, KeyId, KeyRecord, KeyStatus, OrganizationId, OrganizationPolicy};
 use crate::scope::{Access, ScopeSet};
 use crate::time::Timestamp;
+use crate::usage::KeyUsage;
 
 pub use self::error::{SchemaError, SqlError};
 #[cfg(feature = "postgres")]
@@ -208,6 +209,12 @@ impl<B: Backend> KeyManager for SqlStore<B> {
         let mut change = Change::begin(self).await?;
         let values = vec![organization.into(), Value::Int(age), i64::from(policy.is_disabled()).into()];
         change.run(sql::SET_POLICY, values).await?;
+        Ok(change.commit().await?)
+    }
+
+    async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), ManageError> {
+        let mut change = Change::begin(self).await?;
+        change.run(B::RECORD_USAGE, vec![row::encode_usage(usage).into()]).await?;
         Ok(change.commit().await?)
     }
 

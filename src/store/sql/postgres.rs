@@ -69,10 +69,12 @@ impl Backend for Postgres {
     // In a transaction `now()` would tell when it began, which may be before a key that it waited for was made.
     const NOW: &'static str = "SELECT floor(extract(epoch FROM clock_timestamp()))::bigint";
     const GET_LOCKED: &'static str = sql::GET_FOR_UPDATE;
+    const RECORD_USAGE: &'static str = sql::RECORD_USAGE_POSTGRES;
     const MIGRATIONS: &'static [Migration] = &[
         Migration { version: 1, compatible_from: 1, script: include_str!("migrations/postgres/1_keys.sql") },
         Migration { version: 2, compatible_from: 1, script: include_str!("migrations/postgres/2_organizations.sql") },
         Migration { version: 3, compatible_from: 1, script: include_str!("migrations/postgres/3_changes.sql") },
+        Migration { version: 4, compatible_from: 1, script: include_str!("migrations/postgres/4_usage.sql") },
     ];
 
     type Transaction = Transaction;

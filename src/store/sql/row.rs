@@ -9,6 +9,7 @@ use super::error::SqlError;
 use crate::key::{KeyDigest, KeyHint, KeyId, KeyRecord, OrganizationPolicy};
 use crate::scope::{Access, Catalogue, Scope, ScopeSet};
 use crate::time::Timestamp;
+use crate::usage::KeyUsage;
 
 const FULL: &str = "full";
 const SCOPED: &str = "scoped";
@@ -65,13 +66,36 @@ pub(super) fn encode(record: &KeyRecord) -> Vec<Value> {
     ]
 }
 
+/// The value for `Backend::RECORD_USAGE`: JSON, in which both databases take any number of rows at once.
+pub(super) fn encode_usage(usage: &[KeyUsage]) -> String {
+    let row = |usage: &KeyUsage| {
+        let last = Timestamp::floor(usage.last_used_at).seconds();
+        format!(r#"{{"key":"{}","last_used_at":{last},"requests":{}}}"#, usage.id, usage.requests)
+    };
+    format!("[{}]", usage.iter().map(row).collect::<Vec<_>>().join(","))
+}
+
 /// The record in a row of one of the statements that select keys.
 ///
 /// What decides whether the key is valid must make sense, or there is no record. What it may do is read as
 /// nothing where it makes no sense.
 pub(super) fn decode(row: &[Value], catalogue: Option<&Catalogue>) -> Result<(KeyRecord, Vec<RowProblem>), SqlError> {
-    let [id, digest, organization, name, hint, access, scopes, created, expires, revoked, replaced_by, policy @ ..] =
-        row
+    let [
+        id,
+        digest,
+        organization,
+        name,
+        hint,
+        access,
+        scopes,
+        created,
+        expires,
+        revoked,
+        replaced_by,
+        last_used,
+        requests,
+        policy @ ..,
+    ] = row
     else {
         return Err(SqlError::bad_row("too few columns"));
     };
@@ -86,6 +110,10 @@ pub(super) fn decode(row: &[Value], catalogue: Option<&Catalogue>) -> Result<(Ke
         .with_hint(KeyHint::from_stored(hint.text().unwrap_or_default()))
         .with_created_at(Timestamp::from_seconds(created).system_time())
         .with_expires_at(time(expires, "expires_at")?)
+        .with_usage(
+            time(last_used, "last_used_at")?,
+            requests.int().and_then(|requests| u64::try_from(requests).ok()).unwrap_or(0),
+        )
         .with_policy(self::policy(policy)?);
     if let Some(at) = time(revoked, "revoked_at")? {
         record = match replaced_by.text().and_then(|text| text.parse().ok()) {

@@ -96,10 +96,12 @@ impl Sqlite {
 impl Backend for Sqlite {
     const NOW: &'static str = "SELECT unixepoch()";
     const GET_LOCKED: &'static str = sql::GET;
+    const RECORD_USAGE: &'static str = sql::RECORD_USAGE_SQLITE;
     const MIGRATIONS: &'static [Migration] = &[
         Migration { version: 1, compatible_from: 1, script: include_str!("migrations/sqlite/1_keys.sql") },
         Migration { version: 2, compatible_from: 1, script: include_str!("migrations/sqlite/2_organizations.sql") },
         Migration { version: 3, compatible_from: 1, script: include_str!("migrations/sqlite/3_changes.sql") },
+        Migration { version: 4, compatible_from: 1, script: include_str!("migrations/sqlite/4_usage.sql") },
     ];
 
     type Transaction = SqliteTransaction;

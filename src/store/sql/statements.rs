@@ -4,8 +4,10 @@ macro_rules! select_key {
     ($rest:literal) => {
         concat!(
             "SELECT k.id, k.digest, k.organization, k.name, k.hint, k.access, k.scopes, \
-             k.created_at, k.expires_at, k.revoked_at, k.replaced_by, o.max_key_age, o.disabled \
+             k.created_at, k.expires_at, k.revoked_at, k.replaced_by, u.last_used_at, u.requests, \
+             o.max_key_age, o.disabled \
              FROM tower_api_key_keys k \
+             LEFT JOIN tower_api_key_usage u ON u.key = k.id \
              LEFT JOIN tower_api_key_organizations o ON o.organization = k.organization ",
             $rest
         )
@@ -46,6 +48,35 @@ pub(super) const POLICY: &str = "SELECT max_key_age, disabled FROM tower_api_key
 pub(super) const SET_POLICY: &str = "INSERT INTO tower_api_key_organizations (organization, max_key_age, disabled) \
     VALUES ($1, $2, $3) ON CONFLICT (organization) \
     DO UPDATE SET max_key_age = excluded.max_key_age, disabled = excluded.disabled";
+
+/// Keys that are gone are passed over. In the order of the keys, so that two processes cannot wait for each other.
+macro_rules! record_usage {
+    ($rows:literal, $latest:literal) => {
+        concat!(
+            "INSERT INTO tower_api_key_usage (key, last_used_at, requests) \
+             SELECT r.key, r.last_used_at, r.requests FROM (",
+            $rows,
+            ") r JOIN tower_api_key_keys k ON k.id = r.key WHERE true ORDER BY r.key \
+             ON CONFLICT (key) DO UPDATE SET requests = tower_api_key_usage.requests + excluded.requests, \
+             last_used_at = ",
+            $latest,
+            "(tower_api_key_usage.last_used_at, excluded.last_used_at)"
+        )
+    };
+}
+
+#[cfg(feature = "postgres")]
+pub(super) const RECORD_USAGE_POSTGRES: &str = record_usage!(
+    "SELECT * FROM json_to_recordset($1::text::json) AS j(key text, last_used_at bigint, requests bigint)",
+    "greatest"
+);
+
+#[cfg(feature = "sqlite")]
+pub(super) const RECORD_USAGE_SQLITE: &str = record_usage!(
+    "SELECT value ->> 'key' AS key, value ->> 'last_used_at' AS last_used_at, value ->> 'requests' AS requests \
+     FROM json_each($1)",
+    "max"
+);
 
 pub(super) const CREATE_MIGRATIONS: &str = "CREATE TABLE IF NOT EXISTS tower_api_key_migrations \
     (version bigint NOT NULL PRIMARY KEY, compatible_from bigint NOT NULL, applied_at bigint NOT NULL)";
