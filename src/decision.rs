@@ -49,6 +49,15 @@ pub fn decide(
     requirement: &Requirement,
     now: impl FnOnce() -> SystemTime,
 ) -> Result<(), Denial> {
+    authorize(authenticate(presented, record, now)?, requirement)
+}
+
+/// The first half: is it the key that was presented, and is it still valid?
+pub(crate) fn authenticate<'a>(
+    presented: &KeyDigest,
+    record: Option<&'a KeyRecord>,
+    now: impl FnOnce() -> SystemTime,
+) -> Result<&'a KeyRecord, Denial> {
     let record = record.ok_or(Denial::Unknown)?;
     if record.digest() != presented {
         return Err(Denial::OtherKey);
@@ -62,10 +71,23 @@ pub fn decide(
     if record.is_expired(now) {
         return Err(Denial::Expired);
     }
-    authorize(record, requirement)
+    Ok(record)
 }
 
-/// The last step alone, for a key that was judged before in the same request.
+/// The second half: may a valid key do this?
 pub(crate) fn authorize(record: &KeyRecord, requirement: &Requirement) -> Result<(), Denial> {
     if requirement.is_met_by(record.access()) { Ok(()) } else { Err(Denial::InsufficientScope) }
+}
+
+/// What a route asks of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RouteVerdict<'a> {
+    /// Not even a key.
+    #[cfg_attr(not(feature = "routes"), expect(dead_code, reason = "only a table says so"))]
+    Public,
+    /// A key that meets this.
+    Requires(&'a Requirement),
+    /// A key, and then the route does not exist.
+    #[cfg_attr(not(feature = "routes"), expect(dead_code, reason = "only a table says so"))]
+    NotFound,
 }

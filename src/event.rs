@@ -27,6 +27,8 @@ pub struct DecisionEvent<'a> {
 pub enum Outcome {
     /// The inner service was called and has answered.
     Accepted,
+    /// The inner service was called and has answered, on a route that asks for no key.
+    Public,
     /// The request was refused.
     Rejected(Rejection),
     /// The request was dropped before there was a response, by a disconnect or a timeout further out.
@@ -134,6 +136,7 @@ pub(crate) struct Report {
     pub(crate) lookup: LookupKind,
     pub(crate) store_error: Option<BoxError>,
     pub(crate) rejection: Option<Rejection>,
+    pub(crate) public: bool,
     pub(crate) inner_verdict: InnerVerdict,
 }
 
@@ -149,13 +152,15 @@ impl Report {
             lookup: LookupKind::None,
             store_error: None,
             rejection: None,
+            public: false,
             inner_verdict: InnerVerdict::default(),
         })
     }
 
     pub(crate) fn finish(mut self: Box<Self>, status: Option<StatusCode>) {
         let rejection = self.rejection.or_else(|| self.inner_verdict.get().copied());
-        let outcome = rejection.map_or(Outcome::Accepted, Outcome::Rejected);
+        let passed = if self.public { Outcome::Public } else { Outcome::Accepted };
+        let outcome = rejection.map_or(passed, Outcome::Rejected);
         if let Some(hook) = self.hook.take() {
             hook(&DecisionEvent { report: &self, outcome, status });
         }

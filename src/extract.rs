@@ -5,7 +5,8 @@ use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
 
-use crate::auth::ApiKey;
+use crate::auth::{Anonymous, ApiKey};
+use crate::key::CredentialError;
 use crate::rejection::Rejection;
 
 /// The key that the request was let in with.
@@ -21,40 +22,52 @@ use crate::rejection::Rejection;
 /// let app: Router = Router::new().route("/whoami", get(whoami)).layer(ApiKeyLayer::new(MemoryStore::new()));
 /// ```
 impl<S: Sync> FromRequestParts<S> for ApiKey {
-    type Rejection = MissingLayer;
+    type Rejection = MissingApiKey;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, MissingLayer> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(MissingLayer::new)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, MissingApiKey> {
+        find(parts)?.ok_or(MissingApiKey(CredentialError::Missing.into()))
     }
 }
 
-/// The key that the request was let in with, for a handler that also serves requests without one. Where no
-/// layer has judged the request, this fails as [`ApiKey`] does: a forgotten layer never looks like an anonymous
+/// The key that the request was let in with, for a handler that also serves requests without one. `None` only
+/// where a layer let the request in without a key on purpose: a forgotten layer never looks like an anonymous
 /// client.
 impl<S: Sync> OptionalFromRequestParts<S> for ApiKey {
-    type Rejection = MissingLayer;
+    type Rejection = MissingApiKey;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, MissingLayer> {
-        <Self as FromRequestParts<S>>::from_request_parts(parts, state).await.map(Some)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, MissingApiKey> {
+        find(parts)
     }
 }
 
-/// A handler asked for an [`ApiKey`] where no layer has judged the request: the answer is 500, and the log says
-/// why.
+fn find(parts: &Parts) -> Result<Option<ApiKey>, MissingApiKey> {
+    let key = parts.extensions.get::<ApiKey>().cloned();
+    if key.is_some() || parts.extensions.get::<Anonymous>().is_some() {
+        return Ok(key);
+    }
+    log::error!(
+        "a handler asked for an ApiKey, but no ApiKeyLayer stands outside it (a route that is added after the layer is \
+         not behind it); answering 500"
+    );
+    Err(MissingApiKey(Rejection::Misconfigured))
+}
+
+/// A handler asked for an [`ApiKey`] and there is none. The reply is the documented 401 on a route that asks for
+/// no key, and otherwise a 500: no layer stands outside the handler, and the log says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a handler asked for an ApiKey, but no ApiKeyLayer stands outside it")]
-#[non_exhaustive]
-pub struct MissingLayer;
+#[error("a handler asked for an ApiKey, and there is none: {}", .0.detail())]
+pub struct MissingApiKey(Rejection);
 
-impl MissingLayer {
-    fn new() -> Self {
-        log::error!("{Self}; a route that is added after the layer is not behind it; answering 500");
-        Self
+impl MissingApiKey {
+    /// What the client hears.
+    #[must_use]
+    pub const fn rejection(&self) -> Rejection {
+        self.0
     }
 }
 
-impl IntoResponse for MissingLayer {
+impl IntoResponse for MissingApiKey {
     fn into_response(self) -> Response {
-        Rejection::Misconfigured.to_response().map(Body::from)
+        self.0.to_response().map(Body::from)
     }
 }

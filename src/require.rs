@@ -12,15 +12,16 @@ use pin_project_lite::pin_project;
 use tower::Service;
 use tower_layer::Layer;
 
-use crate::auth::{ApiKey, Reply, ResponseBody, take_ready};
+use crate::auth::{Anonymous, ApiKey, Reply, ResponseBody, take_ready};
 use crate::decision::authorize;
+use crate::key::CredentialError;
 use crate::rejection::Rejection;
 use crate::scope::Requirement;
 
 /// Asks for scopes where an [`ApiKeyLayer`](crate::ApiKeyLayer) further out has let the request in: one layer
 /// authenticates for a whole router, and this one stands beside each route.
 ///
-/// It answers and reports as that layer does. Where no layer has authenticated the request, the answer is 500
+/// It answers and reports as that layer does. A request that was let in without a key gets the 401. Where no layer has authenticated the request, the answer is 500
 /// and the log says why; the request never passes.
 ///
 /// ```
@@ -64,19 +65,18 @@ pub struct RequireScopes<S> {
 impl<S> RequireScopes<S> {
     /// The reply to a request that does not pass.
     fn refuse<B>(&self, request: &Request<B>) -> Option<Response<Bytes>> {
-        let Some(key) = request.extensions().get::<ApiKey>() else {
-            log::error!(
-                "a RequireScopesLayer got a request without an API key: no ApiKeyLayer stands outside it (in an axum \
-                 Router, the layer that is added last runs first); answering 500"
-            );
-            return Some(Rejection::Misconfigured.to_response());
-        };
-        let rejection = Rejection::from(authorize(key.record(), &self.requirement).err()?);
-        key.note(rejection);
-        Some(match key.settings() {
-            Some(settings) => settings.refuse(rejection, request),
-            None => rejection.to_response(),
-        })
+        if let Some(key) = request.extensions().get::<ApiKey>() {
+            let denial = authorize(key.record(), &self.requirement).err()?;
+            return Some(key.refuse(denial.into(), request));
+        }
+        if let Some(anonymous) = request.extensions().get::<Anonymous>() {
+            return Some(anonymous.refuse(CredentialError::Missing.into(), request));
+        }
+        log::error!(
+            "a RequireScopesLayer got a request without an API key: no ApiKeyLayer stands outside it (in an axum \
+             Router, the layer that is added last runs first); answering 500"
+        );
+        Some(Rejection::Misconfigured.to_response())
     }
 }
 

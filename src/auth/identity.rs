@@ -1,6 +1,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::{Request, Response};
+
 use super::settings::Settings;
 use crate::event::InnerVerdict;
 use crate::key::{KeyId, KeyRecord, OrganizationId};
@@ -25,6 +28,12 @@ pub struct ApiKey {
     record: Arc<KeyRecord>,
     /// `None` for one that no layer has judged.
     pub(super) origin: Option<Origin>,
+}
+
+/// A request that a layer let in without a key, on purpose.
+#[derive(Clone)]
+pub(crate) struct Anonymous {
+    pub(super) origin: Origin,
 }
 
 /// The layer that let the request in: what stands further in answers and reports as it does.
@@ -94,16 +103,44 @@ impl ApiKey {
     }
 
     /// The settings of the layer that judged it.
-    pub(crate) fn settings(&self) -> Option<&Arc<Settings>> {
+    pub(super) fn settings(&self) -> Option<&Arc<Settings>> {
         self.origin.as_ref().map(|origin| &origin.settings)
     }
 
     /// Tells the layer that reports about this request that it was refused after all.
-    pub(crate) fn note(&self, rejection: Rejection) {
-        if let Some(Origin { inner_verdict: Some(verdict), .. }) = &self.origin {
+    pub(super) fn note(&self, rejection: Rejection) {
+        if let Some(origin) = &self.origin {
+            origin.note(rejection);
+        }
+    }
+
+    /// Refuses a request with this key after all, as the layer that let it in would have.
+    pub(crate) fn refuse<B>(&self, rejection: Rejection, request: &Request<B>) -> Response<Bytes> {
+        match &self.origin {
+            Some(origin) => origin.refuse(rejection, request),
+            None => rejection.to_response(),
+        }
+    }
+}
+
+impl Anonymous {
+    /// Refuses a request without a key after all, as the layer that let it in would have.
+    pub(crate) fn refuse<B>(&self, rejection: Rejection, request: &Request<B>) -> Response<Bytes> {
+        self.origin.refuse(rejection, request)
+    }
+}
+
+impl Origin {
+    fn note(&self, rejection: Rejection) {
+        if let Some(verdict) = &self.inner_verdict {
             // The first word counts; there is no second one, since a refused request goes no further.
             let _ = verdict.set(rejection);
         }
+    }
+
+    fn refuse<B>(&self, rejection: Rejection, request: &Request<B>) -> Response<Bytes> {
+        self.note(rejection);
+        self.settings.refuse(rejection, request)
     }
 }
 

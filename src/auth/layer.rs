@@ -68,6 +68,8 @@ impl ApiKeyLayer {
             source: CredentialSource { header, bearer: false, keep: false, format: None },
             requirement: Requirement::any_key(),
             require_with: None,
+            #[cfg(feature = "routes")]
+            routes: None,
             lookup_timeout: Some(Duration::from_secs(1)),
             clock: Arc::new(SystemClock),
             realm,
@@ -111,6 +113,15 @@ impl ApiKeyLayer {
         F: Fn(RequestHead<'_>) -> Requirement + Send + Sync + 'static,
     {
         self.with(|settings| settings.require_with = Some(Arc::new(requirement)))
+    }
+
+    /// Asks of each request what this table says of its route, beside what [`require`](Self::require) and
+    /// [`require_with`](Self::require_with) ask. See [`RouteTable`](crate::RouteTable).
+    ///
+    /// A public route is called without a look at the key, which is removed from the request all the same.
+    #[cfg(feature = "routes")]
+    pub fn routes(self, table: crate::RouteTable) -> Self {
+        self.with(|settings| settings.routes = Some(Arc::new(table)))
     }
 
     /// Reads the key from another header. `Authorization` is not meant: see [`accept_bearer`](Self::accept_bearer).

@@ -17,4 +17,5 @@ pub use self::layer::{ApiKeyLayer, InvalidRealm};
 pub use self::refusal::{Refusal, RequestHead};
 pub use self::service::ApiKeyService;
 
+pub(crate) use self::identity::Anonymous;
 pub(crate) use self::reply::{Reply, take_ready};

@@ -7,14 +7,14 @@ use futures::future::BoxFuture;
 use http::header::{CACHE_CONTROL, HeaderValue, WWW_AUTHENTICATE};
 use http::{Request, Response, StatusCode};
 
-use super::identity::{ApiKey, Origin};
+use super::identity::{Anonymous, ApiKey, Origin};
 use super::lookup::{Found, GuardedStore, LookupError};
 use super::refusal::{Refusal, RequestHead};
-use crate::decision::{authorize, decide};
+use crate::decision::{Denial, RouteVerdict, authenticate, authorize};
 use crate::error_chain::error_chain;
 use crate::event::{Hook, LookupKind, Report};
-use crate::key::KeyDigest;
 use crate::key::presented::CredentialSource;
+use crate::key::{KeyDigest, KeyRecord};
 use crate::rejection::{Challenge, Realm, Rejection};
 use crate::scope::Requirement;
 use crate::store::{Lookup, StoreId};
@@ -32,6 +32,8 @@ pub(crate) struct Settings {
     pub(super) source: CredentialSource,
     pub(super) requirement: Requirement,
     pub(super) require_with: Option<RequireFn>,
+    #[cfg(feature = "routes")]
+    pub(super) routes: Option<Arc<crate::routes::RouteTable>>,
     pub(super) lookup_timeout: Option<Duration>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) realm: Realm,
@@ -60,16 +62,20 @@ impl Settings {
         settings.is_some_and(|outer| outer.store_id == self.store_id)
     }
 
-    /// For a request that a layer on the same store let through: only the requirement is left to check.
+    /// For a request that a layer on the same store let through: only what this layer asks for is left to check.
     pub(super) fn authorize_again<B>(&self, request: &mut Request<B>) -> Result<(), Rejection> {
         self.source.hide(request.headers_mut());
         let key = request.extensions().get::<ApiKey>().ok_or(Rejection::Misconfigured)?;
-        let verdict = self.authorize(key, RequestHead::of(request));
+        let verdict = self.authorize(key.record(), request);
         verdict.inspect_err(|&rejection| key.note(rejection))
     }
 
     /// Reads the credential and asks the store for what it can say at once.
     pub(super) fn begin<B>(self: &Arc<Self>, request: &mut Request<B>, report: &mut Reporting) -> Step {
+        if let RouteVerdict::Public = self.route(request) {
+            self.enter_public(request, report);
+            return Step::Accepted;
+        }
         match self.present(request) {
             Err(rejection) => Step::Rejected(rejection),
             Ok(digest) => {
@@ -105,17 +111,12 @@ impl Settings {
         }
         let read = OnceCell::new();
         let now = || *read.get_or_init(|| self.clock.now());
-        decide(digest, record.as_deref(), &self.requirement, now)?;
-        let Some(record) = record else { return Err(crate::Denial::Unknown.into()) };
-        let inner_verdict = report.as_ref().map(|report| Arc::clone(&report.inner_verdict));
-        let key = ApiKey::judged(record, Origin { settings: Arc::clone(self), inner_verdict });
-        if self.require_with.is_some() {
-            self.authorize(&key, RequestHead::of(request))?;
-        }
+        self.authorize(authenticate(digest, record.as_deref(), now)?, request)?;
+        let Some(record) = record else { return Err(Denial::Unknown.into()) };
         if let Some(usage) = &self.usage {
-            usage.count(key.record(), now());
+            usage.count(&record, now());
         }
-        request.extensions_mut().insert(key);
+        request.extensions_mut().insert(ApiKey::judged(record, self.origin(report)));
         Ok(())
     }
 
@@ -150,12 +151,44 @@ impl Settings {
         }
     }
 
-    fn authorize(&self, key: &ApiKey, head: RequestHead<'_>) -> Result<(), Rejection> {
-        authorize(key.record(), &self.requirement)?;
-        match &self.require_with {
-            Some(require_with) => Ok(authorize(key.record(), &require_with(head))?),
-            None => Ok(()),
+    /// Whether a valid key may make this request.
+    fn authorize<B>(&self, record: &KeyRecord, request: &Request<B>) -> Result<(), Rejection> {
+        match self.route(request) {
+            RouteVerdict::NotFound => return Err(Rejection::NotFound),
+            RouteVerdict::Requires(requirement) => authorize(record, requirement)?,
+            RouteVerdict::Public => {}
         }
+        if let Some(require_with) = &self.require_with {
+            authorize(record, &require_with(RequestHead::of(request)))?;
+        }
+        Ok(authorize(record, &self.requirement)?)
+    }
+
+    /// Without a table, what is left is what the layer itself asks for.
+    #[cfg_attr(not(feature = "routes"), expect(clippy::unused_self, unused_variables, reason = "there is no table"))]
+    fn route<B>(&self, request: &Request<B>) -> RouteVerdict<'_> {
+        static ANY_KEY: Requirement = Requirement::any_key();
+        #[cfg(feature = "routes")]
+        if let Some(routes) = &self.routes {
+            return routes.verdict(request);
+        }
+        RouteVerdict::Requires(&ANY_KEY)
+    }
+
+    /// A route that asks for no key gets none: neither the credential nor an identity from further out.
+    fn enter_public<B>(self: &Arc<Self>, request: &mut Request<B>, report: &mut Reporting) {
+        self.source.hide(request.headers_mut());
+        if let Some(report) = report {
+            report.public = true;
+        }
+        let origin = self.origin(report);
+        request.extensions_mut().remove::<ApiKey>();
+        request.extensions_mut().insert(Anonymous { origin });
+    }
+
+    fn origin(self: &Arc<Self>, report: &Reporting) -> Origin {
+        let inner_verdict = report.as_ref().map(|report| Arc::clone(&report.inner_verdict));
+        Origin { settings: Arc::clone(self), inner_verdict }
     }
 
     /// What a renderer may have left out and no refusal may go without.

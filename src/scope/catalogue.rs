@@ -33,8 +33,11 @@ impl Catalogue {
     /// # Errors
     /// Names the first scope that is not in the catalogue.
     pub fn check(&self, access: &Access) -> Result<(), UnknownScope> {
-        let mut asked = access.scopes().into_iter().flat_map(ScopeSet::iter);
-        match asked.find(|scope| !self.0.contains(scope)) {
+        self.check_all(access.scopes().into_iter().flat_map(ScopeSet::iter))
+    }
+
+    pub(crate) fn check_all<'a>(&self, scopes: impl IntoIterator<Item = &'a Scope>) -> Result<(), UnknownScope> {
+        match scopes.into_iter().find(|scope| !self.0.contains(scope)) {
             Some(scope) => Err(UnknownScope(scope.clone())),
             None => Ok(()),
         }

@@ -53,12 +53,27 @@ impl Requirement {
         Self(Kind::Scopes { all: all.into_iter().collect(), any: Some(any.into_iter().collect()) })
     }
 
+    /// Every scope it names.
+    pub fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        let sets = match &self.0 {
+            Kind::FullAccess => [None, None],
+            Kind::Scopes { all, any } => [Some(all), any.as_ref()],
+        };
+        sets.into_iter().flatten().flat_map(ScopeSet::iter)
+    }
+
+    /// Whether no key at all can meet it: any of nothing.
+    #[must_use]
+    pub fn is_unmeetable(&self) -> bool {
+        matches!(&self.0, Kind::Scopes { any: Some(none), .. } if none.is_empty())
+    }
+
     /// Whether a key with this access may pass.
     #[must_use]
     pub fn is_met_by(&self, access: &Access) -> bool {
         match (&self.0, access) {
             (Kind::FullAccess, access) => access.is_full(),
-            (Kind::Scopes { any: Some(none), .. }, _) if none.is_empty() => false,
+            (Kind::Scopes { .. }, _) if self.is_unmeetable() => false,
             (Kind::Scopes { .. }, Access::Full) => true,
             (Kind::Scopes { all, any }, Access::Scoped(have)) => {
                 have.contains_all(all) && any.as_ref().is_none_or(|any| have.contains_any(any))
@@ -80,7 +95,7 @@ impl fmt::Display for Requirement {
         let list = |scopes: &ScopeSet| scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(", ");
         match &self.0 {
             Kind::FullAccess => f.write_str("full access"),
-            Kind::Scopes { any: Some(any), .. } if any.is_empty() => f.write_str("nobody"),
+            Kind::Scopes { .. } if self.is_unmeetable() => f.write_str("nobody"),
             Kind::Scopes { all, any: None } if all.is_empty() => f.write_str("any key"),
             Kind::Scopes { all, any: None } => f.write_str(&list(all)),
             Kind::Scopes { all, any: Some(any) } if all.is_empty() => write!(f, "any of {}", list(any)),

@@ -1,0 +1,173 @@
+//! Managing keys: list, create, revoke, regenerate. The handlers ask only who is calling, so that they serve
+//! under any key layer whose keys belong to an organization.
+
+use std::time::SystemTime;
+
+use axum::extract::{Request, State};
+use axum::handler::Handler;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Serialize;
+use serde_json::Value;
+use tower_api_key::{
+    Access, ApiKey, Expiry, IssuedKey, KeyId, KeyManager, KeyRecord, KeyStatus, ListKeys, NewKey, RequireScopesLayer,
+    Requirement, Scope, ScopeSet, SharedStore,
+};
+
+use crate::app::App;
+use crate::form::Form;
+use crate::listing::{Listing, Page};
+use crate::reply::{ApiError, Named, with_secret};
+use crate::time::{self, rfc3339};
+
+/// A scoped key never manages keys: it could give itself more than it has.
+pub(crate) fn routes(prefix: &str) -> Router<App> {
+    let full = || RequireScopesLayer::new(Requirement::full_access());
+    Router::new()
+        .route(&format!("{prefix}/"), get(list.layer(full())).post(create.layer(full())))
+        .route(&format!("{prefix}/{{uid}}/revoke/"), post(revoke.layer(full())))
+        .route(&format!("{prefix}/{{uid}}/regenerate/"), post(regenerate.layer(full())))
+}
+
+/// What its owner sees of a key.
+#[derive(Serialize)]
+struct View {
+    uid: String,
+    name: String,
+    hint: String,
+    full_access: bool,
+    scopes: Vec<String>,
+    created_at: String,
+    /// When the key stops working, be it for its own expiry or for the organization's maximum age.
+    expires_at: Option<String>,
+    last_used_at: Option<String>,
+    revoked_at: Option<String>,
+    status: &'static str,
+}
+
+/// A new key, the only time it is shown.
+#[derive(Serialize)]
+struct Issued<'a> {
+    #[serde(flatten)]
+    view: View,
+    api_key: &'a str,
+}
+
+async fn list(key: ApiKey, keys: State<SharedStore>, listing: Listing) -> Result<Json<Page<View>>, ApiError> {
+    let mut query = ListKeys::new().with_limit(listing.limit()).with_after(listing.cursor()?);
+    if let Some(status) = listing.parameter("status") {
+        let known = [KeyStatus::Active, KeyStatus::Expired, KeyStatus::Revoked];
+        let status = known.into_iter().find(|known| known.as_str() == status);
+        query = query.with_status(status.ok_or_else(|| ApiError::field("status", "active, expired or revoked."))?);
+    }
+    let page = keys.list(key.organization(), &query).await?;
+    let results = page.keys.iter().map(|record| View::of(record)).collect();
+    Ok(listing.reply(results, page.next.map(|next| next.to_string()), None))
+}
+
+async fn create(key: ApiKey, keys: State<SharedStore>, request: Request) -> Result<Response, ApiError> {
+    let mut form = Form::read(request).await?;
+    let name = form.text("name", NewKey::MAX_NAME_LEN);
+    let access = access(&mut form);
+    let expires_at = expires_at(&mut form);
+    form.check()?;
+
+    let new = NewKey::new(name, access).map_err(|error| ApiError::field("name", format!("{error}.")))?;
+    let issued = keys.issue(key.organization(), new.with_expires_at(expires_at)).await?;
+    Ok(shown_once(&key, &issued))
+}
+
+async fn revoke(key: ApiKey, keys: State<SharedStore>, Named(uid): Named<String>) -> Result<Json<View>, ApiError> {
+    let record = keys.revoke(key.organization(), id(&uid)?).await?;
+    Ok(Json(View::of(&record)))
+}
+
+async fn regenerate(
+    key: ApiKey,
+    keys: State<SharedStore>,
+    Named(uid): Named<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let mut form = Form::read_optional(request).await?;
+    let expiry = expires_at(&mut form).map_or(Expiry::SameLifetime, Expiry::At);
+    form.check()?;
+
+    let issued = keys.regenerate(key.organization(), id(&uid)?, expiry).await?;
+    Ok(shown_once(&key, &issued))
+}
+
+fn shown_once(caller: &ApiKey, issued: &IssuedKey) -> Response {
+    let (id, organization) = (issued.record.id(), issued.record.organization());
+    log::info!("issued key={id} organization={organization} by={}", caller.id());
+    let issued = Issued { view: View::of(&issued.record), api_key: issued.secret.expose_secret() };
+    with_secret(StatusCode::CREATED, issued)
+}
+
+/// What is no id at all is the id of no key.
+fn id(uid: &str) -> Result<KeyId, ApiError> {
+    uid.parse().map_err(|_| ApiError::NOT_FOUND)
+}
+
+/// Full access has to be asked for by name: no list of scopes, however empty, turns into it.
+fn access(form: &mut Form) -> Access {
+    let full = match form.take("full_access") {
+        None => false,
+        Some(Value::Bool(full)) => full,
+        Some(_) => {
+            form.wrong("full_access", "Must be a valid boolean.");
+            return Access::Full;
+        }
+    };
+    match (full, form.take("scopes")) {
+        (true, None) => return Access::Full,
+        (true, Some(_)) => form.wrong("scopes", "A key has scopes or full access, not both."),
+        (false, None) => form.wrong("scopes", "Give at least one scope, or ask for \"full_access\": true."),
+        (false, Some(scopes)) => return Access::Scoped(scope_set(form, scopes)),
+    }
+    Access::scoped([])
+}
+
+fn scope_set(form: &mut Form, scopes: Value) -> ScopeSet {
+    let Value::Array(scopes) = scopes else {
+        form.wrong("scopes", "Expected a list of scopes.");
+        return ScopeSet::empty();
+    };
+    if scopes.is_empty() {
+        form.wrong("scopes", "This list may not be empty.");
+    }
+    let scopes: Option<ScopeSet> = scopes.iter().map(|scope| Scope::new(scope.as_str()?).ok()).collect();
+    scopes.unwrap_or_else(|| {
+        form.wrong("scopes", "Not a scope of this API.");
+        ScopeSet::empty()
+    })
+}
+
+fn expires_at(form: &mut Form) -> Option<SystemTime> {
+    let text = form.optional_text("expires_at", 100)?;
+    match time::parse(&text) {
+        None => form.wrong("expires_at", "Not a time of RFC 3339, such as 2026-11-24T10:00:00Z."),
+        Some(time) if time <= SystemTime::now() => form.wrong("expires_at", "This time is in the past."),
+        time => return time,
+    }
+    None
+}
+
+impl View {
+    fn of(record: &KeyRecord) -> Self {
+        let scopes = record.access().scopes().into_iter().flat_map(ScopeSet::iter);
+        Self {
+            uid: record.id().to_string(),
+            name: record.name().into(),
+            hint: record.hint().as_str().into(),
+            full_access: record.access().is_full(),
+            scopes: scopes.map(|scope| scope.as_str().into()).collect(),
+            created_at: rfc3339(record.created_at()),
+            expires_at: record.valid_until().map(rfc3339),
+            last_used_at: record.last_used_at().map(rfc3339),
+            revoked_at: record.revoked_at().map(rfc3339),
+            status: record.status(SystemTime::now()).as_str(),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! A small Avala look-alike built on `tower_api_key` alone: sign up, get a key, scope it, list it, revoke it,
+//! regenerate it. The real Avala Python SDK can use it.
+//!
+//! ```text
+//! cargo run --example avala --features axum,throttle
+//! ```
+//!
+//! Start reading at `app.rs`, which has every route and what it asks of a key.
+
+mod accounts;
+mod app;
+mod audit;
+mod data;
+mod form;
+mod keys;
+mod limits;
+mod listing;
+mod options;
+mod peer;
+mod reply;
+mod resources;
+mod serve;
+mod signup;
+mod time;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use tracing_subscriber::EnvFilter;
+
+use self::options::Options;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    let options = Options::from_args()?;
+    log_to_stderr()?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("cannot start: {error}"))?;
+    runtime.block_on(serve::run(options))
+}
+
+/// What `RUST_LOG` asks for, or else warnings of everybody and what this server itself has to say.
+fn log_to_stderr() -> Result<(), String> {
+    let directives = match std::env::var("RUST_LOG") {
+        Ok(directives) if !directives.trim().is_empty() => directives,
+        _ => "warn,avala=info".to_owned(),
+    };
+    let filter = EnvFilter::try_new(directives).map_err(|error| format!("RUST_LOG: {error}"))?;
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    Ok(())
+}

@@ -1,0 +1,111 @@
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use jiff::{Span, SpanRelativeTo};
+
+/// A small Avala look-alike that shows every part of the API-key model.
+#[derive(Debug, Parser)]
+#[command(name = "avala")]
+pub(crate) struct Options {
+    /// Where to serve; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+
+    /// Where keys and accounts are kept: memory:, sqlite:PATH or postgres://...
+    #[arg(long, value_name = "URL", default_value = "memory:")]
+    store: String,
+
+    /// How many requests each key may make in any minute, or off
+    #[arg(long, value_name = "N", default_value = "100", value_parser = requests_per_minute, allow_negative_numbers = true)]
+    pub(crate) requests_per_minute: RequestsPerMinute,
+
+    /// Refuse plain HTTP
+    #[arg(long)]
+    require_https: bool,
+
+    /// Whose forwarding headers are believed; can be given several times
+    #[arg(long, value_name = "CIDR")]
+    trusted_proxy: Vec<String>,
+
+    /// The age at which the keys of every organization expire, such as 90d or 24h
+    #[arg(long, value_name = "DURATION", value_parser = age)]
+    pub(crate) max_key_age: Option<Duration>,
+
+    /// Serve /metrics there, apart from the API
+    #[arg(long, value_name = "ADDR")]
+    metrics_listen: Option<SocketAddr>,
+
+    /// Allow an address that other machines can reach, over plain HTTP
+    #[arg(long)]
+    insecure_http: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RequestsPerMinute {
+    AtMost(NonZeroU32),
+    Off,
+}
+
+impl Options {
+    /// The options of this process. Where they cannot be served, one line that says why.
+    pub(crate) fn from_args() -> Result<Self, String> {
+        let options = Self::try_parse().map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
+            _ => first_line(&error.to_string()),
+        })?;
+        options.check()?;
+        Ok(options)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        // The URL of a database may hold a password, so no message repeats it.
+        let scheme = self.store.split(':').next().unwrap_or_default();
+        match scheme {
+            _ if self.store == "memory:" => {}
+            "sqlite" | "postgres" | "postgresql" => return Err(not_yet(&format!("--store {scheme}:..."))),
+            _ => return Err("--store takes memory:, sqlite:PATH or postgres://..., and this is none of them".into()),
+        }
+        if self.require_https {
+            return Err(not_yet("--require-https"));
+        }
+        if !self.trusted_proxy.is_empty() {
+            return Err(not_yet("--trusted-proxy"));
+        }
+        if self.metrics_listen.is_some() {
+            return Err(not_yet("--metrics-listen"));
+        }
+        if !self.listen.ip().to_canonical().is_loopback() && !self.insecure_http {
+            return Err(format!(
+                "other machines can reach {}, and keys would cross the network in the clear: say --insecure-http to \
+                 allow it, or listen on a loopback address",
+                self.listen
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn not_yet(option: &str) -> String {
+    format!("{option} is not available in this version of the example")
+}
+
+fn requests_per_minute(text: &str) -> Result<RequestsPerMinute, &'static str> {
+    match text {
+        "off" => Ok(RequestsPerMinute::Off),
+        number => number.parse().map(RequestsPerMinute::AtMost).map_err(|_| "a number from 1 on, or off"),
+    }
+}
+
+fn age(text: &str) -> Result<Duration, &'static str> {
+    let age = text.parse::<Span>().ok().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
+    let age = age.and_then(|age| Duration::try_from(age).ok());
+    age.filter(|&age| age >= Duration::from_secs(1)).ok_or("a duration of at least a second, such as 90d or 24h")
+}
+
+fn first_line(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}

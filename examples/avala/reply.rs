@@ -1,0 +1,108 @@
+//! What goes wrong, in the documented form: `{"detail": ...}`.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::header::{CACHE_CONTROL, HeaderValue};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tower_api_key::{ManageError, Outage, Rejection};
+
+/// Every reply that is not a success.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    /// In the words of the key layer.
+    Rejected(Rejection),
+    Other(StatusCode, String),
+    /// What is wrong with each field of a form.
+    Fields(FieldErrors),
+}
+
+pub(crate) type FieldErrors = BTreeMap<&'static str, Vec<String>>;
+
+#[derive(Serialize)]
+struct Detail<T> {
+    detail: T,
+}
+
+impl ApiError {
+    pub(crate) const NOT_FOUND: Self = Self::Rejected(Rejection::NotFound);
+
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::Other(StatusCode::BAD_REQUEST, detail.into())
+    }
+
+    pub(crate) fn field(name: &'static str, message: impl Into<String>) -> Self {
+        Self::Fields(BTreeMap::from([(name, vec![message.into()])]))
+    }
+
+    pub(crate) fn method_not_allowed(method: &Method) -> Self {
+        Self::Other(StatusCode::METHOD_NOT_ALLOWED, format!("Method \"{method}\" not allowed."))
+    }
+
+    /// For what the log explains and the client cannot help.
+    pub(crate) fn internal(cause: impl std::error::Error) -> Self {
+        log::error!("answering 500: {cause}");
+        Self::Other(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error.".into())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let no_store = [(CACHE_CONTROL, "no-store")];
+        match self {
+            Self::Rejected(rejection) => rejection.to_response().map(Body::from),
+            Self::Other(status, detail) => (status, no_store, Json(Detail { detail })).into_response(),
+            Self::Fields(detail) => (StatusCode::BAD_REQUEST, no_store, Json(Detail { detail })).into_response(),
+        }
+    }
+}
+
+impl From<Rejection> for ApiError {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+impl From<ManageError> for ApiError {
+    fn from(error: ManageError) -> Self {
+        match error {
+            ManageError::NotFound => Self::NOT_FOUND,
+            ManageError::Conflict => {
+                Self::Other(StatusCode::CONFLICT, "The key is already revoked or replaced.".into())
+            }
+            ManageError::UnknownScope(_) => Self::field("scopes", "Not a scope of this API."),
+            ManageError::Store(cause) => {
+                log::error!("answering 503: the key store failed: {cause}");
+                Self::Rejected(Outage::Failed.into())
+            }
+            other => Self::internal(other),
+        }
+    }
+}
+
+pub(crate) async fn not_found() -> ApiError {
+    ApiError::NOT_FOUND
+}
+
+/// What is named in a path. A name that cannot be read names nothing.
+#[derive(FromRequestParts)]
+#[from_request(via(Path), rejection(ApiError))]
+pub(crate) struct Named<T>(pub(crate) T);
+
+impl From<PathRejection> for ApiError {
+    fn from(_: PathRejection) -> Self {
+        Self::NOT_FOUND
+    }
+}
+
+/// A success that shows a key, which nothing on the way may keep.
+pub(crate) fn with_secret(status: StatusCode, body: impl Serialize) -> Response {
+    let mut response = (status, Json(body)).into_response();
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,169 @@
+//! What a key may read and make. Each handler works on the organization of the key that called it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tower_api_key::scope::avala;
+use tower_api_key::{Access, ApiKey, Scope, ScopeSet};
+
+use crate::data::{Data, Dataset, Export, Item, Project, Task, new_uid};
+use crate::form::Form;
+use crate::listing::{Listing, Page};
+use crate::reply::{ApiError, Named};
+use crate::time::rfc3339;
+
+type Made<T> = Result<(StatusCode, Json<T>), ApiError>;
+type Read<T> = Result<Json<T>, ApiError>;
+
+pub(crate) mod datasets {
+    use super::*;
+
+    pub(crate) async fn list(key: ApiKey, data: State<Arc<Data>>, listing: Listing) -> Read<Page<Dataset>> {
+        let all = data.of(key.organization(), |organization| organization.datasets.clone());
+        listing.page(filtered(all, &listing, &["name", "data_type", "visibility"]))
+    }
+
+    pub(crate) async fn read(key: ApiKey, data: State<Arc<Data>>, Named(uid): Named<String>) -> Read<Dataset> {
+        one(data.of(key.organization(), |organization| {
+            organization.datasets.iter().find(|dataset| dataset.uid == uid).cloned()
+        }))
+    }
+
+    pub(crate) async fn items(
+        key: ApiKey,
+        data: State<Arc<Data>>,
+        Named((owner, slug)): Named<(String, String)>,
+        listing: Listing,
+    ) -> Read<Page<Item>> {
+        let items = data.of(key.organization(), |organization| {
+            let mut datasets = organization.datasets.iter().filter(|_| organization.owner == owner);
+            datasets.find(|dataset| dataset.slug == slug).map(|dataset| dataset.items.clone())
+        });
+        listing.page(items.ok_or(ApiError::NOT_FOUND)?)
+    }
+
+    pub(crate) async fn create(key: ApiKey, data: State<Arc<Data>>, request: Request) -> Made<Dataset> {
+        let mut form = Form::read(request).await?;
+        let name = form.text("name", 255);
+        let slug = form.optional_text("slug", 255).unwrap_or_else(|| slug_of(&name));
+        if !name.is_empty() && !is_slug(&slug) {
+            form.wrong("slug", "Enter a valid slug of letters, digits, underscores and hyphens.");
+        }
+        let data_type = form.optional_text("data_type", 50).unwrap_or_else(|| "image".into());
+        let visibility = form.optional_text("visibility", 50).unwrap_or_else(|| "private".into());
+        form.check()?;
+
+        let (uid, created_at) = (new_uid().map_err(ApiError::internal)?, rfc3339(SystemTime::now()));
+        data.of(key.organization(), |organization| {
+            if organization.datasets.iter().any(|dataset| dataset.slug == slug) {
+                return Err(ApiError::field("slug", "A dataset with this slug exists already."));
+            }
+            let owner_name = organization.owner.clone();
+            let items = Vec::new();
+            let dataset =
+                Dataset { uid, name, slug, owner_name, data_type, visibility, item_count: 0, created_at, items };
+            organization.datasets.push(dataset.clone());
+            Ok((StatusCode::CREATED, Json(dataset)))
+        })
+    }
+
+    fn is_slug(text: &str) -> bool {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    }
+
+    /// `Front camera, day 2` as `front-camera-day-2`.
+    fn slug_of(name: &str) -> String {
+        let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-")
+    }
+}
+
+pub(crate) mod projects {
+    use super::*;
+
+    pub(crate) async fn list(key: ApiKey, data: State<Arc<Data>>, listing: Listing) -> Read<Page<Project>> {
+        listing.page(data.of(key.organization(), |organization| organization.projects.clone()))
+    }
+}
+
+pub(crate) mod tasks {
+    use super::*;
+
+    pub(crate) async fn list(key: ApiKey, data: State<Arc<Data>>, listing: Listing) -> Read<Page<Task>> {
+        let all = data.of(key.organization(), |organization| organization.tasks.clone());
+        listing.page(filtered(all, &listing, &["project", "status"]))
+    }
+
+    pub(crate) async fn read(key: ApiKey, data: State<Arc<Data>>, Named(uid): Named<String>) -> Read<Task> {
+        one(data.of(key.organization(), |organization| organization.tasks.iter().find(|task| task.uid == uid).cloned()))
+    }
+}
+
+pub(crate) mod exports {
+    use super::*;
+
+    /// Of a dataset or a project of the same organization; any other one is not found.
+    pub(crate) async fn create(key: ApiKey, data: State<Arc<Data>>, request: Request) -> Made<Export> {
+        let mut form = Form::read(request).await?;
+        let (dataset, project) = (form.optional_text("dataset", 100), form.optional_text("project", 100));
+        if dataset.is_none() && project.is_none() {
+            form.wrong("dataset", "Give the uid of a dataset or of a project.");
+        }
+        form.check()?;
+
+        let (uid, created_at) = (new_uid().map_err(ApiError::internal)?, rfc3339(SystemTime::now()));
+        data.of(key.organization(), |organization| {
+            let known = dataset.iter().all(|uid| organization.datasets.iter().any(|dataset| dataset.uid == *uid))
+                && project.iter().all(|uid| organization.projects.iter().any(|project| project.uid == *uid));
+            if !known {
+                return Err(ApiError::NOT_FOUND);
+            }
+            let export = Export { uid, status: "exported", dataset, project, created_at };
+            organization.exports.push(export.clone());
+            Ok((StatusCode::CREATED, Json(export)))
+        })
+    }
+
+    pub(crate) async fn read(key: ApiKey, data: State<Arc<Data>>, Named(uid): Named<String>) -> Read<Export> {
+        one(data.of(key.organization(), |organization| {
+            organization.exports.iter().find(|export| export.uid == uid).cloned()
+        }))
+    }
+}
+
+/// What the key that asks may do. Clients read an empty list of scopes as "nothing", so that full access is
+/// written as all of them.
+pub(crate) async fn permissions(key: ApiKey) -> Json<Value> {
+    let all = || ScopeSet::from(avala::ALL);
+    let scopes = match key.access() {
+        Access::Full => all(),
+        Access::Scoped(scopes) => scopes.clone(),
+    };
+    let scopes: Vec<_> = scopes.iter().map(Scope::as_str).collect();
+    Json(json!({
+        "type": "customer",
+        "is_staff_privileged": false,
+        "scopes": scopes,
+        "capabilities": [],
+        "toolsets": [],
+    }))
+}
+
+fn one<T>(found: Option<T>) -> Read<T> {
+    found.map(Json).ok_or(ApiError::NOT_FOUND)
+}
+
+/// Those of `all` that have, in each of these fields, the value that the query names for it.
+fn filtered<T: Serialize>(mut all: Vec<T>, listing: &Listing, fields: &[&str]) -> Vec<T> {
+    for &field in fields {
+        if let Some(asked) = listing.parameter(field) {
+            all.retain(|entry| json!(entry)[field] == asked);
+        }
+    }
+    all
+}

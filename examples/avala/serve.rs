@@ -1,0 +1,91 @@
+use std::fmt;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::app::{self, App};
+use crate::options::Options;
+
+/// How long requests that are under way may take after the server was told to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Serves until Ctrl-C or SIGTERM.
+pub(crate) async fn run(options: Options) -> Result<(), String> {
+    let stop = stop_signal().map_err(|error| format!("cannot wait for signals: {error}"))?;
+    let cannot_listen = |error| format!("cannot listen on {}: {error}", options.listen);
+    let listener = TcpListener::bind(options.listen).await.map_err(cannot_listen)?;
+    let address = listener.local_addr().map_err(cannot_listen)?;
+    let app = app::router(App::new(&options)).into_make_service_with_connect_info::<SocketAddr>();
+    welcome(address);
+
+    let (told_to_stop, draining) = oneshot::channel();
+    let server = axum::serve(listener, app).with_graceful_shutdown(async {
+        stop.await;
+        log::info!("stopping");
+        let _ = told_to_stop.send(());
+    });
+    let overdue = async {
+        match draining.await {
+            Ok(()) => tokio::time::sleep(DRAIN).await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        served = server => served.map_err(|error| format!("cannot serve any longer: {error}")),
+        () = overdue => {
+            log::warn!("stopped with requests under way, {} seconds after being told to", DRAIN.as_secs());
+            Ok(())
+        }
+    }
+}
+
+/// Nobody may be reading: a server whose output is closed serves all the same.
+fn welcome(address: SocketAddr) {
+    let base = format!("http://{}{}", Reachable(address), app::BASE);
+    let _ = writeln!(
+        std::io::stdout(),
+        "Serving {base}\n\
+         Paste this line to sign up and get a key:\n\
+         curl -sS {base}/signup/ -H 'Content-Type: application/json' -w '\\n' \
+         -d '{{\"email\": \"you+'$(date +%s)'@example.com\", \"password\": \"correct horse battery staple\"}}'"
+    );
+}
+
+/// Where a client on this machine reaches an address that may stand for all of the machine's addresses.
+struct Reachable(SocketAddr);
+
+impl fmt::Display for Reachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ip = match self.0.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        SocketAddr::new(ip, self.0.port()).fmt(f)
+    }
+}
+
+/// Ctrl-C or SIGTERM. They are caught from when this returns, not only once it is awaited.
+#[cfg(unix)]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    Ok(async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}

@@ -1,0 +1,107 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use tower_api_key::{Access, IssuedKey, KeyManager, NewKey, OrganizationId, OrganizationPolicy, SharedStore};
+use zeroize::Zeroizing;
+
+use crate::accounts::{Account, Accounts, User};
+use crate::app::KeyAge;
+use crate::data::{Data, Organization, new_uid};
+use crate::form::Form;
+use crate::limits::Limits;
+use crate::reply::{ApiError, with_secret};
+
+const LONGEST_EMAIL: usize = 254;
+/// Longer ones only cost time: nobody types them.
+const LONGEST_PASSWORD: usize = 1000;
+const LONGEST_NAME: usize = 150;
+
+#[derive(Serialize)]
+struct SignedUp<'a> {
+    user: &'a User,
+    api_key: &'a str,
+}
+
+/// A new user with an organization of their own, and its first key, which has full access.
+pub(crate) async fn sign_up(
+    State(accounts): State<Arc<Accounts>>,
+    State(data): State<Arc<Data>>,
+    State(keys): State<SharedStore>,
+    State(limits): State<Limits>,
+    State(key_age): State<KeyAge>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    // Before anything else is done for the client: attempts that fail count as well.
+    limits.signup(peer.ip())?;
+
+    let mut form = Form::read(request).await?;
+    let email = form.text("email", LONGEST_EMAIL);
+    if !email.is_empty() && !is_email(&email) {
+        form.wrong("email", "Enter a valid email address.");
+    }
+    let password = Zeroizing::new(form.text("password", LONGEST_PASSWORD));
+    let first_name = form.optional_text("first_name", LONGEST_NAME).unwrap_or_default();
+    let last_name = form.optional_text("last_name", LONGEST_NAME).unwrap_or_default();
+    form.check()?;
+
+    // Asked before the expensive part; `add` has the last word.
+    if accounts.is_taken(&email) {
+        return Err(taken());
+    }
+    let password_hash = accounts.hash(password).await.map_err(ApiError::internal)?;
+    let uid = new_uid().map_err(ApiError::internal)?;
+    let username = username(&email, &uid);
+    let organization = OrganizationId::new(&uid).map_err(ApiError::internal)?;
+    let first_data = Organization::for_signup(&username).map_err(ApiError::internal)?;
+    let user = User { uid, username, email, first_name, last_name };
+    if !accounts.add(Account { user: user.clone(), password_hash }) {
+        return Err(taken());
+    }
+    let issued = first_key(&keys, &organization, key_age).await.inspect_err(|_| accounts.remove(&user.email))?;
+    log::info!("signed up organization={organization} key={}", issued.record.id());
+    data.add(organization, first_data);
+    Ok(with_secret(StatusCode::CREATED, SignedUp { user: &user, api_key: issued.secret.expose_secret() }))
+}
+
+async fn first_key(
+    keys: &SharedStore,
+    organization: &OrganizationId,
+    KeyAge(max_key_age): KeyAge,
+) -> Result<IssuedKey, ApiError> {
+    if let Some(age) = max_key_age {
+        keys.set_policy(organization, OrganizationPolicy::default().with_max_key_age(age)).await?;
+    }
+    let new = NewKey::new("Sign up", Access::Full).map_err(ApiError::internal)?;
+    Ok(keys.issue(organization, new).await?)
+}
+
+/// As Avala answers. It tells whoever asks that the address has an account; the limit keeps that slow.
+fn taken() -> ApiError {
+    ApiError::bad_request("Email already registered.")
+}
+
+/// Whether mail could go there. Only mail that arrives proves that it does.
+fn is_email(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '@';
+    let labels = || domain.split('.');
+    text.chars().filter(|&c| c == '@').count() == 1
+        && !local.is_empty()
+        && text.chars().all(|c| c == '@' || plain(c))
+        && labels().count() > 1
+        && labels().all(|label| !label.is_empty())
+}
+
+/// What stands before the `@`, in characters that need no escaping in a URL, and enough of the uid to tell two
+/// people of the same name apart.
+fn username(email: &str, uid: &str) -> String {
+    let local = email.split('@').next().unwrap_or_default().to_lowercase();
+    let name: String = local.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let suffix = uid.split('-').next().unwrap_or_default();
+    format!("{name}-{suffix}")
+}

@@ -1,0 +1,178 @@
+//! What every check works with: a store, two organizations, and the calls with their failures spelled out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::super::ManualClock;
+use super::hooks::Hooks;
+use super::verdict::{Expecting, Problem, Verdict, expect, expect_same};
+use crate::key::{KeyDigest, KeyId, KeyRecord, KeySecret, OrganizationId, OrganizationPolicy};
+use crate::scope::{Access, ScopeSet};
+use crate::store::{
+    BoxError, Expiry, IssuedKey, KeyManager, KeyStore, ListKeys, Lookup, NewKey, Page, StoredCredential,
+};
+
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+
+pub(super) struct Bench<'a, S> {
+    pub(super) store: S,
+    /// The organization that a check works in.
+    pub(super) own: OrganizationId,
+    /// Another one.
+    pub(super) other: OrganizationId,
+    hooks: &'a Hooks<'a, S>,
+}
+
+impl<'a, S: KeyStore> Bench<'a, S> {
+    pub(super) async fn open(hooks: &'a Hooks<'a, S>) -> Verdict<Self> {
+        let store = hooks.fresh.fresh().await;
+        let (own, other) = match &hooks.organization {
+            Some(organization) => (organization.make(&store).await, organization.make(&store).await),
+            None => two_organizations()?,
+        };
+        Ok(Self { store, own, other, hooks })
+    }
+
+    /// The record of a new key of the own organization.
+    pub(super) fn key(&self, access: Access) -> Verdict<KeyRecord> {
+        let id = KeyId::random().expecting("randomness")?;
+        let credential = new_credential()?;
+        let record = KeyRecord::new(id, credential.digest, self.own.clone(), access);
+        Ok(record.with_name("conformance").with_hint(credential.hint).with_created_at(self.now()))
+    }
+
+    pub(super) async fn try_keep(&self, record: &KeyRecord) -> Result<(), BoxError> {
+        self.hooks.keep.keep(&self.store, record.clone()).await
+    }
+
+    pub(super) async fn keep(&self, record: KeyRecord) -> Verdict<KeyRecord> {
+        self.try_keep(&record).await.expecting(&format!("to keep {record:?}"))?;
+        Ok(record)
+    }
+
+    pub(super) async fn find(&self, digest: &KeyDigest) -> Verdict<Option<Arc<KeyRecord>>> {
+        self.store.find(digest).await.expecting("`find` to answer")
+    }
+
+    pub(super) async fn found(&self, digest: &KeyDigest) -> Verdict<Arc<KeyRecord>> {
+        self.find(digest).await?.ok_or_else(|| Problem::new("`find` to find the key", "None"))
+    }
+
+    /// Expects the key to be as it was when this record of it was found.
+    pub(super) async fn expect_as_before(&self, digest: &KeyDigest, before: &KeyRecord) -> Verdict {
+        let found = self.found(digest).await?;
+        expect_same("the key to be as it was", &format!("{before:?}"), &format!("{found:?}"))
+    }
+
+    /// What a request may be judged by: the answer of `find_now`, if it has one, that of `find`, and that of
+    /// `find_now` after `find` has answered.
+    pub(super) async fn answers(&self, digest: &KeyDigest) -> Verdict<Vec<(&'static str, Arc<KeyRecord>)>> {
+        let before = self.found_now(digest)?.map(|record| ("`find_now`", record));
+        let awaited = ("`find`", self.found(digest).await?);
+        let after = self.found_now(digest)?.map(|record| ("`find_now` after `find`", record));
+        Ok(before.into_iter().chain([awaited]).chain(after).collect())
+    }
+
+    fn found_now(&self, digest: &KeyDigest) -> Verdict<Option<Arc<KeyRecord>>> {
+        match self.store.find_now(digest) {
+            Lookup::Found(record) => Ok(Some(record)),
+            Lookup::Later => Ok(None),
+            Lookup::NotFound => Err(Problem::new("`find_now` to find the key, or to leave it to `find`", "NotFound")),
+        }
+    }
+
+    pub(super) fn now(&self) -> SystemTime {
+        self.hooks.clock.as_ref().map_or_else(SystemTime::now, ManualClock::now)
+    }
+
+    /// Lets the second in which keys are dated go by.
+    pub(super) async fn tick(&self) -> Verdict {
+        if let Some(clock) = &self.hooks.clock {
+            clock.advance(Duration::from_secs(1));
+            return Ok(());
+        }
+        let (began, second) = (Instant::now(), Duration::from_millis(1100));
+        tokio::time::sleep(second).await;
+        let waited = began.elapsed();
+        expect(waited >= second, "a tokio timer that is not paused, or a ManualClock", &waited)
+    }
+
+    /// Brings about the outage that the caller of the suite has described.
+    pub(super) async fn break_store(&self) {
+        if let Some(outage) = &self.hooks.outage {
+            outage.break_store(&self.store).await;
+        }
+    }
+}
+
+impl<S: KeyManager> Bench<'_, S> {
+    pub(super) async fn add(&self, access: Access) -> Verdict<Arc<KeyRecord>> {
+        self.add_until(None, access).await
+    }
+
+    pub(super) async fn add_until(
+        &self,
+        expires_at: impl Into<Option<SystemTime>>,
+        access: Access,
+    ) -> Verdict<Arc<KeyRecord>> {
+        let key = new_key(access)?.with_expires_at(expires_at);
+        self.store.insert(&self.own, key, new_credential()?).await.expecting("`insert` to store a new key")
+    }
+
+    pub(super) async fn add_many(&self, number: usize) -> Verdict<Vec<Arc<KeyRecord>>> {
+        let mut keys = Vec::new();
+        for _ in 0..number {
+            keys.push(self.add(Access::Full).await?);
+        }
+        Ok(keys)
+    }
+
+    pub(super) async fn get(&self, id: KeyId) -> Verdict<Arc<KeyRecord>> {
+        self.store.get(&self.own, id).await.expecting("`get` to return the key")
+    }
+
+    pub(super) async fn revoke(&self, id: KeyId) -> Verdict<Arc<KeyRecord>> {
+        self.store.revoke(&self.own, id).await.expecting("`revoke` to return the key")
+    }
+
+    pub(super) async fn narrow(&self, id: KeyId, scopes: impl Into<ScopeSet>) -> Verdict<Arc<KeyRecord>> {
+        self.store.narrow(&self.own, id, scopes.into()).await.expecting("`narrow` to return the key")
+    }
+
+    pub(super) async fn regenerate(&self, id: KeyId, expiry: Expiry) -> Verdict<IssuedKey> {
+        self.store.regenerate(&self.own, id, expiry).await.expecting("`regenerate` to return a new key")
+    }
+
+    pub(super) async fn set_policy(&self, policy: OrganizationPolicy) -> Verdict {
+        self.store.set_policy(&self.own, policy).await.expecting("`set_policy` to set the policy")
+    }
+
+    pub(super) async fn list(&self, query: &ListKeys) -> Verdict<Page> {
+        self.store.list(&self.own, query).await.expecting("`list` to return a page")
+    }
+
+    /// All keys of the own organization, of which checks never make more than fit on a page.
+    pub(super) async fn all(&self) -> Verdict<Vec<Arc<KeyRecord>>> {
+        Ok(self.list(&ListKeys::new()).await?.keys)
+    }
+
+    /// How many keys of the own organization are not revoked.
+    pub(super) async fn live(&self) -> Verdict<usize> {
+        Ok(self.all().await?.iter().filter(|key| !key.is_revoked()).count())
+    }
+}
+
+pub(super) fn new_key(access: Access) -> Verdict<NewKey> {
+    NewKey::new("conformance", access).expecting("a key that may be issued")
+}
+
+pub(super) fn new_credential() -> Verdict<StoredCredential> {
+    Ok(StoredCredential::of(&KeySecret::generate().expecting("randomness")?))
+}
+
+/// They differ in the case of letters alone, which a database may well take for the same.
+fn two_organizations() -> Verdict<(OrganizationId, OrganizationId)> {
+    let name = format!("conformance-{}", KeyId::random().expecting("randomness")?);
+    let organization = |name: &str| OrganizationId::new(name).expecting("an organization");
+    Ok((organization(&name)?, organization(&name.to_uppercase())?))
+}

@@ -1,0 +1,142 @@
+use super::super::bench::{Bench, HOUR};
+use super::super::verdict::{Expecting, Problem, Verdict, expect, expect_same};
+use super::{expect_same_record, ids, sorted_ids};
+use crate::key::{KeyId, KeyStatus};
+use crate::scope::{Access, Scope, avala};
+use crate::store::{Cursor, Expiry, KeyManager, ListKeys, Page};
+
+pub(super) async fn get_and_list_agree_with_find<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+    let unknown = Scope::from_static("conformance.read");
+    let mut keys = vec![
+        bench.add(Access::Full).await?,
+        bench.add(Access::scoped([avala::TASKS_READ, unknown])).await?,
+        bench.add_until(bench.now() + HOUR, Access::Full).await?,
+        bench.add_until(bench.now() - HOUR, Access::Full).await?,
+    ];
+    let empty = bench.add(Access::scoped([avala::TASKS_READ])).await?;
+    keys.push(bench.narrow(empty.id(), []).await?);
+    let revoked = bench.add(Access::Full).await?;
+    keys.push(bench.revoke(revoked.id()).await?);
+    let replaced = bench.add(Access::Full).await?;
+    keys.push(bench.regenerate(replaced.id(), Expiry::Never).await?.record);
+    keys.push(replaced);
+
+    let listed = bench.all().await?;
+    expect_same("`list` to show every key", &sorted_ids(&keys), &sorted_ids(&listed))?;
+    for listed in listed {
+        let found = bench.found(listed.digest()).await?;
+        expect_same_record("`list` to show what `find` returns", &found, &listed)?;
+        expect_same_record("`get` to return what `find` returns", &found, &*bench.get(listed.id()).await?)?;
+    }
+    Ok(())
+}
+
+pub(super) async fn changes_return_what_is_found<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+    let key = bench.add(Access::scoped([avala::TASKS_READ, avala::PROJECTS_READ])).await?;
+    let narrowed = bench.narrow(key.id(), [avala::TASKS_READ]).await?;
+    expect_same_record("`find` to return what `narrow` returned", &narrowed, &*bench.found(key.digest()).await?)?;
+    let new = bench.regenerate(key.id(), Expiry::Never).await?;
+    let digest = new.secret.digest();
+    expect_same("`regenerate` to return a record with the digest of the secret", &digest, new.record.digest())?;
+    expect_same_record("`find` to return what `regenerate` returned", &new.record, &*bench.found(&digest).await?)?;
+    let revoked = bench.revoke(new.record.id()).await?;
+    expect_same_record("`find` to return what `revoke` returned", &revoked, &*bench.found(&digest).await?)
+}
+
+pub(super) async fn lists_nothing_where_there_is_nothing<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+    let page = bench.list(&ListKeys::new()).await?;
+    expect(page.keys.is_empty() && page.next.is_none(), "an empty page with no next one", &page)
+}
+
+pub(super) async fn lists_the_newest_first<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+    let old = bench.add_many(3).await?;
+    bench.tick().await?;
+    let new = bench.add_many(3).await?;
+
+    let listed = bench.all().await?;
+    let (first, last) = listed.split_at_checked(3).ok_or_else(|| Problem::new("6 keys", format!("{listed:?}")))?;
+    expect_same("`list` to begin with the newest keys", &sorted_ids(&new), &sorted_ids(first))?;
+    expect_same("`list` to end with the oldest keys", &sorted_ids(&old), &sorted_ids(last))
+}
+
+pub(super) async fn fills_pages_as_far_as_asked<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+    bench.add_many(5).await?;
+    for limit in 1..=6 {
+        let page = bench.list(&ListKeys::new().with_limit(limit)).await?;
+        expect_same(&format!("a page of at most {limit} of 5 keys to have"), &limit.min(5), &page.keys.len())?;
+        expect_same(&format!("a next page after {limit} of 5 keys"), &(limit < 5), &page.next.is_some())?;
+    }
+    Ok(())
+}
+
+pub(super) async fn the_cursor_walks_every_key_once<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+    let keys = sorted_ids(&bench.add_many(5).await?);
+    for limit in 1..=6 {
+        let mut walked = walk(bench, ListKeys::new().with_limit(limit), async |_| Ok(())).await?;
+        walked.sort_unstable();
+        expect_same(&format!("a walk in pages of {limit} to show every key once"), &keys, &walked)?;
+    }
+    Ok(())
+}
+
+/// Keys that come and go while somebody turns the pages push no other key off them.
+pub(super) async fn a_walk_survives_changes<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+    let keys = sorted_ids(&bench.add_many(6).await?);
+    let issuing = async |_: &Page| bench.add(Access::Full).await.map(drop);
+    let mut walked = walk(bench, ListKeys::new().with_limit(2), issuing).await?;
+    walked.retain(|id| keys.binary_search(id).is_ok());
+    walked.sort_unstable();
+    expect_same("a walk to show every key once while others are issued", &keys, &walked)?;
+
+    let keys = sorted_ids(&bench.all().await?);
+    let revoking = async |page: &Page| match page.keys.last() {
+        Some(last) => bench.revoke(last.id()).await.map(drop),
+        None => Ok(()),
+    };
+    let active = ListKeys::new().with_status(KeyStatus::Active).with_limit(2);
+    let mut walked = walk(bench, active, revoking).await?;
+    walked.sort_unstable();
+    expect_same("a walk over active keys to show each once while some are revoked", &keys, &walked)
+}
+
+pub(super) async fn filters_by_status<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+    let (mut active, mut expired, mut revoked) = (vec![], vec![], vec![]);
+    for _ in 0..2 {
+        active.push(bench.add(Access::Full).await?);
+        active.push(bench.add_until(bench.now() + HOUR, Access::Full).await?);
+        expired.push(bench.add_until(bench.now() - HOUR, Access::Full).await?);
+        let expired = bench.add_until(bench.now() - HOUR, Access::Full).await?;
+        revoked.push(bench.revoke(expired.id()).await?);
+        let replaced = bench.add(Access::Full).await?;
+        active.push(bench.regenerate(replaced.id(), Expiry::Never).await?.record);
+        revoked.push(replaced);
+    }
+    let by_status = [(KeyStatus::Active, active), (KeyStatus::Expired, expired), (KeyStatus::Revoked, revoked)];
+    for (status, keys) in by_status {
+        for limit in [1, 2, 100] {
+            let query = ListKeys::new().with_status(status).with_limit(limit);
+            let mut walked = walk(bench, query, async |_| Ok(())).await?;
+            walked.sort_unstable();
+            expect_same(&format!("pages of {limit} keys that are {status}"), &sorted_ids(&keys), &walked)?;
+        }
+    }
+    Ok(())
+}
+
+/// Turns the pages to the end, each cursor by way of its text, and calls this between them.
+async fn walk<S: KeyManager>(
+    bench: &Bench<'_, S>,
+    query: ListKeys,
+    between: impl AsyncFn(&Page) -> Verdict,
+) -> Verdict<Vec<KeyId>> {
+    const MOST_PAGES: usize = 50;
+    let (mut walked, mut after) = (Vec::new(), None);
+    for _ in 0..MOST_PAGES {
+        let page = bench.list(&query.clone().with_after(after)).await?;
+        walked.extend(ids(&page.keys));
+        let Some(next) = &page.next else { return Ok(walked) };
+        after = Some(next.to_string().parse::<Cursor>().expecting("a cursor that survives its text")?);
+        between(&page).await?;
+    }
+    Err(Problem::new("a walk that ends", format!("{MOST_PAGES} pages and a cursor to one more")))
+}

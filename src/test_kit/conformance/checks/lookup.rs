@@ -1,0 +1,77 @@
+use futures::future::join_all;
+
+use super::super::bench::Bench;
+use super::super::verdict::{Problem, Verdict, expect, expect_same};
+use super::expect_same_record;
+use crate::key::KeyDigest;
+use crate::scope::Access;
+use crate::store::{KeyStore, Lookup};
+
+pub(super) async fn finds_a_key_by_its_digest<S: KeyStore>(bench: &Bench<'_, S>) -> Verdict {
+    let key = bench.keep(bench.key(Access::Full)?).await?;
+    bench.answers(key.digest()).await?;
+    Ok(())
+}
+
+/// Also for digests that differ from a stored one in a single bit: every byte counts.
+pub(super) async fn finds_nothing_for_an_unknown_digest<S: KeyStore>(bench: &Bench<'_, S>) -> Verdict {
+    let key = bench.keep(bench.key(Access::Full)?).await?;
+    let mut unknown = vec![*bench.key(Access::Full)?.digest()];
+    for at in 0..32 {
+        let mut bytes = *key.digest().as_bytes();
+        bytes[at] ^= 1;
+        unknown.push(KeyDigest::from_bytes(bytes));
+    }
+    for digest in &unknown {
+        let found = bench.find(digest).await?;
+        expect(found.is_none(), format!("`find` to find nothing for {digest:?}"), &found)?;
+        let found = bench.store.find_now(digest);
+        expect(!matches!(found, Lookup::Found(_)), format!("`find_now` to find nothing for {digest:?}"), &found)?;
+    }
+    Ok(())
+}
+
+pub(super) async fn answers_with_the_digest_asked_for<S: KeyStore>(bench: &Bench<'_, S>) -> Verdict {
+    let mut digests = Vec::new();
+    for _ in 0..5 {
+        digests.push(*bench.keep(bench.key(Access::Full)?).await?.digest());
+    }
+    for digest in &digests {
+        for (call, record) in bench.answers(digest).await? {
+            expect_same(&format!("{call} to return the record with the digest"), digest, record.digest())?;
+        }
+    }
+    let at_once = join_all(digests.iter().map(|digest| bench.found(digest))).await;
+    for (digest, record) in digests.iter().zip(at_once) {
+        expect_same("each of many lookups at once to return the record with the digest", digest, record?.digest())?;
+    }
+    Ok(())
+}
+
+pub(super) async fn find_now_agrees_with_find<S: KeyStore>(bench: &Bench<'_, S>) -> Verdict {
+    let key = bench.key(Access::scoped([]))?;
+    agree(bench, key.digest(), "before there is such a key").await?;
+    bench.keep(key.clone()).await?;
+    agree(bench, key.digest(), "when the key is there").await?;
+    let key = bench.keep(bench.key(Access::Full)?.with_revoked_at(bench.now())).await?;
+    agree(bench, key.digest(), "when the key is revoked").await
+}
+
+async fn agree<S: KeyStore>(bench: &Bench<'_, S>, digest: &KeyDigest, when: &str) -> Verdict {
+    let before = bench.store.find_now(digest);
+    let awaited = bench.find(digest).await?;
+    let after = bench.store.find_now(digest);
+    for now in [before, after] {
+        match (now, &awaited) {
+            (Lookup::Later, _) | (Lookup::NotFound, None) => {}
+            (Lookup::Found(now), Some(awaited)) => {
+                expect_same_record(&format!("`find_now` to return what `find` returns {when}"), awaited, &now)?;
+            }
+            (now, awaited) => {
+                let expected = format!("`find_now` to say what `find` says {when}: {awaited:?}");
+                return Err(Problem::new(expected, format!("{now:?}")));
+            }
+        }
+    }
+    Ok(())
+}

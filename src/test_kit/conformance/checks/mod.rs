@@ -1,0 +1,111 @@
+//! The checks. The name of each function is the name that a report shows.
+
+mod dropped;
+mod facts;
+mod issue;
+mod list;
+mod lookup;
+mod narrow;
+mod organization;
+mod outage;
+mod policy;
+mod race;
+mod regenerate;
+mod revoke;
+mod usage;
+
+use std::sync::Arc;
+
+use futures::future::LocalBoxFuture;
+
+use super::bench::Bench;
+use super::verdict::{Verdict, expect, expect_same};
+use crate::key::{KeyId, KeyRecord};
+use crate::store::{KeyManager, KeyStore};
+
+pub(super) struct Check<S> {
+    pub(super) name: &'static str,
+    pub(super) run: for<'a> fn(&'a Bench<'a, S>) -> LocalBoxFuture<'a, Verdict>,
+}
+
+macro_rules! checks {
+    ($($group:ident: $($name:ident),+;)+) => {
+        vec![$($(Check { name: stringify!($name), run: |bench| Box::pin($group::$name(bench)) }),+),+]
+    };
+}
+
+pub(super) fn of_lookups<S: KeyStore>() -> Vec<Check<S>> {
+    checks! {
+        lookup:
+            finds_a_key_by_its_digest, finds_nothing_for_an_unknown_digest, answers_with_the_digest_asked_for,
+            find_now_agrees_with_find;
+        facts:
+            gives_every_key_an_id_of_its_own, keeps_the_organization, keeps_full_access,
+            keeps_an_empty_scope_set_empty, keeps_scopes, keeps_unknown_scopes, keeps_the_expiry,
+            finds_an_expired_key, finds_a_revoked_key, keeps_or_refuses_extreme_expiries;
+        dropped:
+            a_dropped_lookup_leaves_the_store_working;
+    }
+}
+
+pub(super) fn of_management<S: KeyManager>() -> Vec<Check<S>> {
+    checks! {
+        issue:
+            issues_a_key_that_is_found, imports_a_key_that_is_found, finds_a_key_that_was_unknown_before,
+            dates_new_keys, keeps_names_byte_for_byte, keeps_the_hint, rounds_the_expiry_down,
+            keeps_or_refuses_many_scopes, stores_a_digest_once, stores_a_digest_once_across_organizations;
+        list:
+            get_and_list_agree_with_find, changes_return_what_is_found, lists_nothing_where_there_is_nothing, lists_the_newest_first,
+            fills_pages_as_far_as_asked, the_cursor_walks_every_key_once, a_walk_survives_changes,
+            filters_by_status;
+        narrow:
+            narrow_keeps_what_was_asked_for, narrow_never_widens, a_narrow_is_seen_at_once;
+        revoke:
+            a_revoke_is_seen_at_once, a_revoke_is_dated, revoking_again_changes_nothing,
+            revokes_an_expired_key, a_revoke_touches_no_other_key, a_revoke_outlives_later_changes;
+        regenerate:
+            regenerate_replaces_the_key, regenerate_keeps_name_and_access, a_regenerate_is_seen_at_once,
+            regenerate_counts_the_lifetime_from_now, regenerate_takes_the_expiry_asked_for,
+            regenerate_restores_an_expired_key, never_regenerates_a_revoked_key,
+            a_refused_replacement_changes_nothing;
+        organization:
+            another_organizations_key_is_not_found, an_unknown_id_is_not_found,
+            lists_no_other_organizations_keys;
+        policy:
+            keeps_the_policy, a_policy_reaches_existing_keys, a_policy_reaches_new_keys,
+            a_policy_stays_in_its_organization, the_status_filter_knows_the_maximum_age;
+        usage:
+            usage_adds_up_or_is_not_kept, usage_changes_nothing_else;
+        race:
+            one_of_many_regenerates_succeeds, one_of_many_imports_succeeds, a_revoke_holds_against_a_narrow,
+            a_revoke_holds_against_a_policy, a_revoke_holds_against_a_regenerate,
+            a_revoke_holds_against_usage, a_regenerate_holds_against_a_narrow, concurrent_narrows_never_widen,
+            a_policy_reaches_a_key_issued_meanwhile;
+        dropped:
+            a_dropped_change_leaves_the_store_working, a_dropped_regenerate_is_all_or_nothing;
+    }
+}
+
+pub(super) fn of_lookups_in_an_outage<S: KeyStore>() -> Vec<Check<S>> {
+    checks! { outage: an_outage_is_an_error; }
+}
+
+pub(super) fn of_management_in_an_outage<S: KeyManager>() -> Vec<Check<S>> {
+    checks! { outage: an_outage_is_no_empty_answer, an_outage_fails_every_change; }
+}
+
+fn expect_same_record(what: &str, expected: &KeyRecord, seen: &KeyRecord) -> Verdict {
+    expect(expected.digest() == seen.digest(), format!("{what}: the digest of {expected:?}"), seen)?;
+    // Shows everything but the digest in full.
+    expect_same(what, &format!("{expected:?}"), &format!("{seen:?}"))
+}
+
+fn ids(records: &[Arc<KeyRecord>]) -> Vec<KeyId> {
+    records.iter().map(|record| record.id()).collect()
+}
+
+fn sorted_ids(records: &[Arc<KeyRecord>]) -> Vec<KeyId> {
+    let mut ids = ids(records);
+    ids.sort_unstable();
+    ids
+}

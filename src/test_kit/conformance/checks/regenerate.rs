@@ -1,0 +1,117 @@
+use super::super::bench::{Bench, HOUR};
+use super::super::verdict::{Verdict, expect, expect_refusal, expect_same};
+use super::facts::extreme_times;
+use crate::key::KeyStatus;
+use crate::scope::{Access, Scope, avala};
+use crate::store::{Expiry, KeyManager, ManageError, StoredCredential};
+
+pub(super) async fn regenerate_replaces_the_key<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+    let key = bench.add(Access::Full).await?;
+    let new = bench.regenerate(key.id(), Expiry::default()).await?;
+    expect(new.record.id() != key.id(), "a new key with an id of its own", &new.record)?;
+    let found = bench.found(&new.secret.digest()).await?;
+    expect_same("the status of the new key", &KeyStatus::Active, &found.status(bench.now()))?;
+
+    let old = bench.found(key.digest()).await?;
+    expect_same("the status of the old key", &KeyStatus::Revoked, &old.status(bench.now()))?;
+    expect_same("the replacement of the old key", &Some(new.record.id()), &old.replaced_by())?;
+    expect_same("the number of live keys", &1, &bench.live().await?)
+}
+
+pub(super) async fn regenerate_keeps_name_and_access<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+    let unknown = Scope::from_static("conformance.read");
+    let empty = bench.add(Access::scoped([avala::TASKS_READ])).await?;
+    let keys = [
+        bench.narrow(empty.id(), []).await?,
+        bench.add(Access::Full).await?,
+        bench.add(Access::scoped([avala::TASKS_READ, unknown])).await?,
+    ];
+    for key in keys {
+        let new = bench.regenerate(key.id(), Expiry::default()).await?;
+        let found = bench.found(&new.secret.digest()).await?;
+        expect_same("the name of the new key", key.name(), found.name())?;
+        expect_same("the access of the new key", key.access(), found.access())?;
+        expect_same("the organization of the new key", key.organization(), found.organization())?;
+    }
+    Ok(())
+}
+
+pub(super) async fn a_regenerate_is_seen_at_once<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+    let key = bench.add(Access::Full).await?;
+    // Whatever remembers lookups remembers this one.
+    bench.answers(key.digest()).await?;
+    let new = bench.regenerate(key.id(), Expiry::default()).await?;
+    for (call, old) in bench.answers(key.digest()).await? {
+        expect(old.is_revoked(), format!("{call} to return the old key as revoked"), &old)?;
+    }
+    for (call, new) in bench.answers(&new.secret.digest()).await? {
+        expect(!new.is_revoked(), format!("{call} to return the new key as live"), &new)?;
+    }
+    Ok(())
+}
+
+pub(super) async fn regenerate_counts_the_lifetime_from_now<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+    let keys = [bench.add(Access::Full).await?, bench.add_until(bench.now() + HOUR, Access::Full).await?];
+    bench.tick().await?;
+    for key in keys {
+        let new = bench.regenerate(key.id(), Expiry::SameLifetime).await?.record;
+        let expected = Expiry::SameLifetime.resolve(&key, new.created_at());
+        let found = bench.found(new.digest()).await?;
+        expect(found.created_at() > key.created_at(), "a new key that is younger than the old one", &found)?;
+        expect_same("the expiry of the new key", &expected, &found.expires_at())?;
+    }
+    Ok(())
+}
+
+pub(super) async fn regenerate_takes_the_expiry_asked_for<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+    let whole = bench.key(Access::Full)?.with_expires_at(bench.now() + HOUR).expires_at();
+    for (asked, expected) in [(Expiry::Never, None), (whole.map_or(Expiry::Never, Expiry::At), whole)] {
+        let key = bench.add_until(bench.now() + 2 * HOUR, Access::Full).await?;
+        let new = bench.regenerate(key.id(), asked).await?;
+        expect_same("the expiry of the new key", &expected, &bench.found(new.record.digest()).await?.expires_at())?;
+    }
+
+    for time in extreme_times() {
+        let key = bench.add(Access::Full).await?;
+        let Ok(new) = bench.store.regenerate(&bench.own, key.id(), Expiry::At(time)).await else { continue };
+        let kept = bench.found(new.record.digest()).await?.expires_at();
+        let earlier = kept.is_some_and(|kept| kept <= time);
+        expect(earlier, format!("an error, or a key that expires at {time:?} or earlier"), &kept)?;
+    }
+    Ok(())
+}
+
+pub(super) async fn regenerate_restores_an_expired_key<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+    let key = bench.add_until(bench.now() - HOUR, Access::Full).await?;
+    let new = bench.regenerate(key.id(), Expiry::At(bench.now() + HOUR)).await?;
+    let found = bench.found(&new.secret.digest()).await?;
+    expect_same("the status of the new key", &KeyStatus::Active, &found.status(bench.now()))?;
+    let old = bench.found(key.digest()).await?;
+    expect_same("the replacement of the old key", &Some(new.record.id()), &old.replaced_by())
+}
+
+pub(super) async fn never_regenerates_a_revoked_key<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+    let (revoked, replaced) = (bench.add(Access::Full).await?, bench.add(Access::Full).await?);
+    bench.revoke(revoked.id()).await?;
+    bench.regenerate(replaced.id(), Expiry::Never).await?;
+
+    for key in [revoked, replaced] {
+        let before = bench.found(key.digest()).await?;
+        let again = bench.store.regenerate(&bench.own, key.id(), Expiry::Never).await;
+        expect_refusal("`regenerate` of a revoked or replaced key", &ManageError::Conflict, &again)?;
+        bench.expect_as_before(key.digest(), &before).await?;
+    }
+    expect_same("the number of live keys", &1, &bench.live().await?)
+}
+
+/// The new key cannot be stored, so the old one must not be revoked.
+pub(super) async fn a_refused_replacement_changes_nothing<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+    let (key, other) = (bench.add(Access::Full).await?, bench.add(Access::Full).await?);
+    let before = [bench.found(key.digest()).await?, bench.found(other.digest()).await?];
+    let taken = StoredCredential::from_digest(*other.digest());
+    let replaced = bench.store.replace(&bench.own, key.id(), Expiry::Never, taken).await;
+    expect_refusal("`replace` by a digest that is stored", &ManageError::AlreadyExists, &replaced)?;
+    bench.expect_as_before(key.digest(), &before[0]).await?;
+    bench.expect_as_before(other.digest(), &before[1]).await?;
+    expect_same("the number of live keys", &2, &bench.live().await?)
+}
