@@ -8,6 +8,7 @@ use super::backend::Value;
 use super::error::SqlError;
 use crate::key::{KeyDigest, KeyHint, KeyId, KeyRecord, OrganizationPolicy};
 use crate::scope::{Access, Catalogue, Scope, ScopeSet};
+use crate::store::NewKey;
 use crate::time::Timestamp;
 use crate::usage::KeyUsage;
 
@@ -106,7 +107,7 @@ pub(super) fn decode(row: &[Value], catalogue: Option<&Catalogue>) -> Result<(Ke
     let (access, problems) = decode_access(access, scopes, catalogue);
 
     let mut record = KeyRecord::new(id, digest, parse(organization, "organization")?, access)
-        .with_name(name.text().unwrap_or_default())
+        .with_name(name.text().unwrap_or_default().chars().take(NewKey::MAX_NAME_LEN).collect::<String>())
         .with_hint(KeyHint::from_stored(hint.text().unwrap_or_default()))
         .with_created_at(Timestamp::from_seconds(created).system_time())
         .with_expires_at(time(expires, "expires_at")?)
@@ -135,7 +136,7 @@ pub(super) fn policy(columns: &[Value]) -> Result<OrganizationPolicy, SqlError> 
         policy = policy.with_max_key_age(Duration::from_secs(age.ok_or_else(|| SqlError::bad_row("max_key_age"))?));
     }
     // Anything but a clear no is a yes.
-    Ok(policy.with_disabled(!disabled.is_null() && disabled.int() != Some(0)))
+    Ok(policy.with_disabled(disabled.int() != Some(0)))
 }
 
 fn decode_access(access: &Value, scopes: &Value, catalogue: Option<&Catalogue>) -> (Access, Vec<RowProblem>) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::lock::{Mutex, OwnedMutexGuard};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, TypeInfo, ValueRef};
+use tokio::time::{Instant, timeout};
 
 use super::backend::{Backend, Rows, Value, query, values};
 use super::error::SqlError;
@@ -47,17 +48,21 @@ impl SqlStore<Sqlite> {
     /// When the URL is not one, names a database in memory (use [`MemoryStore`](crate::MemoryStore)), or the
     /// file cannot be opened.
     pub async fn connect(url: &str) -> Result<Self, SqlError> {
-        // A pool would open a new, empty database with each connection, and lose it with the connection.
-        if url.contains(":memory:") || url.contains("mode=memory") {
-            let reason = "an SQLite database in memory is none that connections share; use MemoryStore";
-            return Err(sqlx::Error::Configuration(reason.into()).into());
+        // The driver takes any text for the name of a file.
+        if !url.starts_with("sqlite:") {
+            return Err(refused("an SQLite URL is sqlite:PATH"));
         }
         let options = SqliteConnectOptions::from_str(url)?
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(5));
-        let pool = SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await?;
+        let pool = open(options).await?;
+        // Only a file can be in this mode. A pool would open a new, empty database in memory with each connection.
+        let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&pool).await?;
+        if mode != "wal" {
+            return Err(refused("an SQLite database in memory is none that connections share; use MemoryStore"));
+        }
         Ok(Self::from_pool(pool))
     }
 
@@ -76,6 +81,26 @@ impl SqlStore<Sqlite> {
     }
 }
 
+fn refused(reason: &'static str) -> SqlError {
+    sqlx::Error::Configuration(reason.into()).into()
+}
+
+/// To change the journal mode does not wait for a lock as other statements do, so that two processes that open a
+/// new file at once would get in each other's way.
+async fn open(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+    const BUSY: &str = "5";
+    let deadline = Instant::now() + ACQUIRE_TIMEOUT;
+    loop {
+        let pool = SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options.clone()).await;
+        match pool {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(BUSY) && Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
 /// The guard outlives the transaction: fields are dropped in their order.
 #[expect(unnameable_types, reason = "part of a sealed trait")]
 #[derive(Debug)]
@@ -86,10 +111,17 @@ pub struct SqliteTransaction {
 
 impl Sqlite {
     async fn begin_immediate(&self) -> Result<SqliteTransaction, SqlError> {
-        let writer = Arc::clone(&self.writer).lock_owned().await;
-        // A transaction that begins by reading could not become a writing one once somebody else has written.
-        let transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        Ok(SqliteTransaction { transaction, _writer: writer })
+        let turn = Arc::clone(&self.writer).lock_owned();
+        let writer = timeout(ACQUIRE_TIMEOUT, turn).await.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        let pool = self.pool.clone();
+        // In a task of its own: a caller that gives up would otherwise let the next one begin while this connection
+        // still waits for the lock, until none is left for lookups.
+        let begin = tokio::spawn(async move {
+            // A transaction that begins by reading could not become a writing one once somebody else has written.
+            let transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+            Ok(SqliteTransaction { transaction, _writer: writer })
+        });
+        begin.await.map_err(|error| sqlx::Error::Io(error.into()))?
     }
 }
 

@@ -5,7 +5,7 @@ macro_rules! select_key {
         concat!(
             "SELECT k.id, k.digest, k.organization, k.name, k.hint, k.access, k.scopes, \
              k.created_at, k.expires_at, k.revoked_at, k.replaced_by, u.last_used_at, u.requests, \
-             o.max_key_age, o.disabled \
+             o.max_key_age, CASE WHEN o.organization IS NULL THEN 0 ELSE coalesce(o.disabled, 1) END \
              FROM tower_api_key_keys k \
              LEFT JOIN tower_api_key_usage u ON u.key = k.id \
              LEFT JOIN tower_api_key_organizations o ON o.organization = k.organization ",
@@ -43,7 +43,8 @@ pub(super) const REPLACE: &str = "UPDATE tower_api_key_keys SET revoked_at = $2,
 
 pub(super) const NARROW: &str = "UPDATE tower_api_key_keys SET access = 'scoped', scopes = $2 WHERE id = $1";
 
-pub(super) const POLICY: &str = "SELECT max_key_age, disabled FROM tower_api_key_organizations WHERE organization = $1";
+pub(super) const POLICY: &str =
+    "SELECT max_key_age, coalesce(disabled, 1) FROM tower_api_key_organizations WHERE organization = $1";
 
 pub(super) const SET_POLICY: &str = "INSERT INTO tower_api_key_organizations (organization, max_key_age, disabled) \
     VALUES ($1, $2, $3) ON CONFLICT (organization) \

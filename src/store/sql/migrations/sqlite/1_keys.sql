@@ -21,3 +21,12 @@ WHEN old.revoked_at IS NOT NULL AND new.revoked_at IS NOT old.revoked_at
 BEGIN
     SELECT RAISE(ABORT, 'a revoked key stays revoked');
 END;
+
+-- REPLACE would delete the revoked row first.
+CREATE TRIGGER tower_api_key_keys_not_replaced BEFORE INSERT ON tower_api_key_keys
+WHEN EXISTS (
+    SELECT 1 FROM tower_api_key_keys WHERE (id = new.id OR digest = new.digest) AND revoked_at IS NOT NULL
+)
+BEGIN
+    SELECT RAISE(IGNORE);
+END;
