@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{Response, StatusCode};
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use http::{Method, Response, StatusCode};
 
 use crate::decision::Denial;
 use crate::key::CredentialError;
@@ -164,6 +166,15 @@ impl Rejection {
         let seconds = if let Self::Throttled { retry_after } = self { *retry_after } else { 0 };
         format!("Request was throttled. Expected available in {seconds} seconds.")
     }
+}
+
+/// The reply without its body where the request was `HEAD`. hyper leaves the body out only over HTTP/1.
+pub(crate) fn for_method(method: &Method, mut response: Response<Bytes>) -> Response<Bytes> {
+    if method == Method::HEAD {
+        let length = std::mem::take(response.body_mut()).len();
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    response
 }
 
 impl From<CredentialError> for Rejection {

@@ -1,5 +1,6 @@
 //! Every route, and what it asks of a key.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,36 +18,36 @@ use crate::accounts::Accounts;
 use crate::data::Data;
 use crate::limits::Limits;
 use crate::options::Options;
+use crate::passwords::Passwords;
 use crate::reply::{ApiError, not_found};
 use crate::{audit, keys, limits, resources, signup};
 
 pub(crate) const BASE: &str = "/api/v1";
 
-/// What handlers share. Each takes the part that it needs.
+/// What handlers share. Most take only the part that they need.
 #[derive(Clone, FromRef)]
 pub(crate) struct App {
-    keys: SharedStore,
-    accounts: Arc<Accounts>,
-    data: Arc<Data>,
-    limits: Limits,
-    key_age: KeyAge,
+    pub(crate) keys: SharedStore,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) passwords: Arc<Passwords>,
+    pub(crate) data: Arc<Data>,
+    pub(crate) limits: Limits,
+    /// What every organization demands of its keys' age.
+    pub(crate) max_key_age: Option<Duration>,
 }
 
-/// What every organization demands of its keys' age.
-#[derive(Clone, Copy)]
-pub(crate) struct KeyAge(pub(crate) Option<Duration>);
-
 impl App {
-    pub(crate) fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: &Options) -> io::Result<Self> {
         // Nobody gets a key with a scope that no route knows.
         let issue_policy = IssuePolicy::default().with_catalogue(avala::catalogue());
-        Self {
+        Ok(Self {
             keys: SharedStore::new(MemoryStore::with(issue_policy, SystemClock)),
             accounts: Arc::default(),
+            passwords: Arc::new(Passwords::start()?),
             data: Arc::default(),
             limits: Limits::new(options.requests_per_minute),
-            key_age: KeyAge(options.max_key_age),
-        }
+            max_key_age: options.max_key_age,
+        })
     }
 }
 

@@ -16,6 +16,7 @@ mod keys;
 mod limits;
 mod listing;
 mod options;
+mod passwords;
 mod peer;
 mod reply;
 mod resources;

@@ -18,7 +18,8 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let cannot_listen = |error| format!("cannot listen on {}: {error}", options.listen);
     let listener = TcpListener::bind(options.listen).await.map_err(cannot_listen)?;
     let address = listener.local_addr().map_err(cannot_listen)?;
-    let app = app::router(App::new(&options)).into_make_service_with_connect_info::<SocketAddr>();
+    let app = App::new(&options).map_err(|error| format!("cannot start: {error}"))?;
+    let app = app::router(app).into_make_service_with_connect_info::<SocketAddr>();
     welcome(address);
 
     let (told_to_stop, draining) = oneshot::channel();

@@ -1,18 +1,16 @@
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
-use tower_api_key::{Access, IssuedKey, KeyManager, NewKey, OrganizationId, OrganizationPolicy, SharedStore};
+use tower_api_key::{Access, IssuedKey, KeyManager, NewKey, OrganizationId, OrganizationPolicy};
 use zeroize::Zeroizing;
 
-use crate::accounts::{Account, Accounts, User};
-use crate::app::KeyAge;
-use crate::data::{Data, Organization, new_uid};
+use crate::accounts::{Account, User};
+use crate::app::App;
+use crate::data::{Organization, new_uid};
 use crate::form::Form;
-use crate::limits::Limits;
 use crate::reply::{ApiError, with_secret};
 
 const LONGEST_EMAIL: usize = 254;
@@ -28,16 +26,12 @@ struct SignedUp<'a> {
 
 /// A new user with an organization of their own, and its first key, which has full access.
 pub(crate) async fn sign_up(
-    State(accounts): State<Arc<Accounts>>,
-    State(data): State<Arc<Data>>,
-    State(keys): State<SharedStore>,
-    State(limits): State<Limits>,
-    State(key_age): State<KeyAge>,
+    State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Result<Response, ApiError> {
     // Before anything else is done for the client: attempts that fail count as well.
-    limits.signup(peer.ip())?;
+    app.limits.signup(peer.ip())?;
 
     let mut form = Form::read(request).await?;
     let email = form.text("email", LONGEST_EMAIL);
@@ -50,34 +44,30 @@ pub(crate) async fn sign_up(
     form.check()?;
 
     // Asked before the expensive part; `add` has the last word.
-    if accounts.is_taken(&email) {
+    if app.accounts.is_taken(&email) {
         return Err(taken());
     }
-    let password_hash = accounts.hash(password).await.map_err(ApiError::internal)?;
+    let password_hash = app.passwords.hash(password).await.map_err(ApiError::internal)?;
     let uid = new_uid().map_err(ApiError::internal)?;
     let username = username(&email, &uid);
     let organization = OrganizationId::new(&uid).map_err(ApiError::internal)?;
     let first_data = Organization::for_signup(&username).map_err(ApiError::internal)?;
     let user = User { uid, username, email, first_name, last_name };
-    if !accounts.add(Account { user: user.clone(), password_hash }) {
+    if !app.accounts.add(Account { user: user.clone(), password_hash }) {
         return Err(taken());
     }
-    let issued = first_key(&keys, &organization, key_age).await.inspect_err(|_| accounts.remove(&user.email))?;
+    let issued = first_key(&app, &organization).await.inspect_err(|_| app.accounts.remove(&user.email))?;
     log::info!("signed up organization={organization} key={}", issued.record.id());
-    data.add(organization, first_data);
+    app.data.add(organization, first_data);
     Ok(with_secret(StatusCode::CREATED, SignedUp { user: &user, api_key: issued.secret.expose_secret() }))
 }
 
-async fn first_key(
-    keys: &SharedStore,
-    organization: &OrganizationId,
-    KeyAge(max_key_age): KeyAge,
-) -> Result<IssuedKey, ApiError> {
-    if let Some(age) = max_key_age {
-        keys.set_policy(organization, OrganizationPolicy::default().with_max_key_age(age)).await?;
+async fn first_key(app: &App, organization: &OrganizationId) -> Result<IssuedKey, ApiError> {
+    if let Some(age) = app.max_key_age {
+        app.keys.set_policy(organization, OrganizationPolicy::default().with_max_key_age(age)).await?;
     }
     let new = NewKey::new("Sign up", Access::Full).map_err(ApiError::internal)?;
-    Ok(keys.issue(organization, new).await?)
+    Ok(app.keys.issue(organization, new).await?)
 }
 
 /// As Avala answers. It tells whoever asks that the address has an account; the limit keeps that slow.

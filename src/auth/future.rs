@@ -14,7 +14,6 @@ use super::ResponseBody;
 use super::lookup::Found;
 use super::reply::Reply;
 use super::settings::{Reporting, Settings};
-use crate::event::LookupKind;
 use crate::key::KeyDigest;
 
 pin_project! {
@@ -78,9 +77,6 @@ where
 {
     /// Consumes the ready instance in either case: it is called, or dropped so that it holds nothing back.
     fn conclude(mut self, found: Found, report: &mut Reporting) -> Reply<S::Future> {
-        if let Some(report) = report {
-            report.lookup = LookupKind::Awaited;
-        }
         match self.settings.conclude(&self.digest, found, &mut self.request, report) {
             Ok(()) => Reply::inner(self.inner.call(self.request)),
             Err(rejection) => {

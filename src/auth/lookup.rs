@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use crate::error_chain::panic_text;
 use crate::key::{KeyDigest, KeyRecord};
 use crate::rejection::Outage;
 use crate::store::{BoxError, KeyStore, Lookup};
@@ -57,7 +58,6 @@ fn timed_out(error: tokio::time::error::Elapsed) -> LookupError {
 
 #[expect(clippy::needless_pass_by_value, reason = "so that it can be named where a panic is mapped")]
 fn panicked(panic: Box<dyn Any + Send>) -> LookupError {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
-    LookupError { outage: Outage::Panicked, cause: format!("the key store panicked: {text}").into() }
+    let cause = format!("the key store panicked: {}", panic_text(&*panic));
+    LookupError { outage: Outage::Panicked, cause: cause.into() }
 }

@@ -15,7 +15,7 @@ use crate::error_chain::error_chain;
 use crate::event::{Hook, LookupKind, Report};
 use crate::key::presented::CredentialSource;
 use crate::key::{KeyDigest, KeyRecord};
-use crate::rejection::{Challenge, Realm, Rejection};
+use crate::rejection::{Challenge, Realm, Rejection, for_method};
 use crate::scope::Requirement;
 use crate::store::{Lookup, StoreId};
 use crate::time::Clock;
@@ -87,6 +87,9 @@ impl Settings {
                     Ok(Lookup::Found(record)) => Ok(Some(record)),
                     Ok(Lookup::NotFound) => Ok(None),
                     Ok(Lookup::Later) => {
+                        if let Some(report) = report {
+                            report.lookup = LookupKind::Awaited;
+                        }
                         let lookup = Arc::clone(&self.store).find(digest, self.lookup_timeout);
                         return Step::Waiting { digest, lookup };
                     }
@@ -130,7 +133,7 @@ impl Settings {
         if self.expose_rejection {
             response.extensions_mut().insert(rejection);
         }
-        response
+        for_method(request.method(), response)
     }
 
     /// A layer that stands further out may have taken our credential away. Then the stack can never work, and

@@ -33,12 +33,15 @@ impl KeyHint {
         Self(format!("{prefix}...{last}").into())
     }
 
-    /// A hint that a store kept earlier. Anything longer than a hint can be is cut, so that a whole key put
-    /// here by mistake is not shown.
+    /// A hint that a store kept earlier. Of anything longer than a hint can be, such as a whole key that was put here
+    /// by mistake, only the hint is shown.
     #[must_use]
     pub fn from_stored(text: &str) -> Self {
         let longest = LONGEST_PREFIX + "...".len() + LAST;
-        Self(text.chars().filter(|c| !c.is_control()).take(longest).collect::<String>().into())
+        if text.chars().count() > longest {
+            return Self::of(text.as_bytes());
+        }
+        Self(text.chars().filter(|c| !c.is_control()).collect::<String>().into())
     }
 
     /// The text to show, possibly empty.
@@ -77,7 +80,7 @@ mod tests {
     #[test]
     fn a_stored_text_is_cut() {
         let whole = "avk_00112233445566778899aabbccddeeff01234567";
-        assert_eq!(KeyHint::from_stored(whole).as_str().len(), 23);
+        assert_eq!(KeyHint::from_stored(whole).as_str(), "avk_...4567");
         assert_eq!(KeyHint::from_stored("avk_...4567").as_str(), "avk_...4567");
         assert_eq!(KeyHint::from_stored("a\n\u{1b}b").as_str(), "ab");
     }

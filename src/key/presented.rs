@@ -1,6 +1,6 @@
 //! Reads the credential of a request.
 
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName, HeaderValue};
 
 use super::{KeyDigest, KeyFormat};
 
@@ -45,8 +45,8 @@ impl CredentialSource {
         for name in std::iter::once(&self.header).chain(bearer.then_some(&AUTHORIZATION)) {
             if !self.keep {
                 headers.remove(name);
-            } else if let Some(value) = headers.get_mut(name) {
-                value.set_sensitive(true);
+            } else if let Entry::Occupied(mut values) = headers.entry(name) {
+                values.iter_mut().for_each(|value| value.set_sensitive(true));
             }
         }
     }

@@ -79,13 +79,16 @@ impl Entries {
     /// To be called before the store is asked.
     pub(super) fn ask(&self) -> Asked {
         let generation = self.ledger.generation();
-        Asked { generation, monotonic: (self.clocks.monotonic)(), wall: self.clocks.wall.now() }
+        Asked { generation, monotonic: self.now(), wall: self.clocks.wall.now() }
     }
 
     /// Remembers what the store answered, unless that is stale by now.
     pub(super) fn remember(&self, digest: KeyDigest, found: Option<Arc<KeyRecord>>, asked: Asked) {
-        self.ledger.tidy((self.clocks.monotonic)());
+        self.ledger.tidy(self.now());
         if self.ledger.is_stale(asked.generation, || subjects(&digest, found.as_deref())) {
+            return;
+        }
+        if self.knows_better(&digest, asked) {
             return;
         }
         match found {
@@ -100,22 +103,42 @@ impl Entries {
         }
     }
 
-    pub(super) fn generation(&self) -> Generation {
-        self.ledger.generation()
+    /// Whether a lookup that began later was faster. Its answer was true at a later time.
+    fn knows_better(&self, digest: &KeyDigest, asked: Asked) -> bool {
+        let known = self.known.peek(digest).map(|known| known.asked).or_else(|| self.unknown.peek(digest));
+        known.is_some_and(|known| known.generation > asked.generation || known.monotonic > asked.monotonic)
     }
 
     pub(super) fn invalidate(&self, subject: Subject) {
-        self.ledger.invalidate(subject, (self.clocks.monotonic)());
+        self.ledger.invalidate(subject, self.now());
+    }
+
+    fn now(&self) -> Instant {
+        (self.clocks.monotonic)()
     }
 
     pub(super) fn flush(&self) {
         self.ledger.flush();
     }
 
+    /// Whether a request that asks `now` may share a lookup that began then. Not one from before an invalidation,
+    /// which may bring what was true before it. And not one that is under way for long: its connection may be dead,
+    /// and while requests keep coming, somebody would always wait for it.
+    pub(super) fn may_share(&self, began: Asked, now: Asked) -> bool {
+        began.generation == now.generation && began.age(now) < self.unknown_life
+    }
+
     fn serves(&self, asked: Asked, life: Duration, subjects: impl FnOnce() -> [Option<Subject>; 3]) -> bool {
-        let by_monotonic = (self.clocks.monotonic)().saturating_duration_since(asked.monotonic);
-        let by_wall = self.clocks.wall.now().duration_since(asked.wall).unwrap_or_default();
-        by_monotonic.max(by_wall) < life && !self.ledger.is_stale(asked.generation, subjects)
+        asked.age(self.ask()) < life && !self.ledger.is_stale(asked.generation, subjects)
+    }
+}
+
+impl Asked {
+    /// By the clock on which more time has passed.
+    fn age(self, now: Self) -> Duration {
+        let by_monotonic = now.monotonic.saturating_duration_since(self.monotonic);
+        let by_wall = now.wall.duration_since(self.wall).unwrap_or_default();
+        by_monotonic.max(by_wall)
     }
 }
 

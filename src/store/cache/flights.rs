@@ -1,55 +1,52 @@
 use std::collections::HashMap;
 use std::sync::PoisonError;
 
-use super::ledger::Generation;
 use super::sync::{Arc, Mutex};
 use crate::key::KeyDigest;
 
-/// The lookups that are under way, so that requests for the same key share one.
-///
-/// A request joins only a lookup that began at the request's own generation: one that began before an
-/// invalidation may bring what was true before it.
-pub(super) struct Flights<H> {
-    table: Arc<Mutex<Table<H>>>,
+/// The lookups that are under way, so that requests for the same key share one. Each remembers how it began, `B`.
+pub(super) struct Flights<B, H> {
+    table: Arc<Mutex<Table<B, H>>>,
 }
 
-struct Table<H> {
-    flights: HashMap<KeyDigest, Flight<H>>,
+struct Table<B, H> {
+    flights: HashMap<KeyDigest, Flight<B, H>>,
     next_ticket: u64,
 }
 
-struct Flight<H> {
-    began: Generation,
+struct Flight<B, H> {
+    began: B,
     ticket: u64,
     handle: H,
 }
 
 /// Ends a lookup when it is dropped: nobody joins it any more. Owned by the lookup itself, so that one which
 /// nobody waits for leaves nothing behind.
-pub(super) struct Landing<H> {
-    table: Arc<Mutex<Table<H>>>,
+pub(super) struct Landing<B, H> {
+    table: Arc<Mutex<Table<B, H>>>,
     digest: KeyDigest,
     ticket: u64,
 }
 
-impl<H> Default for Flights<H> {
+impl<B, H> Default for Flights<B, H> {
     fn default() -> Self {
         Self { table: Arc::new(Mutex::new(Table { flights: HashMap::new(), next_ticket: 0 })) }
     }
 }
 
-impl<H> Flights<H> {
-    /// Joins the lookup of this key, if one is under way that began at the generation `now` and that `join` can
-    /// still get hold of. Otherwise starts one.
+impl<B, H> Flights<B, H> {
+    /// Joins the lookup of this key, if one is under way, its beginning `fits`, and `join` can still get hold of it.
+    /// Otherwise starts one, which begins `now`.
     pub(super) fn join_or_start<T>(
         &self,
         digest: KeyDigest,
-        now: Generation,
+        now: B,
+        fits: impl FnOnce(&B) -> bool,
         join: impl FnOnce(&H) -> Option<T>,
-        start: impl FnOnce(Landing<H>) -> (H, T),
+        start: impl FnOnce(Landing<B, H>) -> (H, T),
     ) -> T {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let under_way = table.flights.get(&digest).filter(|flight| flight.began == now);
+        let under_way = table.flights.get(&digest).filter(|flight| fits(&flight.began));
         if let Some(joined) = under_way.and_then(|flight| join(&flight.handle)) {
             return joined;
         }
@@ -61,7 +58,7 @@ impl<H> Flights<H> {
     }
 }
 
-impl<H> Drop for Landing<H> {
+impl<B, H> Drop for Landing<B, H> {
     fn drop(&mut self) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         // A newer lookup of the same key may have taken the place.

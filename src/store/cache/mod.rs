@@ -17,10 +17,11 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use self::entries::{Clocks, Entries};
+use self::entries::{Asked, Clocks, Entries};
 use self::flights::{Flights, Landing};
 use self::ledger::Subject;
 use super::{BoxError, KeyStore, Lookup, StoreId};
+use crate::error_chain::panic_text;
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId};
 use crate::time::{Clock, SystemClock};
 
@@ -56,7 +57,7 @@ pub struct CachedStore<S> {
 struct Inner<S> {
     store: S,
     entries: Entries,
-    flights: Flights<Handle>,
+    flights: Flights<Asked, Handle>,
     /// One permit for each lookup of a key that was never seen before.
     first_seen: Semaphore,
     /// One permit for each such lookup that runs or waits.
@@ -188,10 +189,17 @@ impl<S: KeyStore> CachedStore<S> {
     /// The one lookup of this key that is under way, or a new one.
     fn flight(&self, digest: KeyDigest) -> Flight {
         let Inner { flights, entries, .. } = &*self.shared;
-        flights.join_or_start(digest, entries.generation(), Handle::upgrade, |landing| {
-            let flight = Arc::clone(&self.shared).fly(digest, landing).boxed().shared();
-            (flight.downgrade().expect("it has not been polled yet"), flight)
-        })
+        let now = entries.ask();
+        flights.join_or_start(
+            digest,
+            now,
+            |&began| entries.may_share(began, now),
+            Handle::upgrade,
+            |landing| {
+                let flight = Arc::clone(&self.shared).fly(digest, landing).boxed().shared();
+                (flight.downgrade().expect("it has not been polled yet"), flight)
+            },
+        )
     }
 }
 
@@ -200,13 +208,13 @@ impl<S: KeyStore> Inner<S> {
     async fn fly(
         self: Arc<Self>,
         digest: KeyDigest,
-        landing: Landing<Handle>,
+        landing: Landing<Asked, Handle>,
     ) -> Result<Option<Arc<KeyRecord>>, CacheError> {
         let _landing = landing;
         let _turn = self.turn(&digest).await?;
         let asked = self.entries.ask();
-        let found = AssertUnwindSafe(self.store.find(&digest)).catch_unwind().await;
-        let found = found.map_err(|_| CacheError::Panicked)?.map_err(CacheError::of)?;
+        let found = AssertUnwindSafe(async { self.store.find(&digest).await }).catch_unwind().await;
+        let found = found.map_err(|panic| CacheError::Panicked(panic_text(&*panic).into()))?.map_err(CacheError::of)?;
         self.entries.remember(digest, found.clone(), asked);
         Ok(found)
     }
@@ -229,7 +237,12 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
         if self.off {
             return self.shared.store.find(digest).await.map_err(CacheError::of);
         }
-        self.flight(*digest).await
+        // The lookup of another request may have ended since `find_now`.
+        match self.find_now(digest) {
+            Lookup::Found(record) => Ok(Some(record)),
+            Lookup::NotFound => Ok(None),
+            Lookup::Later => self.flight(*digest).await,
+        }
     }
 
     fn find_now(&self, digest: &KeyDigest) -> Lookup {
@@ -261,8 +274,8 @@ pub enum CacheError {
     #[error(transparent)]
     Store(Arc<dyn std::error::Error + Send + Sync>),
     /// The store panicked.
-    #[error("the key store panicked")]
-    Panicked,
+    #[error("the key store panicked: {0}")]
+    Panicked(Arc<str>),
     /// Too many lookups of keys that were never seen before are waiting already.
     #[error("too many unknown keys at once")]
     Crowded,

@@ -21,7 +21,7 @@ struct World {
     revoked: AtomicBool,
     ledger: Ledger,
     entry: Mutex<Option<(bool, Generation)>>,
-    flights: Flights<Arc<Shared>>,
+    flights: Flights<Generation, Arc<Shared>>,
 }
 
 /// The answer that those who share a lookup wait for.
@@ -84,6 +84,7 @@ impl World {
         let shared = self.flights.join_or_start(
             digest,
             now,
+            |&began| began == now,
             |shared| Some(Arc::clone(shared)),
             |started| {
                 landing = Some(started);

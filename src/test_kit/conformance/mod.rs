@@ -37,8 +37,8 @@ pub use self::failures::{Failure, Failures};
 ///
 /// Each check opens a store of its own, and works with new organizations and new keys in it, so that the store
 /// may be a database that holds other keys already. A check that panics or takes too long has failed; the others
-/// go on. Everything runs on the caller's task, one check after the other, so a store that blocks the thread for
-/// good blocks the suite.
+/// go on. Everything runs on the caller's task, one check after the other: the future is not `Send`, and a store
+/// that blocks the thread for good blocks the suite.
 ///
 /// It needs a tokio runtime with a timer that is not paused, and takes three seconds longer than the store does:
 /// keys are dated in whole seconds, and some checks must see a second go by. A store that takes its time from a

@@ -55,9 +55,9 @@ pub(super) fn of_management<S: KeyManager>() -> Vec<Check<S>> {
             dates_new_keys, keeps_names_byte_for_byte, keeps_the_hint, rounds_the_expiry_down,
             keeps_or_refuses_many_scopes, stores_a_digest_once, stores_a_digest_once_across_organizations;
         list:
-            get_and_list_agree_with_find, changes_return_what_is_found, lists_nothing_where_there_is_nothing, lists_the_newest_first,
-            fills_pages_as_far_as_asked, the_cursor_walks_every_key_once, a_walk_survives_changes,
-            filters_by_status;
+            get_and_list_agree_with_find, changes_return_what_is_found, lists_nothing_where_there_is_nothing,
+            lists_the_newest_first, fills_pages_as_far_as_asked, the_cursor_walks_every_key_once,
+            a_walk_survives_changes, filters_by_status;
         narrow:
             narrow_keeps_what_was_asked_for, narrow_never_widens, a_narrow_is_seen_at_once;
         revoke:

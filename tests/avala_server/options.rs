@@ -1,0 +1,110 @@
+use std::net::TcpListener;
+
+use super::server::{Server, run};
+
+/// Runs with options that cannot be served: one plain line, a non-zero exit, nothing on standard output.
+fn refused(options: &[&str]) -> String {
+    let (status, out, err) = run(options);
+    assert!(!status.success() && status.code().is_some(), "{options:?}: {status}");
+    assert_eq!(out, "", "{options:?}");
+    assert_eq!(err.lines().count(), 1, "{options:?}: {err}");
+    assert!(err.starts_with("error: ") && err.ends_with('\n'), "{options:?}: {err}");
+    assert!(!err.contains("panicked") && !err.contains('\u{1b}'), "{options:?}: {err}");
+    err
+}
+
+#[test]
+fn a_bad_value_is_one_line_that_names_the_option() {
+    let table: &[&[&str]] = &[
+        &["--listen", "nonsense"],
+        &["--listen", "127.0.0.1"],
+        &["--listen", "127.0.0.1:65536"],
+        &["--listen"],
+        &["--store", "mysql://u@h/d"],
+        &["--store", "memory"],
+        &["--store", ""],
+        &["--requests-per-minute", "0"],
+        &["--requests-per-minute", "-1"],
+        &["--requests-per-minute", "many"],
+        &["--requests-per-minute", "4294967296"],
+        &["--max-key-age", "soon"],
+        &["--max-key-age", "90"],
+        &["--max-key-age", "0s"],
+        &["--max-key-age", "999ms"],
+        &["--max-key-age", "3 months"],
+        &["--metrics-listen", "nonsense"],
+        &["--insecure-http=yes"],
+        &["--no-such-option"],
+        &["--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"],
+    ];
+    for options in table {
+        let message = refused(options);
+        let option = options[0].split('=').next().unwrap();
+        assert!(message.contains(option), "{options:?}: {message}");
+    }
+    refused(&["stray"]);
+}
+
+#[test]
+fn a_part_that_does_not_exist_yet_says_so() {
+    let table: &[&[&str]] = &[
+        &["--store", "sqlite:avala.db"],
+        &["--store", "postgres://localhost/avala"],
+        &["--store", "postgresql://localhost/avala"],
+        &["--require-https"],
+        &["--trusted-proxy", "10.0.0.0/8", "--trusted-proxy", "::1/128"],
+        &["--metrics-listen", "127.0.0.1:0"],
+    ];
+    for options in table {
+        let message = refused(options);
+        assert!(message.contains(options[0]) && message.contains("not available"), "{message}");
+    }
+}
+
+#[test]
+fn the_password_in_a_store_url_is_not_repeated() {
+    for url in ["postgres://me:hunter2@localhost/avala", "mysql://me:hunter2@localhost/avala", "hunter2"] {
+        assert!(!refused(&["--store", url]).contains("hunter2"));
+    }
+}
+
+#[test]
+fn an_address_in_use_is_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    assert!(refused(&["--listen", &address]).contains(&address));
+}
+
+#[test]
+fn an_address_that_others_reach_must_be_allowed() {
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+        assert!(refused(&["--listen", address]).contains("--insecure-http"));
+    }
+    Server::start(&["--listen", "0.0.0.0:0", "--insecure-http"]);
+}
+
+#[test]
+fn good_values_are_taken() {
+    for age in ["90d", "24h", "1w 2d", "1 hour", "PT24H", "P90D", "1s"] {
+        Server::start(&["--max-key-age", age, "--store", "memory:", "--requests-per-minute", "1"]);
+    }
+    Server::start(&["--requests-per-minute", "off"]);
+}
+
+#[test]
+fn help_is_no_error() {
+    let (status, out, err) = run(&["--help"]);
+    assert!(status.success() && err.is_empty());
+    for option in [
+        "--listen",
+        "--store",
+        "--requests-per-minute",
+        "--require-https",
+        "--trusted-proxy",
+        "--max-key-age",
+        "--metrics-listen",
+        "--insecure-http",
+    ] {
+        assert!(out.contains(option), "{out}");
+    }
+}

@@ -1,0 +1,89 @@
+//! However many requests wait for one key, it is looked up once.
+
+use futures::future::join_all;
+use std::pin::Pin;
+use tokio::task::JoinSet;
+use tower_api_key::{KeyStore, Lookup};
+
+use crate::poll::poll;
+use crate::world::{TIME_TO_LIVE, World, begin, find, stranger};
+
+const CROWD: usize = 10_000;
+
+#[tokio::test]
+async fn case_086_ten_thousand_requests_wait_for_one_lookup() {
+    let world = World::new();
+    let known = world.key().await;
+    for digest in [*known.record.digest(), stranger(1)] {
+        let before = world.store.lookups();
+        world.store.hold();
+        let crowd: Vec<_> = (0..CROWD).map(|_| begin(find(&world.cache, &digest))).collect();
+        assert_eq!(world.store.lookups(), before + 1);
+        world.store.release();
+        let is_known = digest == *known.record.digest();
+        assert!(join_all(crowd).await.into_iter().all(|found| found.unwrap().is_some() == is_known));
+        assert_eq!(world.store.lookups(), before + 1);
+    }
+}
+
+/// Some come while the lookup is under way, and some at the moment at which it ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn case_086_ten_thousand_parallel_requests_are_one_lookup() {
+    let world = World::new();
+    for round in 0..10 {
+        let key = world.key().await;
+        for digest in [*key.record.digest(), stranger(round)] {
+            let before = world.store.lookups();
+            let mut crowd = JoinSet::new();
+            for _ in 0..CROWD {
+                let cache = world.cache.clone();
+                crowd.spawn(async move { find(&cache, &digest).await.unwrap().is_some() });
+            }
+            let answers = crowd.join_all().await;
+            assert!(answers.iter().all(|&found| found == (digest == *key.record.digest())));
+            assert_eq!(world.store.lookups() - before, 1, "round {round}");
+        }
+    }
+}
+
+/// A request may ask in the moment in which another one's lookup ends: too early for the answer to be in memory,
+/// and too late to wait for it.
+#[tokio::test]
+async fn case_086_a_lookup_that_has_just_ended_is_not_repeated() {
+    let world = World::new();
+    let known = world.key().await;
+    for digest in [*known.record.digest(), stranger(1)] {
+        let before = world.store.lookups();
+        assert!(matches!(world.cache.find_now(&digest), Lookup::Later), "the request asks");
+        find(&world.cache, &digest).await.unwrap();
+        world.cache.find(&digest).await.unwrap();
+        assert_eq!(world.store.lookups(), before + 1);
+    }
+}
+
+/// A key that has become too old is looked up once as well.
+#[tokio::test]
+async fn case_086_requests_for_a_key_past_its_time_wait_for_one_lookup() {
+    let world = World::new();
+    let key = world.cached_key().await;
+    world.clocks.pass(TIME_TO_LIVE);
+    world.store.hold();
+    let crowd: Vec<_> = (0..100).map(|_| begin(find(&world.cache, key.record.digest()))).collect();
+    world.store.release();
+    assert!(join_all(crowd).await.into_iter().all(|found| found.unwrap().is_some()));
+    assert_eq!(world.store.lookups(), 2);
+}
+
+#[tokio::test]
+async fn requests_for_different_keys_do_not_wait_for_each_other() {
+    let world = World::new();
+    let (slow, fast) = (world.key().await, world.key().await);
+    world.store.hold();
+    let mut waiting = begin(find(&world.cache, slow.record.digest()));
+    let found = begin(find(&world.cache, fast.record.digest()));
+    assert!(world.store.release_one(1));
+    assert_eq!(found.await.unwrap().unwrap().id(), fast.record.id());
+    assert!(poll(Pin::new(&mut waiting)).is_pending());
+    world.store.release();
+    assert_eq!(waiting.await.unwrap().unwrap().id(), slow.record.id());
+}

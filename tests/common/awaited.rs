@@ -1,0 +1,21 @@
+//! A store that never has the answer at once.
+
+use std::sync::Arc;
+
+use tower_api_key::{KeyDigest, KeyRecord, KeyStore, StoreId};
+
+/// Answers as the store in it does, but only when it is awaited, and not at the first poll.
+pub(crate) struct Awaited<S>(pub(crate) S);
+
+impl<S: KeyStore> KeyStore for Awaited<S> {
+    type Error = S::Error;
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, S::Error> {
+        tokio::task::yield_now().await;
+        self.0.find(digest).await
+    }
+
+    fn store_id(&self) -> Option<StoreId> {
+        self.0.store_id()
+    }
+}
