@@ -84,6 +84,6 @@ fn host(parts: &Parts) -> String {
 
 /// The query as the client wrote it, ready for another cursor at its end.
 fn without_cursor(query: &str) -> String {
-    let kept = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("curs0r="));
+    let kept = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="));
     kept.flat_map(|pair| [pair, "&"]).collect()
 }

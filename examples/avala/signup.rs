@@ -77,14 +77,13 @@ fn taken() -> ApiError {
 
 /// Whether mail could go there. Only mail that arrives proves that it does.
 fn is_email(text: &str) -> bool {
-    let Some((local, domain)) = text.rsplit_once('@') else { return false };
-    let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '@';
-    let labels = || domain.split('.');
-    text.chars().filter(|&c| c == '@').count() == 1
-        && !local.is_empty()
-        && text.chars().all(|c| c == '@' || plain(c))
-        && labels().count() > 1
-        && labels().all(|label| !label.is_empty())
+    let Some((local, domain)) = text.split_once('@') else { return false };
+    let blank = |c: char| c.is_whitespace() || c.is_control();
+    !local.is_empty()
+        && !text.contains(blank)
+        && !domain.contains('@')
+        && domain.contains('.')
+        && domain.split('.').all(|label| !label.is_empty())
 }
 
 /// What stands before the `@`, in characters that need no escaping in a URL, and enough of the uid to tell two
