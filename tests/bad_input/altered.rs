@@ -174,12 +174,14 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
         key.splice(at..(at + removed).min(key.len()), added);
         key
     });
-    let blank = vec(select(&b" \t"[..]), 0..5);
+    let blank = || vec(select(&b" \t"[..]), 0..5);
+    let padded = (blank(), blank()).prop_map(|(before, after)| [&before, KEY.as_bytes(), &after].concat());
     prop_oneof![
         4 => near,
         2 => Just(KEY.as_bytes().to_vec()),
         2 => vec(byte(), 0..60),
         1 => vec(byte(), 500..530),
-        1 => blank,
+        1 => blank(),
+        1 => padded,
     ]
 }

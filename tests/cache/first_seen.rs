@@ -2,9 +2,9 @@
 
 use futures::future::join_all;
 use tokio::task::JoinSet;
-use tower_api_key::{ApiKeyLayer, CacheConfig, CacheError, KeyDigest};
+use tower_api_key::{ApiKeyLayer, CacheConfig, CacheError, KeyDigest, KeyManager};
 
-use crate::world::{TIME_TO_LIVE, World, ask, begin, find, stranger};
+use crate::world::{TIME_TO_LIVE, World, acme, ask, begin, find, stranger};
 
 const QUEUE: usize = CacheConfig::FIRST_SEEN_QUEUE;
 
@@ -116,6 +116,24 @@ async fn when_the_queue_is_full_others_are_told_at_once() {
         assert!(lookup.await.unwrap().is_some());
         assert!(find(&world.cache, &another).await.unwrap().is_none());
     }
+}
+
+/// What the store said after a long wait for a turn is no older for that.
+#[tokio::test]
+async fn the_wait_for_a_turn_makes_no_answer_older() {
+    let world = World::with(CacheConfig::new().with_first_seen_limit(1));
+    let (key, stranger) = (world.key().await, stranger(0));
+    world.store.hold();
+    let first = begin(find(&world.cache, &stranger));
+    let second = begin(find(&world.cache, key.record.digest()));
+    world.clocks.pass(TIME_TO_LIVE);
+    // A change of the key that waits, made before the store is asked for it.
+    world.cache.revoke(&acme(), key.record.id()).await.unwrap();
+    world.store.release();
+    assert!(first.await.unwrap().is_none());
+    assert!(second.await.unwrap().unwrap().is_revoked());
+    world.clocks.pass(TIME_TO_LIVE / 2);
+    assert!(world.remembers(&key));
 }
 
 /// A key is known after its first lookup, through whichever handle and layer.

@@ -1,11 +1,17 @@
 //! However many requests wait for one key, it is looked up once.
 
-use futures::future::join_all;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use futures::FutureExt;
+use futures::future::join_all;
 use tokio::task::JoinSet;
-use tower_api_key::{KeyStore, Lookup};
+use tower_api_key::{CacheConfig, CachedStore, KeyStore, Lookup, SystemClock};
 
 use crate::poll::poll;
+use crate::probe::Probe;
 use crate::world::{TIME_TO_LIVE, World, begin, find, stranger};
 
 const CROWD: usize = 10_000;
@@ -59,6 +65,27 @@ async fn case_086_a_lookup_that_has_just_ended_is_not_repeated() {
         world.cache.find(&digest).await.unwrap();
         assert_eq!(world.store.lookups(), before + 1);
     }
+}
+
+/// The same one step later: the request has seen that nothing is remembered, and reads the clock before it asks.
+#[test]
+fn case_086_a_lookup_that_ends_while_another_request_is_about_to_ask_is_not_repeated() {
+    let (store, now, is_armed) = (Probe::default(), Instant::now(), Arc::new(AtomicBool::new(false)));
+    let cell: Arc<OnceLock<CachedStore<Probe>>> = Arc::default();
+    let (other, armed) = (Arc::clone(&cell), Arc::clone(&is_armed));
+    let clock = move || {
+        if armed.swap(false, Ordering::SeqCst) {
+            let cache = other.get().unwrap();
+            find(cache, &stranger(1)).now_or_never().expect("nothing to wait for").unwrap();
+        }
+        now
+    };
+    let cache = CachedStore::with_clocks(store.clone(), CacheConfig::new(), clock, SystemClock);
+    assert!(cell.set(cache.clone()).is_ok());
+    is_armed.store(true, Ordering::SeqCst);
+    find(&cache, &stranger(1)).now_or_never().expect("nothing to wait for").unwrap();
+    assert!(!is_armed.load(Ordering::SeqCst));
+    assert_eq!(store.lookups(), 1);
 }
 
 /// A key that has become too old is looked up once as well.

@@ -211,6 +211,12 @@ impl<S: KeyStore> Inner<S> {
         landing: Landing<Asked, Handle>,
     ) -> Result<Option<Arc<KeyRecord>>, CacheError> {
         let _landing = landing;
+        // The lookup of another request may have ended since this one found nothing.
+        match self.entries.find(&digest) {
+            Lookup::Found(record) => return Ok(Some(record)),
+            Lookup::NotFound => return Ok(None),
+            Lookup::Later => {}
+        }
         let _turn = self.turn(&digest).await?;
         let asked = self.entries.ask();
         let found = AssertUnwindSafe(async { self.store.find(&digest).await }).catch_unwind().await;
@@ -237,12 +243,7 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
         if self.off {
             return self.shared.store.find(digest).await.map_err(CacheError::of);
         }
-        // The lookup of another request may have ended since `find_now`.
-        match self.find_now(digest) {
-            Lookup::Found(record) => Ok(Some(record)),
-            Lookup::NotFound => Ok(None),
-            Lookup::Later => self.flight(*digest).await,
-        }
+        self.flight(*digest).await
     }
 
     fn find_now(&self, digest: &KeyDigest) -> Lookup {

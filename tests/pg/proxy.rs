@@ -1,0 +1,117 @@
+//! A TCP proxy in front of a database that can stop passing bytes on, for a while or for good, without closing
+//! anything.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    state: watch::Sender<State>,
+    accepting: JoinHandle<()>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Mode {
+    Pass,
+    /// Nothing is passed on and nothing is closed. New connections are accepted, and hear nothing.
+    Hold,
+    /// Every connection is closed, and new ones at once.
+    Cut,
+}
+
+struct State {
+    mode: Mode,
+    /// Connections before this one pass nothing any more, whatever the mode.
+    lost: usize,
+    accepted: usize,
+}
+
+impl Proxy {
+    pub(crate) async fn start(upstream: (String, u16)) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (state, _) = watch::channel(State { mode: Mode::Pass, lost: 0, accepted: 0 });
+        let accepting = tokio::spawn(accept(listener, upstream, state.clone()));
+        Self { address, state, accepting }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    pub(crate) fn set(&self, mode: Mode) {
+        self.state.send_modify(|state| state.mode = mode);
+    }
+
+    /// The connections there are pass nothing any more, as when what kept track of them has forgotten them. New ones
+    /// work.
+    pub(crate) fn lose_connections(&self) {
+        self.state.send_modify(|state| state.lost = state.accepted);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.set(Mode::Cut);
+    }
+}
+
+async fn accept(listener: TcpListener, upstream: (String, u16), state: watch::Sender<State>) {
+    loop {
+        let Ok((client, _)) = listener.accept().await else { continue };
+        let mut number = 0;
+        state.send_modify(|state| {
+            number = state.accepted;
+            state.accepted += 1;
+        });
+        let (state, upstream) = (state.subscribe(), upstream.clone());
+        tokio::spawn(async move {
+            let Some(()) = may_pass(&state, number).await else { return };
+            let Ok(server) = TcpStream::connect(upstream).await else { return };
+            let (from_client, to_client) = client.into_split();
+            let (from_server, to_server) = server.into_split();
+            // Either way ends both: the sockets are closed together.
+            tokio::select! {
+                () = pump(from_client, to_server, &state, number) => {}
+                () = pump(from_server, to_client, &state, number) => {}
+            }
+        });
+    }
+}
+
+async fn pump(
+    mut from: impl AsyncReadExt + Unpin,
+    mut to: impl AsyncWriteExt + Unpin,
+    state: &watch::Receiver<State>,
+    number: usize,
+) {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let read = tokio::select! {
+            read = from.read(&mut buffer) => read.unwrap_or(0),
+            () = cut(state) => return,
+        };
+        // What was read while nothing passes waits here.
+        if read == 0 || may_pass(state, number).await.is_none() || to.write_all(&buffer[..read]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Waits for as long as nothing passes; `None` when the connection is to be closed.
+async fn may_pass(state: &watch::Receiver<State>, number: usize) -> Option<()> {
+    let mut state = state.clone();
+    let passes =
+        |state: &State| matches!(state.mode, Mode::Cut) || matches!(state.mode, Mode::Pass) && number >= state.lost;
+    let state = state.wait_for(passes).await.ok()?;
+    matches!(state.mode, Mode::Pass).then_some(())
+}
+
+async fn cut(state: &watch::Receiver<State>) {
+    let _ = state.clone().wait_for(|state| matches!(state.mode, Mode::Cut)).await;
+}

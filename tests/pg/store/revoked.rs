@@ -1,0 +1,152 @@
+//! Revoked is for good, whoever writes and however many at once.
+
+use futures::future::join_all;
+use tower_api_key::{Access, Expiry, KeyId, KeyManager, ManageError, PostgresStore};
+
+use super::calls::{Reply, acme, any, full, issue, scoped, scopes};
+use super::schema::Schema;
+
+#[tokio::test]
+#[ignore = "needs Postgres"]
+async fn case_077_a_revoked_key_cannot_be_brought_back_by_hand() {
+    let schema = Schema::new().await;
+    let store = schema.store().await;
+    let (revoked, replaced, live) =
+        (issue(&store, full()).await, issue(&store, full()).await, issue(&store, full()).await);
+    store.revoke(&acme(), revoked.record.id()).await.unwrap();
+    store.regenerate(&acme(), replaced.record.id(), Expiry::Never).await.unwrap();
+    let mut sql = schema.sql().await;
+    let before = sql.texts("SELECT k::text FROM tower_api_key_keys k ORDER BY 1").await;
+
+    let dead = format!("id IN ('{}', '{}')", revoked.record.id(), replaced.record.id());
+    for attempt in [
+        format!("UPDATE tower_api_key_keys SET revoked_at = NULL, replaced_by = NULL WHERE {dead}"),
+        format!("UPDATE tower_api_key_keys SET revoked_at = revoked_at + 1000000000 WHERE {dead}"),
+        format!("UPDATE tower_api_key_keys SET revoked_at = 0 WHERE {dead}"),
+        "UPDATE tower_api_key_keys SET revoked_at = NULL, replaced_by = NULL".into(),
+        format!(
+            "INSERT INTO tower_api_key_keys SELECT id, digest, organization, name, hint, access, scopes, created_at, \
+             expires_at FROM tower_api_key_keys WHERE {dead} \
+             ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at, replaced_by = NULL"
+        ),
+        format!(
+            "MERGE INTO tower_api_key_keys k USING (SELECT 1) x ON k.{dead} \
+             WHEN MATCHED THEN UPDATE SET revoked_at = NULL, replaced_by = NULL"
+        ),
+    ] {
+        let error = sql.run(attempt.as_str()).await.unwrap_err();
+        assert!(error.to_string().contains("a revoked key stays revoked"), "{attempt}: {error}");
+    }
+    let error = sql.run(format!("UPDATE tower_api_key_keys SET replaced_by = 'x' WHERE id = '{}'", live.record.id()));
+    assert!(error.await.unwrap_err().to_string().contains("check constraint"));
+
+    assert_eq!(sql.texts("SELECT k::text FROM tower_api_key_keys k ORDER BY 1").await, before);
+    assert_eq!(any(&store, &revoked).await, Reply::invalid());
+    assert_eq!(any(&store, &replaced).await, Reply::invalid());
+    // What is not the revocation may still be put right.
+    sql.run(format!("UPDATE tower_api_key_keys SET name = 'renamed' WHERE {dead}")).await.unwrap();
+    assert_eq!(store.get(&acme(), revoked.record.id()).await.unwrap().name(), "renamed");
+}
+
+/// Each of them waits for the row, and finds it revoked or replaced when it gets it.
+#[tokio::test]
+#[ignore = "needs Postgres"]
+async fn case_077_a_change_that_waited_for_a_revoke_does_not_undo_it() {
+    let schema = Schema::new().await;
+    let store = schema.store().await;
+    for attempt in 0..20 {
+        let key = issue(&store, scoped(&["datasets.read", "tasks.read"])).await;
+        let id = key.record.id();
+        let mut other = schema.sql().await;
+        other.run(format!("BEGIN; UPDATE tower_api_key_keys SET revoked_at = 5 WHERE id = '{id}'")).await.unwrap();
+        let waiting = tokio::spawn({
+            let store = store.clone();
+            async move {
+                if attempt % 2 == 0 {
+                    store.regenerate(&acme(), id, Expiry::Never).await.map(drop)
+                } else {
+                    store.narrow(&acme(), id, scopes(&["tasks.read"])).await.map(drop)
+                }
+            }
+        });
+        let blocked = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}' AND wait_event_type = 'Lock'",
+            schema.name()
+        );
+        let mut sql = schema.sql().await;
+        while sql.int(blocked.as_str()).await == 0 {
+            tokio::task::yield_now().await;
+        }
+        other.run("COMMIT").await.unwrap();
+        assert!(matches!(waiting.await.unwrap(), Err(ManageError::Conflict)));
+        let record = store.get(&acme(), id).await.unwrap();
+        assert!(record.is_revoked() && record.replaced_by().is_none());
+        assert_eq!(record.access(), &Access::Scoped(scopes(&["datasets.read", "tasks.read"])));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Postgres"]
+async fn case_082_of_a_hundred_regenerates_from_two_pools_one_succeeds() {
+    let schema = Schema::new().await;
+    let (one, other) = (schema.store().await, schema.store().await);
+    for _ in 0..5 {
+        let key = issue(&one, full()).await;
+        let id = key.record.id();
+        let outcomes = join_all((0..100).map(|n| regenerate(if n % 2 == 0 { &one } else { &other }, id))).await;
+        let (good, bad): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+        assert!(bad.iter().all(|outcome| matches!(outcome, Err(ManageError::Conflict))), "{bad:?}");
+        assert_eq!((good.len(), bad.len()), (1, 99));
+        assert_eq!(any(&other, &key).await, Reply::invalid());
+        let live = "SELECT count(*) FROM tower_api_key_keys WHERE revoked_at IS NULL";
+        assert_eq!(schema.sql().await.int(live).await, 1);
+
+        let new = good.into_iter().next().unwrap().unwrap();
+        assert_eq!(one.get(&acme(), id).await.unwrap().replaced_by(), Some(new.record.id()));
+        assert_eq!(any(&other, &new).await, Reply::accepted(&Access::Full));
+        other.revoke(&acme(), new.record.id()).await.unwrap();
+        assert_eq!(any(&one, &new).await, Reply::invalid());
+    }
+}
+
+/// Whoever comes first, the old key is dead, and there is a new one only if the regenerate said so.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Postgres"]
+async fn case_082_a_revoke_wins_over_a_regenerate() {
+    let schema = Schema::new().await;
+    let (one, other) = (schema.store().await, schema.store().await);
+    let (mut first, mut second) = (0, 0);
+    for round in 0..200 {
+        let key = issue(&one, full()).await;
+        let id = key.record.id();
+        let revoke = tokio::spawn({
+            let other = other.clone();
+            async move { other.revoke(&acme(), id).await }
+        });
+        // So that either is first now and then.
+        for _ in 0..round % 8 {
+            tokio::task::yield_now().await;
+        }
+        let regenerated = regenerate(&one, id).await;
+        revoke.await.unwrap().expect("a revoke does not fail because of a regenerate");
+        assert_eq!(any(&one, &key).await, Reply::invalid());
+        match regenerated {
+            Ok(new) => {
+                first += 1;
+                assert_eq!(any(&other, &new).await, Reply::accepted(&Access::Full));
+                assert_eq!(one.get(&acme(), id).await.unwrap().replaced_by(), Some(new.record.id()));
+                one.revoke(&acme(), new.record.id()).await.unwrap();
+            }
+            Err(ManageError::Conflict) => second += 1,
+            Err(error) => panic!("{error:?}"),
+        }
+        let live = "SELECT count(*) FROM tower_api_key_keys WHERE revoked_at IS NULL";
+        assert_eq!(schema.sql().await.int(live).await, 0);
+    }
+    println!("regenerate first: {first}, revoke first: {second}");
+}
+
+async fn regenerate(store: &PostgresStore, id: KeyId) -> Result<tower_api_key::IssuedKey, ManageError> {
+    let store = store.clone();
+    tokio::spawn(async move { store.regenerate(&acme(), id, Expiry::Never).await }).await.unwrap()
+}
