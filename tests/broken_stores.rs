@@ -79,7 +79,14 @@ async fn a_table_that_is_not_broken_passes() {
 async fn each_broken_store_is_caught_by_name() {
     let mut wrong = Vec::new();
     for Broken { fault, tamper, caught_by } in stores::all() {
-        let caught = suite(tamper).run().await.map_or_else(|failures| failures.names(), |()| vec![]);
+        let mut caught = vec![];
+        // Ids are random: now and then, keys that are out of order are in order by chance.
+        for _ in 0..5 {
+            caught = suite(tamper).run().await.map_or_else(|failures| failures.names(), |()| vec![]);
+            if caught == caught_by {
+                break;
+            }
+        }
         if caught != caught_by {
             wrong.push(format!("{fault}:\n  caught by {caught:?},\n  and not by {caught_by:?}"));
         }
