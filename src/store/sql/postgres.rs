@@ -32,7 +32,7 @@ impl SqlStore<Postgres> {
     /// Connects to the database that the URL names, with up to ten connections. The tables are created by
     /// [`migrate`](Self::migrate), in the first schema of the search path.
     ///
-    /// Behind PgBouncer in transaction mode, add `statement-cache-capacity=0` to the URL.
+    /// PgBouncer in transaction mode is not supported yet: lookups through it end in errors, so 503.
     ///
     /// # Errors
     /// When the URL is not one, or no connection can be made within five seconds.
