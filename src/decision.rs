@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use crate::key::{KeyDigest, KeyRecord};
-use crate::scope::Requirement;
+use crate::scope::{Access, Requirement};
 
 /// Why a credential that was looked up does not pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,7 +49,7 @@ pub fn decide(
     requirement: &Requirement,
     now: impl FnOnce() -> SystemTime,
 ) -> Result<(), Denial> {
-    authorize(authenticate(presented, record, now)?, requirement)
+    authorize(authenticate(presented, record, now)?.access(), requirement)
 }
 
 /// The first half: is it the key that was presented, and is it still valid?
@@ -75,8 +75,8 @@ pub(crate) fn authenticate<'a>(
 }
 
 /// The second half: may a valid key do this?
-pub(crate) fn authorize(record: &KeyRecord, requirement: &Requirement) -> Result<(), Denial> {
-    if requirement.is_met_by(record.access()) { Ok(()) } else { Err(Denial::InsufficientScope) }
+pub(crate) fn authorize(access: &Access, requirement: &Requirement) -> Result<(), Denial> {
+    if requirement.is_met_by(access) { Ok(()) } else { Err(Denial::InsufficientScope) }
 }
 
 /// What a route asks of a request.

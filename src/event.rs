@@ -29,6 +29,11 @@ pub enum Outcome {
     Accepted,
     /// The inner service was called and has answered, on a route that asks for no key.
     Public,
+    /// The inner service was called without a key and has answered, where a key is
+    /// [optional](crate::ApiKeyLayer::optional).
+    Anonymous,
+    /// A CORS layer further in has answered a [preflight](crate::ApiKeyLayer::allow_preflight).
+    Preflight,
     /// The request was refused.
     Rejected(Rejection),
     /// The request was dropped before there was a response, by a disconnect or a timeout further out.
@@ -136,7 +141,8 @@ pub(crate) struct Report {
     pub(crate) lookup: LookupKind,
     pub(crate) store_error: Option<BoxError>,
     pub(crate) rejection: Option<Rejection>,
-    pub(crate) public: bool,
+    /// What the event will say of a request that is not refused.
+    pub(crate) passed: Outcome,
     pub(crate) inner_verdict: InnerVerdict,
 }
 
@@ -152,15 +158,14 @@ impl Report {
             lookup: LookupKind::None,
             store_error: None,
             rejection: None,
-            public: false,
+            passed: Outcome::Accepted,
             inner_verdict: InnerVerdict::default(),
         })
     }
 
     pub(crate) fn finish(mut self: Box<Self>, status: Option<StatusCode>) {
         let rejection = self.rejection.or_else(|| self.inner_verdict.get().copied());
-        let passed = if self.public { Outcome::Public } else { Outcome::Accepted };
-        let outcome = rejection.map_or(passed, Outcome::Rejected);
+        let outcome = rejection.map_or(self.passed, Outcome::Rejected);
         if let Some(hook) = self.hook.take() {
             hook(&DecisionEvent { report: &self, outcome, status });
         }

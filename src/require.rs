@@ -66,7 +66,7 @@ impl<S> RequireScopes<S> {
     /// The reply to a request that does not pass.
     fn refuse<B>(&self, request: &Request<B>) -> Option<Response<Bytes>> {
         if let Some(key) = request.extensions().get::<ApiKey>() {
-            let denial = authorize(key.record(), &self.requirement).err()?;
+            let denial = authorize(key.access(), &self.requirement).err()?;
             return Some(key.refuse(denial.into(), request));
         }
         if let Some(anonymous) = request.extensions().get::<Anonymous>() {

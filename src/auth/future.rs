@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::header::{CACHE_CONTROL, HeaderValue};
 use http::{Request, Response};
@@ -12,9 +13,10 @@ use tower::Service;
 
 use super::ResponseBody;
 use super::lookup::Found;
+use super::preflight::is_answered;
 use super::reply::Reply;
 use super::settings::{Reporting, Settings};
-use crate::key::KeyDigest;
+use crate::key::{CredentialError, KeyDigest};
 
 pin_project! {
     /// The future of [`ApiKeyService`](crate::ApiKeyService).
@@ -28,6 +30,8 @@ pin_project! {
         #[pin]
         state: State<S, S::Future, B>,
         cache_control: bool,
+        // The reply to a preflight that no CORS layer answers.
+        unanswered: Option<Box<Response<Bytes>>>,
         report: Reporting,
     }
 }
@@ -54,7 +58,16 @@ where
     S: Service<Request<B>>,
 {
     pub(super) fn decided(reply: Reply<S::Future>, settings: &Settings, report: Reporting) -> Self {
-        Self { state: State::Decided { reply }, cache_control: settings.cache_control, report }
+        Self { state: State::Decided { reply }, cache_control: settings.cache_control, unanswered: None, report }
+    }
+
+    pub(super) fn preflight(
+        reply: Reply<S::Future>,
+        unanswered: Box<Response<Bytes>>,
+        settings: &Settings,
+        report: Reporting,
+    ) -> Self {
+        Self { unanswered: Some(unanswered), ..Self::decided(reply, settings, report) }
     }
 
     pub(super) fn waiting(
@@ -67,7 +80,7 @@ where
     ) -> Self {
         let cache_control = settings.cache_control;
         let waiting = Some(Waiting { inner, request, digest, lookup, settings });
-        Self { state: State::Waiting { waiting }, cache_control, report }
+        Self { state: State::Waiting { waiting }, cache_control, unanswered: None, report }
     }
 }
 
@@ -103,6 +116,14 @@ where
                     let from_inner = reply.is_inner();
                     let mut result = ready!(reply.poll(cx));
                     if let Ok(response) = &mut result
+                        && let Some(unanswered) = this.unanswered.take()
+                        && !is_answered(response.headers())
+                    {
+                        *response = unanswered.map(ResponseBody::own);
+                        if let Some(report) = this.report {
+                            report.rejection = Some(CredentialError::Missing.into());
+                        }
+                    } else if let Ok(response) = &mut result
                         && from_inner
                         && *this.cache_control
                     {

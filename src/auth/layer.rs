@@ -78,6 +78,9 @@ impl ApiKeyLayer {
             usage: None,
             expose_rejection: false,
             cache_control: true,
+            optional: false,
+            preflight: false,
+            grpc: false,
         };
         Self { settings: Arc::new(settings) }
     }
@@ -248,6 +251,68 @@ impl ApiKeyLayer {
     /// requests with `Authorization` (RFC 9111, 3.5), but know nothing of a key in another header.
     pub fn without_cache_control(self) -> Self {
         self.with(|settings| settings.cache_control = false)
+    }
+
+    /// Lets requests without a key in as well, wherever any valid key would do: wherever more is asked for, they
+    /// get the 401. A key that is presented must be good all the same.
+    ///
+    /// A handler takes an `Option<ApiKey>` with the `axum` feature, and otherwise looks into the extensions. A
+    /// [`RequireScopesLayer`](crate::RequireScopesLayer) further in lets only keys pass, also where it asks for
+    /// [any key](Requirement::any_key).
+    ///
+    /// ```
+    /// use http::{Request, Response, StatusCode};
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    /// use tower_api_key::{ApiKey, ApiKeyLayer, MemoryStore};
+    /// # use std::convert::Infallible;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let service = ServiceBuilder::new().layer(ApiKeyLayer::new(MemoryStore::new()).optional()).service(service_fn(
+    ///     |request: Request<String>| async move {
+    ///         let name = request.extensions().get::<ApiKey>().map_or("a stranger", |key| key.organization().as_str());
+    ///         Ok::<_, Infallible>(Response::new(name.to_owned()))
+    ///     },
+    /// ));
+    /// let response = service.clone().oneshot(Request::new(String::new())).await?;
+    /// assert_eq!(response.status(), StatusCode::OK);
+    ///
+    /// let bad_key = Request::builder().header("X-Avala-Api-Key", "bad").body(String::new())?;
+    /// assert_eq!(service.oneshot(bad_key).await?.status(), StatusCode::UNAUTHORIZED);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn optional(self) -> Self {
+        self.with(|settings| settings.optional = true)
+    }
+
+    /// Lets CORS preflights through without a key, for a CORS layer that stands further in.
+    ///
+    /// Rather let the CORS layer stand outside this one: then it answers preflights by itself, and scripts may
+    /// read refusals too. This is for where it cannot.
+    ///
+    /// A preflight is an `OPTIONS` request with `Origin` and `Access-Control-Request-Method`; nothing else gets
+    /// through. A response to it without any `Access-Control-Allow-` header comes from no CORS layer, and the
+    /// client gets the 401 instead.
+    pub fn allow_preflight(self) -> Self {
+        self.with(|settings| settings.preflight = true)
+    }
+
+    /// Refuses gRPC calls in the form that gRPC clients understand: HTTP 200, and in the headers the
+    /// `grpc-status` and the documented text as `grpc-message`. Other requests are answered as ever.
+    ///
+    /// | reply | `grpc-status` |
+    /// |---|---|
+    /// | 401 | 16, `UNAUTHENTICATED` |
+    /// | 403 | 7, `PERMISSION_DENIED` |
+    /// | 404 | 12, `UNIMPLEMENTED` |
+    /// | 429 | 8, `RESOURCE_EXHAUSTED` |
+    /// | 500 | 13, `INTERNAL` |
+    /// | 503 | 14, `UNAVAILABLE` |
+    ///
+    /// A call is told by its content type, `application/grpc` or `application/grpc-web` with whatever suffix. A
+    /// [renderer](Self::render_with) is not asked about it.
+    pub fn grpc(self) -> Self {
+        self.with(|settings| settings.grpc = true)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {

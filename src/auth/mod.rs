@@ -2,9 +2,11 @@
 
 mod body;
 mod future;
+mod grpc;
 mod identity;
 mod layer;
 mod lookup;
+mod preflight;
 mod refusal;
 mod reply;
 mod service;

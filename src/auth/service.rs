@@ -64,6 +64,9 @@ where
         };
         match step {
             Step::Accepted => ResponseFuture::decided(Reply::inner(self.inner.call(request)), settings, report),
+            Step::Preflight(unanswered) => {
+                ResponseFuture::preflight(Reply::inner(self.inner.call(request)), unanswered, settings, report)
+            }
             Step::Rejected(rejection) => {
                 drop(take_ready(&mut self.inner));
                 if let Some(report) = &mut report {

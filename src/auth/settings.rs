@@ -7,16 +7,18 @@ use futures::future::BoxFuture;
 use http::header::{CACHE_CONTROL, HeaderValue, WWW_AUTHENTICATE};
 use http::{Request, Response, StatusCode};
 
+use super::grpc;
 use super::identity::{Anonymous, ApiKey, Origin};
 use super::lookup::{Found, GuardedStore, LookupError};
+use super::preflight::is_preflight;
 use super::refusal::{Refusal, RequestHead};
 use crate::decision::{Denial, RouteVerdict, authenticate, authorize};
 use crate::error_chain::error_chain;
-use crate::event::{Hook, LookupKind, Report};
+use crate::event::{Hook, LookupKind, Outcome, Report};
 use crate::key::presented::CredentialSource;
-use crate::key::{KeyDigest, KeyRecord};
+use crate::key::{CredentialError, KeyDigest};
 use crate::rejection::{Challenge, Realm, Rejection, for_method};
-use crate::scope::Requirement;
+use crate::scope::{Access, Requirement};
 use crate::store::{Lookup, StoreId};
 use crate::time::Clock;
 use crate::usage::UsageTracker;
@@ -43,6 +45,9 @@ pub(crate) struct Settings {
     pub(super) usage: Option<UsageTracker>,
     pub(super) expose_rejection: bool,
     pub(super) cache_control: bool,
+    pub(super) optional: bool,
+    pub(super) preflight: bool,
+    pub(super) grpc: bool,
 }
 
 /// The report of a request, where somebody asked for one.
@@ -51,8 +56,13 @@ pub(super) type Reporting = Option<Box<Report>>;
 /// Where a request stands after what can be done without waiting.
 pub(super) enum Step {
     Accepted,
+    /// Let through to a CORS layer. Where none answers, this is the reply.
+    Preflight(Box<Response<Bytes>>),
     Rejected(Rejection),
-    Waiting { digest: KeyDigest, lookup: BoxFuture<'static, Found> },
+    Waiting {
+        digest: KeyDigest,
+        lookup: BoxFuture<'static, Found>,
+    },
 }
 
 impl Settings {
@@ -66,17 +76,29 @@ impl Settings {
     pub(super) fn authorize_again<B>(&self, request: &mut Request<B>) -> Result<(), Rejection> {
         self.source.hide(request.headers_mut());
         let key = request.extensions().get::<ApiKey>().ok_or(Rejection::Misconfigured)?;
-        let verdict = self.authorize(key.record(), request);
+        let verdict = self.authorize(key.access(), request);
         verdict.inspect_err(|&rejection| key.note(rejection))
     }
 
     /// Reads the credential and asks the store for what it can say at once.
     pub(super) fn begin<B>(self: &Arc<Self>, request: &mut Request<B>, report: &mut Reporting) -> Step {
         if let RouteVerdict::Public = self.route(request) {
-            self.enter_public(request, report);
+            self.enter_without_key(request, report, Outcome::Public);
             return Step::Accepted;
         }
+        if self.preflight && is_preflight(request) {
+            self.enter_without_key(request, report, Outcome::Preflight);
+            return Step::Preflight(Box::new(self.refuse(CredentialError::Missing.into(), request)));
+        }
         match self.present(request) {
+            Err(rejection @ Rejection::Credential(CredentialError::Missing)) if self.optional => {
+                // What a key without a single scope may do.
+                if self.authorize(&Access::scoped([]), request).is_err() {
+                    return Step::Rejected(rejection);
+                }
+                self.enter_without_key(request, report, Outcome::Anonymous);
+                Step::Accepted
+            }
             Err(rejection) => Step::Rejected(rejection),
             Ok(digest) => {
                 if let Some(report) = report {
@@ -114,7 +136,7 @@ impl Settings {
         }
         let read = OnceCell::new();
         let now = || *read.get_or_init(|| self.clock.now());
-        self.authorize(authenticate(digest, record.as_deref(), now)?, request)?;
+        self.authorize(authenticate(digest, record.as_deref(), now)?.access(), request)?;
         let Some(record) = record else { return Err(Denial::Unknown.into()) };
         if let Some(usage) = &self.usage {
             usage.count(&record, now());
@@ -126,9 +148,11 @@ impl Settings {
     /// The reply to a refused request.
     pub(crate) fn refuse<B>(&self, rejection: Rejection, request: &Request<B>) -> Response<Bytes> {
         let refusal = Refusal { rejection, head: RequestHead::of(request), challenge: &self.challenge };
-        let mut response = match &self.renderer {
-            None => refusal.response(),
-            Some(render) => self.complete(render(&refusal)),
+        let grpc = if self.grpc { grpc::content_type(request.headers()) } else { None };
+        let mut response = match (grpc, &self.renderer) {
+            (Some(content_type), _) => grpc::response(rejection, content_type),
+            (None, Some(render)) => self.complete(render(&refusal)),
+            (None, None) => refusal.response(),
         };
         if self.expose_rejection {
             response.extensions_mut().insert(rejection);
@@ -143,7 +167,7 @@ impl Settings {
         let digest = self.source.take(request.headers_mut());
         let hidden = outer.as_ref().and_then(ApiKey::settings).is_some_and(|outer| outer.source.hides(&self.source));
         match digest {
-            Err(crate::CredentialError::Missing) if hidden => {
+            Err(CredentialError::Missing) if hidden => {
                 log::error!(
                     "an ApiKeyLayer stands inside another one on a different store, which removes the key header: \
                      let the outer one keep_header(), or build both on one store; answering 500"
@@ -154,17 +178,17 @@ impl Settings {
         }
     }
 
-    /// Whether a valid key may make this request.
-    fn authorize<B>(&self, record: &KeyRecord, request: &Request<B>) -> Result<(), Rejection> {
+    /// Whether a valid key with this access may make this request.
+    fn authorize<B>(&self, access: &Access, request: &Request<B>) -> Result<(), Rejection> {
         match self.route(request) {
             RouteVerdict::NotFound => return Err(Rejection::NotFound),
-            RouteVerdict::Requires(requirement) => authorize(record, requirement)?,
+            RouteVerdict::Requires(requirement) => authorize(access, requirement)?,
             RouteVerdict::Public => {}
         }
         if let Some(require_with) = &self.require_with {
-            authorize(record, &require_with(RequestHead::of(request)))?;
+            authorize(access, &require_with(RequestHead::of(request)))?;
         }
-        Ok(authorize(record, &self.requirement)?)
+        Ok(authorize(access, &self.requirement)?)
     }
 
     /// Without a table, what is left is what the layer itself asks for.
@@ -178,11 +202,11 @@ impl Settings {
         RouteVerdict::Requires(&ANY_KEY)
     }
 
-    /// A route that asks for no key gets none: neither the credential nor an identity from further out.
-    fn enter_public<B>(self: &Arc<Self>, request: &mut Request<B>, report: &mut Reporting) {
+    /// A request that passes without a key carries none: neither the credential nor an identity from further out.
+    fn enter_without_key<B>(self: &Arc<Self>, request: &mut Request<B>, report: &mut Reporting, passed: Outcome) {
         self.source.hide(request.headers_mut());
         if let Some(report) = report {
-            report.public = true;
+            report.passed = passed;
         }
         let origin = self.origin(report);
         request.extensions_mut().remove::<ApiKey>();

@@ -1,0 +1,76 @@
+//! Keys on a gRPC service: a tonic server, and a client that is refused in each of the ways there are.
+//!
+//! ```text
+//! cargo run --example grpc
+//! ```
+//!
+//! The service is the standard health check (`grpc.health.v1.Health`), so that nothing has to be generated.
+
+use std::process::ExitCode;
+
+use tokio::net::TcpListener;
+use tonic::metadata::MetadataValue;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Request, Status};
+use tonic_health::ServingStatus;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+use tower_api_key::{Access, ApiKeyLayer, BoxError, KeyManager, MemoryStore, NewKey, Scope};
+
+const HEALTH_READ: Scope = Scope::from_static("health.read");
+const INVOICES_READ: Scope = Scope::from_static("invoices.read");
+
+async fn run() -> Result<(), BoxError> {
+    let keys = MemoryStore::new();
+    let acme = "acme".parse()?;
+    let good = keys.issue(&acme, NewKey::new("monitor", Access::scoped([HEALTH_READ]))?).await?;
+    let other = keys.issue(&acme, NewKey::new("accounting", Access::scoped([INVOICES_READ]))?).await?;
+
+    // `grpc` answers gRPC calls with a status of gRPC. Without it they get JSON, of which a client makes its own.
+    let guard = ApiKeyLayer::new(keys.clone()).grpc().require(HEALTH_READ);
+    let (health, service) = tonic_health::server::health_reporter();
+    health.set_service_status("invoices", ServingStatus::Serving).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let server = Server::builder().layer(guard).add_service(service);
+    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+
+    let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
+    println!("no key:            {}", told(check(&channel, None).await));
+    println!("an unknown key:    {}", told(check(&channel, Some("avk_nobody")).await));
+    println!("without its scope: {}", told(check(&channel, Some(other.secret.expose_secret())).await));
+    println!("a good key:        {}", told(check(&channel, Some(good.secret.expose_secret())).await));
+    keys.revoke(&acme, good.record.id()).await?;
+    println!("the same, revoked: {}", told(check(&channel, Some(good.secret.expose_secret())).await));
+    Ok(())
+}
+
+/// Asks whether the service `invoices` is up, with this key.
+async fn check(channel: &Channel, key: Option<&str>) -> Result<i32, Status> {
+    let mut request = Request::new(HealthCheckRequest { service: "invoices".into() });
+    if let Some(key) = key {
+        let mut key = MetadataValue::try_from(key).map_err(|_| Status::invalid_argument("not a key"))?;
+        key.set_sensitive(true);
+        request.metadata_mut().insert("x-avala-api-key", key);
+    }
+    Ok(HealthClient::new(channel.clone()).check(request).await?.into_inner().status)
+}
+
+fn told(reply: Result<i32, Status>) -> String {
+    match reply {
+        Ok(status) => format!("ok, status {status}"),
+        Err(status) => format!("{:?}: {}", status.code(), status.message()),
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

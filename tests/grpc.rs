@@ -1,0 +1,179 @@
+//! Refusals of gRPC calls: a real tonic client sees the status that is meant, and nobody else sees a change.
+
+mod common {
+    pub(crate) mod handler;
+    pub(crate) mod keys;
+    pub(crate) mod reply;
+}
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request};
+use tokio::net::TcpListener;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Code, Status};
+use tonic_health::ServingStatus;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+use tower::{Layer, ServiceExt};
+use tower_api_key::test_kit::{Fault, FaultyStore};
+use tower_api_key::{
+    Access, ApiKeyLayer, KeyDigest, KeyId, KeyRecord, MemoryStore, Otherwise, RequireScopesLayer, Requirement,
+    RouteTable, scope::avala,
+};
+
+use self::common::handler::Handler;
+use self::common::keys::{KEY, record};
+use self::common::reply::{INVALID, Reply};
+
+#[tokio::test]
+async fn a_tonic_client_sees_each_status() {
+    let store = FaultyStore::new(keys());
+    let channel = serve(ApiKeyLayer::new(store.clone()).grpc().require(avala::TASKS_READ)).await;
+    for (key, code, message) in [
+        ("", Code::Unauthenticated, "Authentication credentials were not provided."),
+        ("unknown", Code::Unauthenticated, "Invalid API key."),
+        ("expired", Code::Unauthenticated, "API key has expired."),
+        ("limited", Code::PermissionDenied, "You do not have permission to perform this action."),
+    ] {
+        let status = check(&channel, key).await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (code, message), "{key}");
+    }
+    assert_eq!(check(&channel, KEY).await.unwrap(), ServingStatus::Serving as i32);
+    for fault in [Fault::Error, Fault::Panic] {
+        store.set_fault(fault);
+        let status = check(&channel, KEY).await.unwrap_err();
+        let expected = (Code::Unavailable, "Service temporarily unavailable, try again later.");
+        assert_eq!((status.code(), status.message()), expected, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_table_denies_is_a_method_that_does_not_exist() {
+    let table = |path| {
+        let table = RouteTable::builder(Otherwise::Deny).route(Method::POST, path, Requirement::any_key());
+        ApiKeyLayer::new(keys()).grpc().routes(table.build().unwrap())
+    };
+    let listed = serve(table("/grpc.health.v1.Health/Check")).await;
+    assert_eq!(check(&listed, KEY).await.unwrap(), ServingStatus::Serving as i32);
+    let unlisted = serve(table("/grpc.health.v1.Health/Watch")).await;
+    assert_eq!(check(&unlisted, KEY).await.unwrap_err().code(), Code::Unimplemented);
+    assert_eq!(check(&unlisted, "").await.unwrap_err().code(), Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn layers_in_the_wrong_order_are_an_internal_error() {
+    let other_store = ApiKeyLayer::new(MemoryStore::new()).grpc();
+    let service = ApiKeyLayer::new(keys()).layer(other_store.layer(Handler::default().service()));
+    let reply = Reply::of(service.oneshot(call("application/grpc", KEY)).await.unwrap()).await;
+    assert_eq!(reply.headers["grpc-status"], "13");
+}
+
+/// Byte for byte: no body, and no header but these.
+#[tokio::test]
+async fn a_refused_call_is_answered_with_trailers_only() {
+    for (sent, answered) in [
+        ("application/grpc", "application/grpc"),
+        ("application/grpc+proto", "application/grpc"),
+        ("application/grpc-web+proto", "application/grpc-web"),
+        ("application/grpc-web-text", "application/grpc-web-text"),
+    ] {
+        let handler = Handler::default();
+        let service = ApiKeyLayer::new(keys()).grpc().layer(handler.service());
+        let reply = Reply::of(service.oneshot(call(sent, "unknown")).await.unwrap()).await;
+        assert_eq!(handler.calls(), 0, "{sent}");
+        assert_eq!((reply.status, &*reply.body), (200, ""), "{sent}");
+        let expected = [
+            ("content-type", answered),
+            ("cache-control", "no-store"),
+            ("grpc-status", "16"),
+            ("grpc-message", "Invalid API key."),
+        ];
+        assert_eq!(reply.headers, headers(expected), "{sent}");
+    }
+}
+
+#[tokio::test]
+async fn scopes_beside_a_route_answer_in_the_same_form() {
+    let scoped = RequireScopesLayer::new(avala::TASKS_READ);
+    let service = ApiKeyLayer::new(keys()).grpc().layer(scoped.layer(Handler::default().service()));
+    let reply = Reply::of(service.oneshot(call("application/grpc", "limited")).await.unwrap()).await;
+    assert_eq!((reply.status, &reply.headers["grpc-status"]), (200, &HeaderValue::from_static("7")));
+}
+
+/// Neither other requests under the switch nor calls without it.
+#[tokio::test]
+async fn everybody_else_gets_what_they_always_got() {
+    let plain = ApiKeyLayer::new(keys());
+    for (layer, content_type) in [
+        (plain.clone().grpc(), "application/json"),
+        (plain.clone().grpc(), "application/grpcx"),
+        (plain.clone(), "application/grpc"),
+        (plain, "application/json"),
+    ] {
+        let service = layer.layer(Handler::default().service());
+        let reply = Reply::of(service.oneshot(call(content_type, "unknown")).await.unwrap()).await;
+        assert_eq!((reply.status, &*reply.body), (401, INVALID), "{content_type}");
+        let expected = [
+            ("content-type", "application/json"),
+            ("cache-control", "no-store"),
+            ("www-authenticate", r#"ApiKey realm="api", header="X-Avala-Api-Key""#),
+        ];
+        assert_eq!(reply.headers, headers(expected), "{content_type}");
+    }
+}
+
+#[tokio::test]
+async fn a_renderer_is_asked_about_other_requests_only() {
+    let layer = ApiKeyLayer::new(keys()).grpc().render_with(|refusal| refusal.response().map(|_| Bytes::from("mine")));
+    for (content_type, body) in [("application/grpc", ""), ("text/plain", "mine")] {
+        let service = layer.layer(Handler::default().service());
+        let reply = Reply::of(service.oneshot(call(content_type, "")).await.unwrap()).await;
+        assert_eq!(reply.body, body, "{content_type}");
+    }
+}
+
+/// [`KEY`] with full access, and one key for each way to be refused.
+fn keys() -> MemoryStore {
+    let keys = MemoryStore::new();
+    keys.add(record(Access::Full)).unwrap();
+    let expired = SystemTime::now() - Duration::from_secs(60);
+    for (number, key, access, expires_at) in
+        [(2, "expired", Access::Full, Some(expired)), (3, "limited", Access::scoped([avala::DATASETS_READ]), None)]
+    {
+        let digest = KeyDigest::of(key.as_bytes());
+        let record = KeyRecord::new(KeyId::from_u128(number), digest, "acme".parse().unwrap(), access);
+        keys.add(record.with_expires_at(expires_at)).unwrap();
+    }
+    keys
+}
+
+/// A client of a tonic server behind this layer.
+async fn serve(layer: ApiKeyLayer) -> Channel {
+    let (health, service) = tonic_health::server::health_reporter();
+    health.set_service_status("", ServingStatus::Serving).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::builder().layer(layer).add_service(service);
+    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+    Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
+}
+
+async fn check(channel: &Channel, key: &str) -> Result<i32, Status> {
+    let mut request = tonic::Request::new(HealthCheckRequest::default());
+    if !key.is_empty() {
+        request.metadata_mut().insert("x-avala-api-key", key.parse().unwrap());
+    }
+    Ok(HealthClient::new(channel.clone()).check(request).await?.into_inner().status)
+}
+
+fn call(content_type: &str, key: &str) -> Request<String> {
+    let request = Request::post("/grpc.health.v1.Health/Check").header("content-type", content_type);
+    request.header("x-avala-api-key", key).body(String::new()).unwrap()
+}
+
+fn headers<const N: usize>(headers: [(&'static str, &'static str); N]) -> HeaderMap {
+    headers.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+}
