@@ -40,6 +40,22 @@ pub enum Outcome {
     Cancelled,
 }
 
+impl Outcome {
+    /// A short word for logs and metrics, stable between releases: of a rejection, its
+    /// [code](crate::Rejection::code). Not for clients.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Public => "public",
+            Self::Anonymous => "anonymous",
+            Self::Preflight => "preflight",
+            Self::Rejected(rejection) => rejection.code(),
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// How the store answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -225,13 +225,16 @@
 //! |---|---|
 //! | `axum` | extractors for axum handlers: `ApiKey`, `Option<ApiKey>` |
 //! | `cache` | `CachedStore`, which remembers lookups for a few seconds and never serves what was invalidated |
+//! | `metrics` | `observe::count_decision` and `count_change`, through the `metrics` facade |
 //! | `postgres` | `PostgresStore`: keys in a PostgreSQL database that many processes share |
 //! | `routes` | `RouteTable`: what each route asks of a key in one table, for `ApiKeyLayer::routes` |
 //! | `sqlite` | `SqliteStore`: keys in one SQLite file |
 //! | `test-kit` | `test_kit`: conformance tests for a store of your own, a clock that stands still, a store that fails on demand |
 //! | `throttle` | `throttle::SlidingWindow`: never more than so many in any span of time |
+//! | `tracing` | `observe::trace_decision` and `trace_change`, as events of `tracing` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod audit;
 mod auth;
 mod decision;
 mod error_chain;
@@ -239,6 +242,8 @@ mod event;
 #[cfg(feature = "axum")]
 mod extract;
 mod key;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+pub mod observe;
 mod rejection;
 mod require;
 #[cfg(feature = "routes")]
@@ -252,6 +257,7 @@ pub mod throttle;
 mod time;
 mod usage;
 
+pub use self::audit::{AuditedStore, Change, ChangeEvent, ChangeOutcome};
 pub use self::auth::{
     ApiKey, ApiKeyLayer, ApiKeyService, InvalidRealm, Refusal, RequestHead, ResponseBody, ResponseFuture,
 };
@@ -284,6 +290,6 @@ pub use self::time::{Clock, SystemClock};
 pub use self::usage::{KeyUsage, UsageTracker};
 
 /// The samples of the README are compiled and run as tests.
-#[cfg(all(doctest, feature = "axum", feature = "sqlite"))]
+#[cfg(all(doctest, feature = "axum", feature = "metrics", feature = "sqlite", feature = "tracing"))]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;

@@ -1,4 +1,5 @@
 //! Refusals of gRPC calls: a real tonic client sees the status that is meant, and nobody else sees a change.
+#![cfg(all(feature = "routes", feature = "test-kit"))]
 
 mod common {
     pub(crate) mod handler;

@@ -1,4 +1,5 @@
 //! Where a key is optional: none is anonymous, and a bad one is refused all the same.
+#![cfg(all(feature = "axum", feature = "routes"))]
 
 mod common {
     pub(crate) mod awaited;

@@ -1,0 +1,150 @@
+//! The audit trail of changes: one event for each, whatever became of it.
+#![cfg(feature = "test-kit")]
+
+use std::sync::{Arc, Mutex};
+
+use futures::FutureExt;
+use tower_api_key::test_kit::{Conformance, Fault, FaultyStore};
+use tower_api_key::{
+    Access, AuditedStore, ChangeEvent, Expiry, KeyDigest, KeyId, KeyManager, KeyStore, ListKeys, ManageError,
+    MemoryStore, NewKey, OrganizationId, OrganizationPolicy, ScopeSet, StoredCredential, scope::avala,
+};
+
+#[tokio::test]
+async fn every_kind_of_change_is_reported_once_with_the_key_it_made() {
+    let trail = Trail::default();
+    let keys = trail.of(MemoryStore::new());
+    let acme = acme();
+    let access = Access::scoped([avala::DATASETS_READ, avala::DATASETS_WRITE]);
+    let new = || NewKey::new("ci", access.clone()).unwrap();
+
+    let issued = keys.issue(&acme, new()).await.unwrap().record;
+    assert_eq!(trail.take(), [told("issued", "done", Some(issued.id()), Some(issued.id()))]);
+
+    let imported = keys.import(&acme, new(), StoredCredential::of_presented(b"elsewhere")).await.unwrap();
+    assert_eq!(trail.take(), [told("imported", "done", Some(imported.id()), Some(imported.id()))]);
+
+    let new_key = keys.regenerate(&acme, issued.id(), Expiry::Never).await.unwrap().record;
+    assert_eq!(trail.take(), [told("regenerated", "done", Some(issued.id()), Some(new_key.id()))]);
+
+    let fewer = [avala::DATASETS_READ].into_iter().collect::<ScopeSet>();
+    keys.narrow(&acme, new_key.id(), fewer).await.unwrap();
+    assert_eq!(trail.take(), [told("narrowed", "done", Some(new_key.id()), Some(new_key.id()))]);
+
+    keys.revoke(&acme, new_key.id()).await.unwrap();
+    assert_eq!(trail.take(), [told("revoked", "done", Some(new_key.id()), Some(new_key.id()))]);
+
+    keys.set_policy(&acme, OrganizationPolicy::default().with_disabled(true)).await.unwrap();
+    let policy = Told { disabled: Some(true), ..told("policy_changed", "done", None, None) };
+    assert_eq!(trail.take(), [policy]);
+}
+
+#[tokio::test]
+async fn what_changes_nothing_is_not_reported() {
+    let trail = Trail::default();
+    let keys = trail.of(MemoryStore::new());
+    let issued = keys.issue(&acme(), NewKey::new("ci", Access::Full).unwrap()).await.unwrap().record;
+    trail.take();
+    keys.find(issued.digest()).await.unwrap();
+    keys.find_now(issued.digest());
+    keys.get(&acme(), issued.id()).await.unwrap();
+    keys.list(&acme(), &ListKeys::new()).await.unwrap();
+    keys.policy(&acme()).await.unwrap();
+    keys.record_usage(&[]).await.unwrap();
+    assert_eq!(trail.take(), []);
+}
+
+#[tokio::test]
+async fn a_change_that_is_refused_or_fails_is_reported_as_that() {
+    let trail = Trail::default();
+    let store = FaultyStore::new(MemoryStore::new());
+    let keys = trail.of(store.clone());
+    let nobody = KeyId::from_u128(7);
+    assert!(matches!(keys.revoke(&acme(), nobody).await, Err(ManageError::NotFound)));
+    assert_eq!(trail.take(), [told("revoked", "refused", Some(nobody), None)]);
+    store.set_fault(Fault::Error);
+    assert!(matches!(keys.revoke(&acme(), nobody).await, Err(ManageError::Store(_))));
+    assert_eq!(trail.take(), [told("revoked", "failed", Some(nobody), None)]);
+}
+
+#[tokio::test]
+async fn a_change_whose_caller_went_away_is_reported_as_unknown() {
+    let trail = Trail::default();
+    let store = FaultyStore::new(MemoryStore::new());
+    store.set_fault(Fault::Hang);
+    let keys = trail.of(store);
+    let nobody = KeyId::from_u128(7);
+    assert!(keys.revoke(&acme(), nobody).now_or_never().is_none());
+    assert_eq!(trail.take(), [told("revoked", "unknown", Some(nobody), None)]);
+}
+
+#[tokio::test]
+async fn each_handle_says_on_whose_behalf_it_acts() {
+    let trail = Trail::default();
+    let keys = trail.of(MemoryStore::new());
+    let nobody = KeyId::from_u128(7);
+    let (ada, bob) = (keys.on_behalf_of("ada"), keys.on_behalf_of("bob"));
+    for keys in [&ada, &bob, &ada.on_behalf_of("cy"), &keys] {
+        keys.revoke(&acme(), nobody).await.unwrap_err();
+    }
+    let actors = trail.take().into_iter().map(|told| told.actor).collect::<Vec<_>>();
+    assert_eq!(actors, [Some("ada".to_owned()), Some("bob".into()), Some("cy".into()), None]);
+    assert_eq!(ada.store_id(), keys.store_id());
+}
+
+/// A layer on an audited store is a layer on the store behind.
+#[tokio::test]
+async fn lookups_are_those_of_the_store_behind() {
+    let store = MemoryStore::new();
+    let keys = Trail::default().of(store.clone());
+    let issued = store.issue(&acme(), NewKey::new("ci", Access::Full).unwrap()).await.unwrap();
+    assert_eq!(keys.find(issued.record.digest()).await.unwrap().unwrap().id(), issued.record.id());
+    assert!(keys.find(&KeyDigest::of(b"other")).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn it_keeps_every_promise_of_a_store() {
+    Conformance::of(async || AuditedStore::new(MemoryStore::new(), |_| {})).run().await.unwrap();
+}
+
+#[derive(Clone, Default)]
+struct Trail(Arc<Mutex<Vec<Told>>>);
+
+#[derive(Debug, PartialEq)]
+struct Told {
+    change: &'static str,
+    outcome: &'static str,
+    key: Option<KeyId>,
+    made: Option<KeyId>,
+    actor: Option<String>,
+    disabled: Option<bool>,
+}
+
+fn told(change: &'static str, outcome: &'static str, key: Option<KeyId>, made: Option<KeyId>) -> Told {
+    Told { change, outcome, key, made, actor: None, disabled: None }
+}
+
+impl Trail {
+    fn of<S: KeyManager>(&self, store: S) -> AuditedStore<S> {
+        let trail = self.clone();
+        AuditedStore::new(store, move |event: &ChangeEvent<'_>| {
+            assert_eq!(event.organization(), &acme());
+            trail.0.lock().unwrap().push(Told {
+                change: event.change().code(),
+                outcome: event.outcome().code(),
+                key: event.key(),
+                made: event.record().map(tower_api_key::KeyRecord::id),
+                actor: event.actor().map(str::to_owned),
+                disabled: event.policy().map(|policy| policy.is_disabled()),
+            });
+        })
+    }
+
+    fn take(&self) -> Vec<Told> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+fn acme() -> OrganizationId {
+    "acme".parse().unwrap()
+}
