@@ -13,6 +13,9 @@ mod clock;
 mod cluster;
 #[path = "pg/store/durable.rs"]
 mod durable;
+#[cfg(feature = "cache")]
+#[path = "pg/store/listening.rs"]
+mod listening;
 #[path = "pg/log_lines.rs"]
 mod log_lines;
 #[path = "pg/store/migrations.rs"]
@@ -27,6 +30,9 @@ mod pgbouncer;
 mod previous_version;
 #[path = "pg/store/processes.rs"]
 mod processes;
+#[cfg(feature = "cache")]
+#[path = "pg/proxy.rs"]
+mod proxy;
 #[path = "pg/store/revoked.rs"]
 mod revoked;
 #[path = "pg/store/rights.rs"]

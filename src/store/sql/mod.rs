@@ -5,6 +5,8 @@ mod error;
 #[cfg(feature = "cache")]
 mod feed;
 #[cfg(feature = "postgres")]
+mod lease;
+#[cfg(feature = "postgres")]
 mod postgres;
 mod row;
 mod schema;
@@ -180,9 +182,10 @@ impl<B: Backend> KeyManager for SqlStore<B> {
         let mut change = Change::begin(self).await?;
         let values = vec![id.into(), organization.into(), change.now.into()];
         change.run(sql::REVOKE, values).await?;
-        // Before the row is read: one that makes no sense is revoked all the same.
+        let rows = change.run(sql::GET, vec![id.into(), organization.into()]).await;
+        // Before anything is made of the row: one that makes no sense is revoked all the same.
         change.commit().await?;
-        self.get(organization, id).await
+        self.only(&rows?)
     }
 
     async fn narrow(

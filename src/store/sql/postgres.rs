@@ -1,10 +1,11 @@
 use std::str::FromStr;
 
+use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Row, TypeInfo, ValueRef};
 
-use super::backend::{Backend, Rows, Value, query, values};
+use super::backend::{Backend, Rows, Value};
 use super::error::SqlError;
+use super::lease::Lease;
 use super::schema::Migration;
 use super::{ACQUIRE_TIMEOUT, SqlStore, statements as sql};
 
@@ -26,13 +27,20 @@ pub type PostgresStore = SqlStore<Postgres>;
 #[derive(Debug)]
 pub struct Postgres {
     pub(super) pool: PgPool,
+    /// Not so where the pool has no statement cache: each transaction may then run on another connection to the
+    /// database, as behind PgBouncer.
+    named_statements: bool,
 }
 
 impl SqlStore<Postgres> {
     /// Connects to the database that the URL names, with up to ten connections. The tables are created by
     /// [`migrate`](Self::migrate), in the first schema of the search path.
     ///
-    /// PgBouncer in transaction mode is not supported yet: lookups through it end in errors, so 503.
+    /// Behind PgBouncer in transaction mode, add `statement-cache-capacity=0` to the URL, and
+    /// `ignore_startup_parameters = extra_float_digits` to PgBouncer's settings. Every lookup is then a transaction
+    /// of its own that names no statement: without the transaction, the pooler may answer with what another
+    /// client's statement found. `CachedStore::watch` hears nothing through PgBouncer, says so in the log, and
+    /// leaves the cache's time to live.
     ///
     /// # Errors
     /// When the URL is not one, or no connection can be made within five seconds.
@@ -43,9 +51,13 @@ impl SqlStore<Postgres> {
     }
 
     /// Keeps the keys in the database of this pool, beside the application's own tables.
+    ///
+    /// For PgBouncer in transaction mode, open it with `statement_cache_capacity(0)`: see
+    /// [`connect`](Self::connect). Whether it was is read here, once.
     #[must_use]
     pub fn from_pool(pool: PgPool) -> Self {
-        Self::new(Postgres { pool })
+        let named_statements = caches_statements(&pool.connect_options());
+        Self::new(Postgres { pool, named_statements })
     }
 
     /// The connections, for an application that keeps its own tables beside the keys.
@@ -63,7 +75,19 @@ const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', true) \
 /// Any number that nobody else in the database locks.
 const LOCK_MIGRATIONS: &str = "SELECT pg_advisory_xact_lock(6158741370482205961)::text";
 
-type Transaction = sqlx::Transaction<'static, sqlx::Postgres>;
+/// The driver tells the capacity in this one form alone. What it says beside that is replaced: the password is not
+/// ours to copy, and not every host survives being put into a URL.
+fn caches_statements(options: &PgConnectOptions) -> bool {
+    let options = options.clone().host("localhost").username("").password("").database("");
+    let url = options.to_url_lossy();
+    !url.query_pairs().any(|(name, value)| name == "statement-cache-capacity" && value == "0")
+}
+
+impl Postgres {
+    async fn lease(&self) -> Result<Lease, sqlx::Error> {
+        Lease::take(&self.pool, self.named_statements).await
+    }
+}
 
 impl Backend for Postgres {
     // In a transaction `now()` would tell when it began, which may be before a key that it waited for was made.
@@ -77,43 +101,66 @@ impl Backend for Postgres {
         Migration { version: 4, compatible_from: 1, script: include_str!("migrations/postgres/4_usage.sql") },
     ];
 
-    type Transaction = Transaction;
+    type Transaction = Lease;
 
     async fn fetch(&self, statement: &'static str, values: Vec<Value>) -> Result<Rows, sqlx::Error> {
-        let rows = query!(statement, values).fetch_all(&self.pool).await?;
-        values!(rows)
+        let mut lease = self.lease().await?;
+        if self.named_statements {
+            return lease.fetch(statement, values).await;
+        }
+        // The parts of a query are sent one after the other. Outside of a transaction, a pooler may give each to
+        // another connection, where the statement without a name is somebody else's.
+        lease.begin().await?;
+        let rows = lease.fetch(statement, values).await?;
+        lease.commit().await?;
+        Ok(rows)
     }
 
-    async fn begin(&self) -> Result<Transaction, SqlError> {
-        let mut transaction = self.pool.begin().await?;
-        Self::fetch_in(&mut transaction, DURABLE, vec![]).await?;
-        Ok(transaction)
+    async fn begin(&self) -> Result<Lease, SqlError> {
+        let mut lease = self.lease().await?;
+        lease.begin().await?;
+        lease.fetch(DURABLE, vec![]).await?;
+        Ok(lease)
     }
 
-    async fn begin_migration(&self) -> Result<Transaction, SqlError> {
-        let mut transaction = self.begin().await?;
-        Self::fetch_in(&mut transaction, LOCK_MIGRATIONS, vec![]).await?;
-        Ok(transaction)
+    async fn begin_migration(&self) -> Result<Lease, SqlError> {
+        let mut lease = self.begin().await?;
+        lease.fetch_unhurried(LOCK_MIGRATIONS, vec![]).await?;
+        Ok(lease)
     }
 
-    async fn fetch_in(
-        transaction: &mut Transaction,
-        statement: &'static str,
-        values: Vec<Value>,
-    ) -> Result<Rows, sqlx::Error> {
-        let rows = query!(statement, values).fetch_all(&mut **transaction).await?;
-        values!(rows)
+    async fn fetch_in(lease: &mut Lease, statement: &'static str, values: Vec<Value>) -> Result<Rows, sqlx::Error> {
+        lease.fetch(statement, values).await
     }
 
-    async fn run_script(transaction: &mut Transaction, script: &'static str) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql(script).execute(&mut **transaction).await.map(drop)
+    async fn run_script(lease: &mut Lease, script: &'static str) -> Result<(), sqlx::Error> {
+        lease.run_script(script).await
     }
 
-    async fn commit(transaction: Transaction) -> Result<(), sqlx::Error> {
-        transaction.commit().await
+    async fn commit(lease: Lease) -> Result<(), sqlx::Error> {
+        lease.commit().await
     }
 
     fn is_missing_table(error: &dyn sqlx::error::DatabaseError) -> bool {
         error.code().as_deref() == Some("42P01")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_112_a_pool_without_a_statement_cache_is_recognized() {
+        for (url, caches) in [
+            ("postgres://app:secret@db.internal/app", true),
+            ("postgres://app@db.internal/app?statement-cache-capacity=0", false),
+            ("postgres://app@db.internal/app?statement-cache-capacity=10", true),
+            ("postgres:///app?hostaddr=::1&statement-cache-capacity=0", false),
+            ("postgres:///app?host=/run/postgresql&statement-cache-capacity=0", false),
+            ("postgres:///app?user=a@b/c%3F:&dbname=x%3Fstatement-cache-capacity%3D0&password=%00", true),
+        ] {
+            assert_eq!(caches_statements(&url.parse().unwrap()), caches, "{url}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::owned::Database;
 use super::schema::with;
 use super::sql::Sql;
 
-struct PgBouncer {
+pub(super) struct PgBouncer {
     process: Child,
     port: u16,
     database: Database,
@@ -23,7 +23,7 @@ struct PgBouncer {
 
 impl PgBouncer {
     /// In front of a database of its own, with this many connections to it.
-    async fn start(server_connections: usize, settings: &str) -> Self {
+    pub(super) async fn start(server_connections: usize, settings: &str) -> Self {
         let (database, dir, port) = (Database::new().await, ServerDir::new(), free_port());
         let server: PgConnectOptions = database.url().parse().unwrap();
         let user = server.get_username();
@@ -51,7 +51,13 @@ impl PgBouncer {
         }
     }
 
-    fn url(&self) -> String {
+    /// The database itself.
+    #[cfg(feature = "cache")]
+    pub(super) const fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub(super) fn url(&self) -> String {
         format!("postgres://somebody@127.0.0.1:{}/keys?sslmode=disable", self.port)
     }
 }
@@ -64,7 +70,7 @@ impl Drop for PgBouncer {
 }
 
 /// The one startup parameter of the driver that PgBouncer does not know.
-const IGNORE: &str = "ignore_startup_parameters = extra_float_digits";
+pub(super) const IGNORE: &str = "ignore_startup_parameters = extra_float_digits";
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Postgres and pgbouncer"]

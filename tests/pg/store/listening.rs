@@ -1,0 +1,101 @@
+//! A cache that hears of changes, where what lies between it and the database swallows them or has lost them.
+
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::PgConnectOptions;
+use tower_api_key::{Access, ApiKeyLayer, CacheConfig, CachedStore, IssuedKey, KeyManager, PostgresStore};
+
+use super::calls::{Reply, acme, call, full, issue};
+use super::log_lines::{logged, record_log};
+use super::pgbouncer::{IGNORE, PgBouncer};
+use super::proxy::{Mode, Proxy};
+use super::schema::{Schema, server_url, with};
+
+fn cached(store: PostgresStore, time_to_live: Duration) -> CachedStore<PostgresStore> {
+    CachedStore::with(store, CacheConfig::new().with_time_to_live(time_to_live))
+}
+
+async fn ask(cache: &CachedStore<PostgresStore>, key: &IssuedKey) -> Reply {
+    call(&ApiKeyLayer::new(cache.clone()), key.secret.expose_secret()).await
+}
+
+/// Waits until the key is refused, which it must be soon.
+async fn refused_within(limit: Duration, cache: &CachedStore<PostgresStore>, key: &IssuedKey) -> Duration {
+    let start = Instant::now();
+    loop {
+        match ask(cache, key).await {
+            reply if reply == Reply::invalid() => return start.elapsed(),
+            reply => assert_eq!(reply, Reply::accepted(&Access::Full)),
+        }
+        assert!(start.elapsed() < limit, "still accepted after {:?}", start.elapsed());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Postgres and pgbouncer"]
+async fn case_111_case_112_a_pooler_that_swallows_notifications_is_told_once_and_the_time_to_live_remains() {
+    const TOLD: &str = "changes that other processes make are noticed after the time to live: nothing is heard at all";
+    const TIME_TO_LIVE: Duration = Duration::from_secs(1);
+    record_log();
+    let bouncer = PgBouncer::start(3, IGNORE).await;
+    let elsewhere = PostgresStore::connect(&bouncer.database().url()).await.unwrap();
+    elsewhere.migrate().await.unwrap();
+    let url = with(&bouncer.url(), "statement-cache-capacity", "0");
+    let cache = cached(PostgresStore::connect(&url).await.unwrap(), TIME_TO_LIVE);
+    let watching = tokio::spawn(cache.watch());
+
+    let start = Instant::now();
+    while logged(TOLD).is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(10), "the log does not tell");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    println!("told {:.1?} after the start", start.elapsed());
+    for _ in 0..3 {
+        let key = issue(&elsewhere, full()).await;
+        assert_eq!(ask(&cache, &key).await, Reply::accepted(&Access::Full));
+        elsewhere.revoke(&acme(), key.record.id()).await.unwrap();
+        let elapsed = refused_within(TIME_TO_LIVE + Duration::from_millis(500), &cache, &key).await;
+        println!("revoked elsewhere, refused {elapsed:.1?} later");
+    }
+    assert_eq!(logged(TOLD).len(), 1);
+    watching.abort();
+}
+
+/// What kept track of the connections has forgotten them: none is closed, and nothing arrives on them any more.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Postgres"]
+async fn case_109_a_listener_whose_connection_is_silently_gone_notices_and_forgets_everything_once() {
+    let schema = Schema::new().await;
+    let elsewhere = schema.store().await;
+    let server: PgConnectOptions = server_url().parse().unwrap();
+    let proxy = Proxy::start((server.get_host().to_owned(), server.get_port())).await;
+    let url = with(&with(&schema.url(), "host", "127.0.0.1"), "port", &proxy.port().to_string());
+    // Far longer than this test: only what is heard makes it forget.
+    let cache = cached(PostgresStore::connect(&url).await.unwrap(), Duration::from_secs(600));
+    let watching = tokio::spawn(cache.watch());
+    let [probe, missed, good] =
+        [issue(&elsewhere, full()).await, issue(&elsewhere, full()).await, issue(&elsewhere, full()).await];
+
+    // It hears: each probe is heard of within moments.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(ask(&cache, &probe).await, Reply::accepted(&Access::Full));
+    elsewhere.revoke(&acme(), probe.record.id()).await.unwrap();
+    println!("while it hears: refused {:.1?} later", refused_within(Duration::from_secs(2), &cache, &probe).await);
+
+    assert_eq!(ask(&cache, &missed).await, Reply::accepted(&Access::Full));
+    assert_eq!(ask(&cache, &good).await, Reply::accepted(&Access::Full));
+    proxy.lose_connections();
+    elsewhere.revoke(&acme(), missed.record.id()).await.unwrap();
+    assert_eq!(ask(&cache, &missed).await, Reply::accepted(&Access::Full), "nobody has told it yet");
+    println!("half open: refused {:.1?} later", refused_within(Duration::from_secs(40), &cache, &missed).await);
+
+    // Once: what is looked up afterwards is remembered, whatever becomes of the database.
+    assert_eq!(ask(&cache, &good).await, Reply::accepted(&Access::Full));
+    proxy.set(Mode::Hold);
+    for _ in 0..20 {
+        assert_eq!(ask(&cache, &good).await, Reply::accepted(&Access::Full));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    watching.abort();
+}
