@@ -83,3 +83,80 @@ async fn cached_store_in_an_outage() {
         .await
         .unwrap();
 }
+
+/// A file of its own for each check, so that each can be closed.
+#[cfg(feature = "sqlite")]
+mod sqlite {
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tower_api_key::SqliteStore;
+    use tower_api_key::test_kit::Conformance;
+
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("conformance-{name}-{}", std::process::id()));
+            std::fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        async fn store(&self) -> SqliteStore {
+            static NEXT: AtomicUsize = AtomicUsize::new(0);
+            let file = self.0.join(format!("{}.db", NEXT.fetch_add(1, Ordering::Relaxed)));
+            let store = SqliteStore::connect(&format!("sqlite:{}", file.display())).await.unwrap();
+            store.migrate().await.unwrap();
+            store
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn sqlite_store() {
+        let dir = Dir::new("sqlite");
+        let outage = async |store: &SqliteStore| store.pool().close().await;
+        Conformance::of(async || dir.store().await).with_outage(outage).run().await.unwrap();
+    }
+
+    #[cfg(feature = "cache")]
+    #[tokio::test(flavor = "multi_thread")]
+    async fn cached_store_over_sqlite() {
+        use tower_api_key::CachedStore;
+
+        let dir = Dir::new("cached-sqlite");
+        Conformance::of(async || CachedStore::new(dir.store().await))
+            .with_outage(async |store| store.get_ref().pool().close().await)
+            .run()
+            .await
+            .unwrap();
+    }
+}
+
+#[cfg(feature = "postgres")]
+#[path = "pg"]
+mod postgres {
+    use tower_api_key::PostgresStore;
+    use tower_api_key::test_kit::Conformance;
+
+    #[expect(dead_code, reason = "shared with tests that need more of it")]
+    mod schema;
+    #[expect(dead_code, reason = "shared with tests that need more of it")]
+    mod sql;
+
+    /// One schema for all checks, and a pool of its own for each.
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "needs Postgres"]
+    async fn postgres_store() {
+        let schema = schema::Schema::new().await;
+        schema.store().await;
+        let store = async || PostgresStore::connect(&schema.url()).await.unwrap();
+        let outage = async |store: &PostgresStore| store.pool().close().await;
+        Conformance::of(store).with_outage(outage).run().await.unwrap();
+    }
+}

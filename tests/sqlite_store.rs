@@ -21,3 +21,5 @@ mod previous_version;
 mod processes;
 #[path = "sqlite/support.rs"]
 mod support;
+#[path = "sqlite/unreadable.rs"]
+mod unreadable;

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use super::digest_hash::DigestHasher;
-use super::manager::{Cursor, Expiry, IssuePolicy, KeyManager, ListKeys, ManageError, NewKey, Page, StoredCredential};
+use super::manager::{
+    Cursor, Expiry, IssuePolicy, KeyManager, ListKeys, ManageError, NewKey, Page, StoredCredential, check_narrowing,
+};
 use super::{KeyStore, Lookup, StoreId};
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
 use crate::scope::{Access, ScopeSet};
@@ -197,12 +199,7 @@ impl KeyManager for MemoryStore {
     ) -> Result<Arc<KeyRecord>, ManageError> {
         let index = self.index();
         let record = self.find_own(&index, organization, id)?;
-        if record.is_revoked() {
-            return Err(ManageError::Conflict);
-        }
-        if record.access().scopes().is_some_and(|have| !have.contains_all(&scopes)) {
-            return Err(ManageError::WouldWiden);
-        }
+        check_narrowing(&record, &scopes)?;
         Ok(self.write(Arc::unwrap_or_clone(record).with_access(Access::Scoped(scopes))))
     }
 
@@ -255,12 +252,7 @@ impl KeyManager for MemoryStore {
         if old.is_revoked() {
             return Err(ManageError::Conflict);
         }
-        let new = KeyRecord::new(new_id, credential.digest, organization.clone(), old.access().clone())
-            .with_name(old.name())
-            .with_hint(credential.hint)
-            .with_created_at(now)
-            .with_expires_at(expiry.resolve(&old, now));
-        let new = self.add_to(&mut index, new)?;
+        let new = self.add_to(&mut index, credential.into_replacement(new_id, &old, expiry, now))?;
         self.write(Arc::unwrap_or_clone(old).with_replaced_by(now, new_id));
         Ok(new)
     }

@@ -3,8 +3,10 @@
 #[cfg(feature = "cache")]
 mod cache;
 mod digest_hash;
+mod listing;
 mod manager;
 mod memory;
+mod new_key;
 mod shared;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;

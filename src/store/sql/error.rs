@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 
+use crate::key::KeyId;
 use crate::store::ManageError;
 
 /// Why a database could not answer. For logs: it may hold the database's own words, never a password or a key.
@@ -21,6 +22,14 @@ pub enum SqlError {
 impl SqlError {
     pub(super) fn bad_row(problem: impl Into<Cow<'static, str>>) -> Self {
         Self::BadRow(problem.into())
+    }
+
+    /// Says which key the row is of, if it says so itself.
+    pub(super) fn in_row(self, id: Option<&str>) -> Self {
+        match (self, id.and_then(|id| id.parse::<KeyId>().ok())) {
+            (Self::BadRow(problem), Some(id)) => Self::bad_row(format!("{problem}, of key {id}")),
+            (other, _) => other,
+        }
     }
 }
 

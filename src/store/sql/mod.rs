@@ -20,8 +20,11 @@ use std::time::{Duration, SystemTime};
 
 use self::backend::{Backend, Rows, Value};
 use self::statements as sql;
-use super::manager::{Expiry, IssuePolicy, KeyManager, ListKeys, ManageError, NewKey, Page, StoredCredential};
+use super::manager::{
+    Cursor, Expiry, IssuePolicy, KeyManager, ListKeys, ManageError, NewKey, Page, StoredCredential, check_narrowing,
+};
 use super::{KeyStore, StoreId};
+use crate::error_chain::error_chain;
 use crate::key::{KeyDigest, KeyId, KeyRecord, KeyStatus, OrganizationId, OrganizationPolicy};
 use crate::scope::{Access, ScopeSet};
 use crate::time::Timestamp;
@@ -73,7 +76,8 @@ impl<B: Backend> SqlStore<B> {
     /// Creates the tables of this crate or brings them up to date, beside whatever else is in the database.
     ///
     /// Safe to call from several processes at once, and while processes with an older version of this crate are
-    /// running: a migration only adds. It needs the right to create tables; nothing else in this crate does.
+    /// running: a migration only adds. It needs the right to create tables when something is missing; nothing else
+    /// in this crate does.
     ///
     /// # Errors
     /// [`SchemaError::Incompatible`] when a newer version of this crate has changed the tables in a way that
@@ -92,7 +96,8 @@ impl<B: Backend> SqlStore<B> {
     }
 
     fn record(&self, row: &[Value]) -> Result<Arc<KeyRecord>, SqlError> {
-        let (record, problems) = row::decode(row, self.issue_policy.catalogue())?;
+        let decoded = row::decode(row, self.issue_policy.catalogue());
+        let (record, problems) = decoded.map_err(|error| error.in_row(row.first().and_then(Value::text)))?;
         for problem in problems {
             let bad = BadRow { key: record.id(), problem };
             log::warn!("{bad}");
@@ -103,8 +108,15 @@ impl<B: Backend> SqlStore<B> {
         Ok(Arc::new(record))
     }
 
-    fn records(&self, rows: &Rows) -> Result<Vec<Arc<KeyRecord>>, SqlError> {
-        rows.iter().map(|row| self.record(row)).collect()
+    /// One row that makes no sense must not hide all the others, nor itself.
+    fn listed(&self, row: &[Value]) -> Option<Arc<KeyRecord>> {
+        self.record(row).map_or_else(
+            |error| {
+                log::warn!("listed without what it says: {}", error_chain(&error));
+                row::stand_in(row).map(Arc::new)
+            },
+            Some,
+        )
     }
 
     /// The one record that the statement finds.
@@ -175,7 +187,10 @@ impl<B: Backend> KeyManager for SqlStore<B> {
         let values =
             vec![organization.into(), created.into(), id.into(), now.into(), status.to_owned().into(), one_more.into()];
         let rows = self.backend.fetch(sql::LIST, values).await.map_err(SqlError::from)?;
-        Ok(Page::cut(self.records(&rows)?, query.limit()))
+        let more = rows.len() > query.limit();
+        let keys: Vec<_> = rows.iter().take(query.limit()).filter_map(|row| self.listed(row)).collect();
+        let next = if more { keys.last().map(|last| Cursor::at(last)) } else { None };
+        Ok(Page { keys, next })
     }
 
     async fn revoke(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, ManageError> {
@@ -196,12 +211,7 @@ impl<B: Backend> KeyManager for SqlStore<B> {
     ) -> Result<Arc<KeyRecord>, ManageError> {
         let mut change = Change::begin(self).await?;
         let old = change.lock(organization, id).await?;
-        if old.is_revoked() {
-            return Err(ManageError::Conflict);
-        }
-        if old.access().scopes().is_some_and(|have| !have.contains_all(&scopes)) {
-            return Err(ManageError::WouldWiden);
-        }
+        check_narrowing(&old, &scopes)?;
         change.run(sql::NARROW, vec![id.into(), scopes.to_string().into()]).await?;
         change.commit().await?;
         Ok(Arc::new(Arc::unwrap_or_clone(old).with_access(Access::Scoped(scopes))))
@@ -253,12 +263,7 @@ impl<B: Backend> KeyManager for SqlStore<B> {
             return Err(ManageError::Conflict);
         }
         change.run(sql::REPLACE, vec![id.into(), change.now.into(), new_id.into()]).await?;
-        let new = KeyRecord::new(new_id, credential.digest, organization.clone(), old.access().clone())
-            .with_name(old.name())
-            .with_hint(credential.hint)
-            .with_created_at(change.time())
-            .with_expires_at(expiry.resolve(&old, change.time()));
-        let new = change.insert(new).await?;
+        let new = change.insert(credential.into_replacement(new_id, &old, expiry, change.time())).await?;
         change.commit().await?;
         Ok(new)
     }

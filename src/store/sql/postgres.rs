@@ -29,7 +29,7 @@ pub struct Postgres {
     pub(super) pool: PgPool,
     /// Not so where the pool has no statement cache: each transaction may then run on another connection to the
     /// database, as behind PgBouncer.
-    named_statements: bool,
+    pub(super) named_statements: bool,
 }
 
 impl SqlStore<Postgres> {

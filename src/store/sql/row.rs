@@ -107,7 +107,7 @@ pub(super) fn decode(row: &[Value], catalogue: Option<&Catalogue>) -> Result<(Ke
     let (access, problems) = decode_access(access, scopes, catalogue);
 
     let mut record = KeyRecord::new(id, digest, parse(organization, "organization")?, access)
-        .with_name(name.text().unwrap_or_default().chars().take(NewKey::MAX_NAME_LEN).collect::<String>())
+        .with_name(shown_name(name))
         .with_hint(KeyHint::from_stored(hint.text().unwrap_or_default()))
         .with_created_at(Timestamp::from_seconds(created).system_time())
         .with_expires_at(time(expires, "expires_at")?)
@@ -127,6 +127,20 @@ pub(super) fn decode(row: &[Value], catalogue: Option<&Catalogue>) -> Result<(Ke
     Ok((record, problems))
 }
 
+/// What a list shows for a row of which no record can be made, so that its owner finds the key and can revoke it: an
+/// expired key that grants nothing. There is none where nobody could name the key.
+pub(super) fn stand_in(row: &[Value]) -> Option<KeyRecord> {
+    let [id, digest, organization, name, _, _, _, created, ..] = row else { return None };
+    let digest = digest.bytes().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).unwrap_or_default();
+    let organization = parse(organization, "organization").ok()?;
+    let nothing = Access::Scoped(ScopeSet::empty());
+    let record = KeyRecord::new(parse(id, "id").ok()?, KeyDigest::from_bytes(digest), organization, nothing)
+        .with_name(shown_name(name))
+        .with_created_at(Timestamp::from_seconds(created.int()?).system_time())
+        .with_expires_at(std::time::SystemTime::UNIX_EPOCH);
+    Some(record)
+}
+
 /// The policy in the two columns of `statements::POLICY`; none, where the organization has no row.
 pub(super) fn policy(columns: &[Value]) -> Result<OrganizationPolicy, SqlError> {
     let [max_key_age, disabled] = columns else { return Err(SqlError::bad_row("too few columns")) };
@@ -137,6 +151,10 @@ pub(super) fn policy(columns: &[Value]) -> Result<OrganizationPolicy, SqlError> 
     }
     // Anything but a clear no is a yes.
     Ok(policy.with_disabled(disabled.int() != Some(0)))
+}
+
+fn shown_name(name: &Value) -> String {
+    name.text().unwrap_or_default().chars().take(NewKey::MAX_NAME_LEN).collect()
 }
 
 fn decode_access(access: &Value, scopes: &Value, catalogue: Option<&Catalogue>) -> (Access, Vec<RowProblem>) {

@@ -19,6 +19,10 @@ pub struct Migration {
 }
 
 pub(super) async fn migrate<B: Backend>(backend: &B) -> Result<(), SchemaError> {
+    // Whoever has nothing to do needs no right to do it.
+    if is_complete::<B>(&present(backend).await?)? {
+        return Ok(());
+    }
     let mut transaction = backend.begin_migration().await?;
     B::fetch_in(&mut transaction, sql::CREATE_MIGRATIONS, vec![]).await?;
     let applied = applied(&B::fetch_in(&mut transaction, sql::MIGRATIONS, vec![]).await?)?;
@@ -36,16 +40,25 @@ pub(super) async fn migrate<B: Backend>(backend: &B) -> Result<(), SchemaError> 
 }
 
 pub(super) async fn check<B: Backend>(backend: &B) -> Result<(), SchemaError> {
-    let applied = match backend.fetch(sql::MIGRATIONS, vec![]).await {
-        Ok(rows) => applied(&rows)?,
-        // There is no such table, or we may not read it. The database says which, if it is neither.
-        Err(sqlx::Error::Database(error)) if B::is_missing_table(&*error) => vec![],
-        Err(error) => return Err(error.into()),
-    };
+    let applied = present(backend).await?;
     compatible::<B>(&applied)?;
     let found = applied.iter().map(|(version, _)| *version).max().unwrap_or(0);
     let needed = known::<B>();
     if found < needed { Err(SchemaError::Behind { found, needed }) } else { Ok(()) }
+}
+
+async fn present<B: Backend>(backend: &B) -> Result<Vec<(i64, i64)>, SchemaError> {
+    match backend.fetch(sql::MIGRATIONS, vec![]).await {
+        Ok(rows) => Ok(applied(&rows)?),
+        // There is no such table, or we may not read it. The database says which, if it is neither.
+        Err(sqlx::Error::Database(error)) if B::is_missing_table(&*error) => Ok(vec![]),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn is_complete<B: Backend>(applied: &[(i64, i64)]) -> Result<bool, SchemaError> {
+    compatible::<B>(applied)?;
+    Ok(B::MIGRATIONS.iter().all(|migration| applied.iter().any(|(version, _)| *version == migration.version)))
 }
 
 fn compatible<B: Backend>(applied: &[(i64, i64)]) -> Result<(), SchemaError> {

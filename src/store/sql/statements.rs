@@ -23,11 +23,11 @@ pub(super) const GET: &str = select_key!("WHERE k.id = $1 AND k.organization = $
 pub(super) const GET_FOR_UPDATE: &str = select_key!("WHERE k.id = $1 AND k.organization = $2 FOR UPDATE OF k");
 
 /// The newest first, behind the cursor `$2, $3`; at the time `$4` in the state `$5`, or in any where that is
-/// empty; `$6` at most.
+/// empty; `$6` at most. Nothing is added to a time: Postgres fails where that goes beyond the end of its numbers.
 pub(super) const LIST: &str = select_key!(
     "WHERE k.organization = $1 AND (k.created_at, k.id) < ($2, $3) \
      AND ($5 = '' OR $5 = CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked' \
-     WHEN k.expires_at <= $4 OR k.created_at + o.max_key_age <= $4 THEN 'expired' ELSE 'active' END) \
+     WHEN k.expires_at <= $4 OR k.created_at <= $4 - CASE WHEN o.max_key_age >= 0 THEN o.max_key_age END THEN 'expired' ELSE 'active' END) \
      ORDER BY k.created_at DESC, k.id DESC LIMIT $6"
 );
 

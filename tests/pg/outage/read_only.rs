@@ -33,8 +33,7 @@ async fn case_103_a_read_only_database_serves_and_says_why_it_changes_nothing() 
         assert!(matches!(error, ManageError::Store(_)), "{what}: {error:?}");
         assert!(chain(&error).contains("in a read-only transaction"), "{what}: {}", chain(&error));
     }
-    let error = store.migrate().await.unwrap_err();
-    assert!(chain(&error).contains("in a read-only transaction"), "{}", chain(&error));
+    store.migrate().await.expect("there is nothing to do");
     assert_eq!(schema.sql().await.texts(rows).await, before);
     service.recovers_within(Duration::from_secs(1), "read only").await;
 }

@@ -56,7 +56,11 @@ async fn everything_but_migrating_works_without_the_right_to_create() {
 async fn migrating_without_the_right_to_create_is_a_clear_error() {
     let (present, empty) = (Schema::new().await, Schema::new().await);
     present.store().await;
-    for schema in [&present, &empty] {
+    let role = service_role(&present).await;
+    let store = PostgresStore::connect(&role.at(&present.url())).await.unwrap();
+    store.migrate().await.expect("there is nothing to do");
+    {
+        let schema = &empty;
         let role = service_role(schema).await;
         let store = PostgresStore::connect(&role.at(&schema.url())).await.unwrap();
         let error = store.migrate().await.unwrap_err();

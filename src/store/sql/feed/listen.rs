@@ -28,6 +28,10 @@ const NOTIFY: &str = "SELECT pg_notify($1, $2)::text";
 
 impl Feed for Postgres {
     async fn follow(&self, changed: impl Fn(Change) + Send + Sync) -> Result<Infallible, Silence> {
+        // The listening would stay with a connection that others use next, and break into the answers they get.
+        if !self.named_statements {
+            return Err(Silence::Pooled);
+        }
         let channel = self.fetch(CHANNEL, vec![]).await?;
         let channel = channel.first().and_then(|row| row.first()).and_then(Value::text);
         let channel = channel.ok_or(SqlError::bad_row("no channel"))?;

@@ -40,6 +40,8 @@ pub enum Silence {
     Lost(SqlError),
     /// Nothing arrives although the connection is there.
     Unheard,
+    /// The pool is set up for a pooler, through which nothing would arrive.
+    Pooled,
     /// Nothing has ever arrived: what stands between us and the database swallows it.
     Swallowed,
 }
@@ -49,7 +51,7 @@ impl Silence {
     const fn pause(&self) -> Duration {
         match self {
             Self::Lost(_) | Self::Unheard => Duration::from_millis(250),
-            Self::Swallowed => Duration::from_secs(60),
+            Self::Pooled | Self::Swallowed => Duration::from_secs(60),
         }
     }
 }
@@ -59,6 +61,9 @@ impl fmt::Display for Silence {
         match self {
             Self::Lost(error) => write!(f, "{}", error_chain(error)),
             Self::Unheard => f.write_str("the connection that listens is silent"),
+            Self::Pooled => {
+                f.write_str("a pool without a statement cache is one behind a pooler, which swallows LISTEN")
+            }
             Self::Swallowed => f.write_str(
                 "nothing is heard at all, as if a pooler swallowed LISTEN (PgBouncer in transaction mode does)",
             ),

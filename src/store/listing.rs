@@ -1,0 +1,162 @@
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::key::{KeyId, KeyRecord, KeyStatus};
+use crate::time::Timestamp;
+
+/// Which keys to list.
+///
+/// ```
+/// use tower_api_key::{KeyStatus, ListKeys};
+///
+/// let query = ListKeys::new().with_status(KeyStatus::Active).with_limit(20);
+/// assert_eq!(query.limit(), 20);
+/// assert_eq!(ListKeys::new().with_limit(1_000_000).limit(), ListKeys::MAX_LIMIT);
+/// ```
+#[derive(Clone, Debug)]
+pub struct ListKeys {
+    status: Option<KeyStatus>,
+    after: Option<Cursor>,
+    limit: usize,
+}
+
+impl ListKeys {
+    /// The longest page there is.
+    pub const MAX_LIMIT: usize = 1000;
+
+    /// The first 100 keys, the newest first.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { status: None, after: None, limit: 100 }
+    }
+
+    /// Only keys in this state.
+    #[must_use]
+    pub const fn with_status(mut self, status: KeyStatus) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// The page after the one that ended with this cursor.
+    #[must_use]
+    pub fn with_after(mut self, cursor: impl Into<Option<Cursor>>) -> Self {
+        self.after = cursor.into();
+        self
+    }
+
+    /// At most this many keys: at least 1, at most [`MAX_LIMIT`](Self::MAX_LIMIT).
+    #[must_use]
+    pub fn with_limit(mut self, limit: usize) -> Self {
+        self.limit = limit.clamp(1, Self::MAX_LIMIT);
+        self
+    }
+
+    /// Only keys in this state, or in any.
+    #[must_use]
+    pub const fn status(&self) -> Option<KeyStatus> {
+        self.status
+    }
+
+    /// Where the page begins.
+    #[must_use]
+    pub const fn after(&self) -> Option<Cursor> {
+        self.after
+    }
+
+    /// At most this many keys.
+    #[must_use]
+    pub const fn limit(&self) -> usize {
+        self.limit
+    }
+}
+
+impl Default for ListKeys {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A page of keys, the newest first.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Page {
+    /// The keys of this page.
+    pub keys: Vec<Arc<KeyRecord>>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<Cursor>,
+}
+
+impl Page {
+    /// A page of `limit` keys out of those found, of which there should be one more if there is a next page.
+    #[must_use]
+    pub fn cut(mut found: Vec<Arc<KeyRecord>>, limit: usize) -> Self {
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = if more { found.last().map(|last| Cursor::at(last)) } else { None };
+        Self { keys: found, next }
+    }
+}
+
+/// A place in a list of keys: behind a key with this creation time and id. Travels as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    created: Timestamp,
+    id: KeyId,
+}
+
+impl Cursor {
+    /// The place behind this key.
+    #[must_use]
+    pub fn at(record: &KeyRecord) -> Self {
+        Self { created: Timestamp::floor(record.created_at()), id: record.id() }
+    }
+
+    /// When the key before this place was made.
+    #[must_use]
+    pub fn created_at(&self) -> SystemTime {
+        self.created.system_time()
+    }
+
+    /// The key before this place.
+    #[must_use]
+    pub const fn id(&self) -> KeyId {
+        self.id
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}_{}", self.created.seconds(), self.id)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = InvalidCursor;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
+        let (seconds, id) = text.split_once('_').ok_or(InvalidCursor)?;
+        let seconds = seconds.parse().map_err(|_| InvalidCursor)?;
+        Ok(Self { created: Timestamp::from_seconds(seconds), id: id.parse().map_err(|_| InvalidCursor)? })
+    }
+}
+
+/// The text is not a cursor that a list returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a cursor that a list returned")]
+pub struct InvalidCursor;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_survives_its_text() {
+        let cursor = Cursor { created: Timestamp::from_seconds(-5), id: KeyId::from_u128(9) };
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        for bad in ["", "_", "5", "x_00000000-0000-0000-0000-000000000009", "5_9", "99999999999999999999_"] {
+            assert_eq!(bad.parse::<Cursor>(), Err(InvalidCursor), "{bad}");
+        }
+    }
+}
