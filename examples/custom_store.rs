@@ -52,11 +52,9 @@ impl KeyStore for Database {
         };
         let (id, customer) = (KeyId::from_u128(row.id.into()), OrganizationId::new(row.customer)?);
         // Expired and revoked keys are returned as well: the layer judges.
-        let mut record = KeyRecord::new(id, KeyDigest::from_bytes(row.sha256), customer, access);
-        record = record.with_expires_at(row.expires_at);
-        if let Some(time) = row.revoked_at {
-            record = record.with_revoked_at(time);
-        }
+        let record = KeyRecord::new(id, KeyDigest::from_bytes(row.sha256), customer, access)
+            .with_expires_at(row.expires_at)
+            .with_revoked_at(row.revoked_at);
         Ok(Some(Arc::new(record)))
     }
 }

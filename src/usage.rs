@@ -83,6 +83,15 @@ impl Clone for Unreported {
     }
 }
 
+/// Two records with the same facts are the same record, whatever this process has seen of either.
+impl PartialEq for Unreported {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Unreported {}
+
 /// A key that has something to report: in its record, and from other records of it or from reports that failed.
 struct Pending {
     record: Option<Arc<KeyRecord>>,

@@ -24,7 +24,7 @@ use crate::usage::Unreported;
 /// assert_eq!(record.status(now + Duration::from_secs(3600)), KeyStatus::Expired);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct KeyRecord {
     digest: KeyDigest,
     id: KeyId,
@@ -43,7 +43,7 @@ pub struct KeyRecord {
 }
 
 /// Rare, therefore apart.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 struct Revocation {
     at: Timestamp,
     replaced_by: Option<KeyId>,
@@ -99,10 +99,11 @@ impl KeyRecord {
         self
     }
 
-    /// Marks the key as revoked: refused from now on, whatever `time` says.
+    /// When the key was revoked, if it was. A revoked key is refused whatever the time says.
     #[must_use]
-    pub fn with_revoked_at(mut self, time: SystemTime) -> Self {
-        self.revocation = Some(Box::new(Revocation { at: Timestamp::floor(time), replaced_by: None }));
+    pub fn with_revoked_at(mut self, time: impl Into<Option<SystemTime>>) -> Self {
+        let revocation = |time| Box::new(Revocation { at: Timestamp::floor(time), replaced_by: None });
+        self.revocation = time.into().map(revocation);
         self
     }
 
@@ -310,9 +311,11 @@ impl fmt::Display for KeyStatus {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
+    use crate::usage::UsageTracker;
 
     fn at(seconds: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(seconds)
@@ -353,6 +356,24 @@ mod tests {
     #[test]
     fn a_key_that_never_expires_does_not_ask_for_the_time() {
         assert!(!record().is_expired(|| unreachable!("the clock was read")));
+    }
+
+    #[test]
+    fn equal_is_what_has_equal_facts() {
+        let revoked = || record().with_revoked_at(at(1500));
+        let used = Arc::new(revoked());
+        UsageTracker::new().count(&used, at(1600));
+        assert_eq!(*used, revoked(), "what the store has yet to be told is no fact");
+        for other in [
+            revoked().with_revoked_at(None),
+            revoked().with_revoked_at(at(1501)),
+            revoked().with_replaced_by(at(1500), KeyId::from_u128(2)),
+            revoked().with_name("other"),
+            revoked().with_usage(None, 1),
+        ] {
+            assert_ne!(other, revoked());
+        }
+        assert_eq!(revoked().with_revoked_at(None), record());
     }
 
     #[test]

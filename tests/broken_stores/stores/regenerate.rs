@@ -39,9 +39,9 @@ pub(super) fn all() -> Vec<Broken> {
         Broken::new(
             "nobody knows what replaced the old key",
             |it| {
-                it.reads(|key| match key.revoked_at() {
-                    Some(time) => key.with_revoked_at(time),
-                    None => key,
+                it.reads(|key| {
+                    let time = key.revoked_at();
+                    key.with_revoked_at(time)
                 })
             },
             &[

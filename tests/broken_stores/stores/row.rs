@@ -12,8 +12,7 @@ pub(super) fn rebuilt(key: &KeyRecord, id: KeyId, digest: KeyDigest, organizatio
         .with_policy(*key.policy());
     match (key.revoked_at(), key.replaced_by()) {
         (Some(time), Some(replacement)) => record.with_replaced_by(time, replacement),
-        (Some(time), None) => record.with_revoked_at(time),
-        (None, _) => record,
+        (time, _) => record.with_revoked_at(time),
     }
 }
 
