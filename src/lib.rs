@@ -270,7 +270,7 @@ pub use self::key::{
     KeySecret, KeyStatus, OrganizationId, OrganizationPolicy, RandomError,
 };
 pub use self::rejection::{Outage, Rejection};
-pub use self::require::{RequireScopes, RequireScopesLayer};
+pub use self::require::{RequireScopes, RequireScopesFuture, RequireScopesLayer};
 #[cfg(feature = "routes")]
 pub use self::routes::{Otherwise, Route, RouteTable, RouteTableBuilder, RouteTableError, Rule};
 pub use self::scope::{Access, Catalogue, InvalidScope, Requirement, Scope, ScopeSet, UnknownScope};

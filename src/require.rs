@@ -21,17 +21,29 @@ use crate::scope::Requirement;
 /// Asks for scopes where an [`ApiKeyLayer`](crate::ApiKeyLayer) further out has let the request in: one layer
 /// authenticates for a whole router, and this one stands beside each route.
 ///
-/// It answers and reports as that layer does. A request that was let in without a key gets the 401. Where no layer has authenticated the request, the answer is 500
-/// and the log says why; the request never passes.
+/// It answers and reports as that layer does. A request that was let in without a key gets the 401. Where no layer
+/// has authenticated the request, the answer is 500 and the log says why; the request never passes.
+///
+/// In axum, put it on the handler. On what `get(...)` returns it would stand in front of the 405 for other methods as
+/// well, and only whoever has the scope would be told which methods there are.
 ///
 /// ```
-/// use axum::{Router, routing::{get, post}};
+/// use axum::{Router, handler::Handler, routing::{get, post}};
 /// use tower_api_key::{ApiKeyLayer, MemoryStore, RequireScopesLayer, Requirement, scope::avala};
 ///
-/// let tasks = Requirement::any_of([avala::TASKS_READ, avala::PROJECTS_READ]);
+/// async fn list_tasks() -> &'static str {
+///     "[]"
+/// }
+///
+/// async fn create_export() -> &'static str {
+///     "{}"
+/// }
+///
+/// let tasks = RequireScopesLayer::new(Requirement::any_of([avala::TASKS_READ, avala::PROJECTS_READ]));
+/// let exports = RequireScopesLayer::new(avala::EXPORTS_CREATE);
 /// let app: Router = Router::new()
-///     .route("/tasks/", get(|| async { "[]" }).layer(RequireScopesLayer::new(tasks)))
-///     .route("/exports/", post(|| async { "{}" }).layer(RequireScopesLayer::new(avala::EXPORTS_CREATE)))
+///     .route("/tasks/", get(list_tasks.layer(tasks)))
+///     .route("/exports/", post(create_export.layer(exports)))
 ///     .layer(ApiKeyLayer::new(MemoryStore::new()));
 /// ```
 #[derive(Clone, Debug)]
@@ -86,7 +98,7 @@ where
 {
     type Response = Response<ResponseBody<ResBody>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
+    type Future = RequireScopesFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -100,20 +112,20 @@ where
                 Reply::own(response)
             }
         };
-        ResponseFuture { reply }
+        RequireScopesFuture { reply }
     }
 }
 
 pin_project! {
     /// The future of [`RequireScopes`].
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<F> {
+    pub struct RequireScopesFuture<F> {
         #[pin]
         reply: Reply<F>,
     }
 }
 
-impl<F, B, E> Future for ResponseFuture<F>
+impl<F, B, E> Future for RequireScopesFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
@@ -124,8 +136,8 @@ where
     }
 }
 
-impl<F> fmt::Debug for ResponseFuture<F> {
+impl<F> fmt::Debug for RequireScopesFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+        f.debug_struct("RequireScopesFuture").finish_non_exhaustive()
     }
 }

@@ -12,7 +12,8 @@ use http_body_util::Full;
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_api_key::{
-    Access, ApiKeyLayer, ApiKeyService, RequireScopes, RequireScopesLayer, ResponseBody, ResponseFuture,
+    Access, ApiKeyLayer, ApiKeyService, RequireScopes, RequireScopesFuture, RequireScopesLayer, ResponseBody,
+    ResponseFuture,
 };
 
 use super::awaited::Awaited;
@@ -52,6 +53,10 @@ fn futures_and_services_are_send_where_what_is_within_is() {
     is_send(&future);
     let response: Response<ResponseBody<ResponseBody<Full<Bytes>>>> = block_on(future).unwrap();
     is_send_and_sync(&response);
+
+    let mut beside = scopes_layer().layer(service_fn(handle));
+    let future: RequireScopesFuture<_> = beside.call(request(KEY, String::new()));
+    is_send(&future);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
