@@ -79,15 +79,18 @@ pub(crate) fn authorize(access: &Access, requirement: &Requirement) -> Result<()
     if requirement.is_met_by(access) { Ok(()) } else { Err(Denial::InsufficientScope) }
 }
 
-/// What a route asks of a request.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum RouteVerdict<'a> {
+/// What a table of routes asks of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "routes"), expect(dead_code, reason = "without a table, any key may pass"))]
+pub(crate) enum RouteVerdict {
     /// Not even a key.
-    #[cfg_attr(not(feature = "routes"), expect(dead_code, reason = "only a table says so"))]
     Public,
-    /// A key that meets this.
-    Requires(&'a Requirement),
+    /// Any valid key.
+    AnyKey,
+    /// A key with full access.
+    FullAccess,
+    /// A key that meets what the lines with these numbers require.
+    Lines(usize, Option<usize>),
     /// A key, and then the route does not exist.
-    #[cfg_attr(not(feature = "routes"), expect(dead_code, reason = "only a table says so"))]
     NotFound,
 }

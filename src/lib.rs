@@ -272,7 +272,7 @@ pub use self::key::{
 pub use self::rejection::{Outage, Rejection};
 pub use self::require::{RequireScopes, RequireScopesFuture, RequireScopesLayer};
 #[cfg(feature = "routes")]
-pub use self::routes::{Otherwise, Route, RouteTable, RouteTableBuilder, RouteTableError, Rule};
+pub use self::routes::{Otherwise, Route, RouteProblem, RouteTable, RouteTableBuilder, RouteTableError, Rule};
 pub use self::scope::{Access, Catalogue, InvalidScope, Requirement, Scope, ScopeSet, UnknownScope};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use self::store::{BadRow, RowProblem, SchemaError, SqlError, SqlStore};

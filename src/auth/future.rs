@@ -15,8 +15,8 @@ use super::ResponseBody;
 use super::lookup::Found;
 use super::preflight::is_answered;
 use super::reply::Reply;
-use super::settings::{Reporting, Settings};
-use crate::key::{CredentialError, KeyDigest};
+use super::settings::{Claim, Reporting, Settings};
+use crate::key::CredentialError;
 
 pin_project! {
     /// The future of [`ApiKeyService`](crate::ApiKeyService).
@@ -48,7 +48,7 @@ pin_project! {
 struct Waiting<S, B> {
     inner: S,
     request: Request<B>,
-    digest: KeyDigest,
+    claim: Claim,
     lookup: BoxFuture<'static, Found>,
     settings: Arc<Settings>,
 }
@@ -59,6 +59,11 @@ where
 {
     pub(super) fn decided(reply: Reply<S::Future>, settings: &Settings, report: Reporting) -> Self {
         Self { state: State::Decided { reply }, cache_control: settings.cache_control, unanswered: None, report }
+    }
+
+    /// Nobody's key was asked for, so that the reply may be cached.
+    pub(super) fn public(reply: Reply<S::Future>, report: Reporting) -> Self {
+        Self { state: State::Decided { reply }, cache_control: false, unanswered: None, report }
     }
 
     pub(super) fn preflight(
@@ -73,13 +78,13 @@ where
     pub(super) fn waiting(
         inner: S,
         request: Request<B>,
-        digest: KeyDigest,
+        claim: Claim,
         lookup: BoxFuture<'static, Found>,
         settings: Arc<Settings>,
         report: Reporting,
     ) -> Self {
         let cache_control = settings.cache_control;
-        let waiting = Some(Waiting { inner, request, digest, lookup, settings });
+        let waiting = Some(Waiting { inner, request, claim, lookup, settings });
         Self { state: State::Waiting { waiting }, cache_control, unanswered: None, report }
     }
 }
@@ -90,7 +95,7 @@ where
 {
     /// Consumes the ready instance in either case: it is called, or dropped so that it holds nothing back.
     fn conclude(mut self, found: Found, report: &mut Reporting) -> Reply<S::Future> {
-        match self.settings.conclude(&self.digest, found, &mut self.request, report) {
+        match self.settings.conclude(self.claim, found, &mut self.request, report) {
             Ok(()) => Reply::inner(self.inner.call(self.request)),
             Err(rejection) => {
                 if let Some(report) = report {

@@ -121,7 +121,8 @@ impl ApiKeyLayer {
     /// Asks of each request what this table says of its route, beside what [`require`](Self::require) and
     /// [`require_with`](Self::require_with) ask. See [`RouteTable`](crate::RouteTable).
     ///
-    /// A public route is called without a look at the key, which is removed from the request all the same.
+    /// A public route is called without a look at the key, which is removed from the request all the same, and its
+    /// reply is left as it is.
     #[cfg(feature = "routes")]
     pub fn routes(self, table: crate::RouteTable) -> Self {
         self.with(|settings| settings.routes = Some(Arc::new(table)))
@@ -247,8 +248,8 @@ impl ApiKeyLayer {
 
     /// Leaves `Cache-Control` of accepted requests alone.
     ///
-    /// By default `private` is added where the handler set none: shared caches keep away from responses to
-    /// requests with `Authorization` (RFC 9111, 3.5), but know nothing of a key in another header.
+    /// By default `private` is added where the handler set none and a key was asked for: shared caches keep away from
+    /// responses to requests with `Authorization` (RFC 9111, 3.5), but know nothing of a key in another header.
     pub fn without_cache_control(self) -> Self {
         self.with(|settings| settings.cache_control = false)
     }

@@ -63,6 +63,7 @@ where
             settings.begin(&mut request, &mut report)
         };
         match step {
+            Step::Public => ResponseFuture::public(Reply::inner(self.inner.call(request)), report),
             Step::Accepted => ResponseFuture::decided(Reply::inner(self.inner.call(request)), settings, report),
             Step::Preflight(unanswered) => {
                 ResponseFuture::preflight(Reply::inner(self.inner.call(request)), unanswered, settings, report)
@@ -74,9 +75,9 @@ where
                 }
                 ResponseFuture::decided(Reply::own(settings.refuse(rejection, &request)), settings, report)
             }
-            Step::Waiting { digest, lookup } => {
+            Step::Waiting { claim, lookup } => {
                 let inner = take_ready(&mut self.inner);
-                ResponseFuture::waiting(inner, request, digest, lookup, Arc::clone(settings), report)
+                ResponseFuture::waiting(inner, request, claim, lookup, Arc::clone(settings), report)
             }
         }
     }

@@ -53,14 +53,23 @@ pub(crate) struct Settings {
 /// The report of a request, where somebody asked for one.
 pub(super) type Reporting = Option<Box<Report>>;
 
+/// What a request came with, and what its route asks of that.
+#[derive(Clone, Copy)]
+pub(super) struct Claim {
+    digest: KeyDigest,
+    route: RouteVerdict,
+}
+
 /// Where a request stands after what can be done without waiting.
 pub(super) enum Step {
+    /// Let in without a look at the key, since its route is public.
+    Public,
     Accepted,
     /// Let through to a CORS layer. Where none answers, this is the reply.
     Preflight(Box<Response<Bytes>>),
     Rejected(Rejection),
     Waiting {
-        digest: KeyDigest,
+        claim: Claim,
         lookup: BoxFuture<'static, Found>,
     },
 }
@@ -76,15 +85,16 @@ impl Settings {
     pub(super) fn authorize_again<B>(&self, request: &mut Request<B>) -> Result<(), Rejection> {
         self.source.hide(request.headers_mut());
         let key = request.extensions().get::<ApiKey>().ok_or(Rejection::Misconfigured)?;
-        let verdict = self.authorize(key.access(), request);
+        let verdict = self.authorize(key.access(), self.route(request), request);
         verdict.inspect_err(|&rejection| key.note(rejection))
     }
 
     /// Reads the credential and asks the store for what it can say at once.
     pub(super) fn begin<B>(self: &Arc<Self>, request: &mut Request<B>, report: &mut Reporting) -> Step {
-        if let RouteVerdict::Public = self.route(request) {
+        let route = self.route(request);
+        if route == RouteVerdict::Public {
             self.enter_without_key(request, report, Outcome::Public);
-            return Step::Accepted;
+            return Step::Public;
         }
         if self.preflight && is_preflight(request) {
             self.enter_without_key(request, report, Outcome::Preflight);
@@ -93,50 +103,53 @@ impl Settings {
         match self.present(request) {
             Err(rejection @ Rejection::Credential(CredentialError::Missing)) if self.optional => {
                 // What a key without a single scope may do.
-                if self.authorize(&Access::scoped([]), request).is_err() {
+                if self.authorize(&Access::scoped([]), route, request).is_err() {
                     return Step::Rejected(rejection);
                 }
                 self.enter_without_key(request, report, Outcome::Anonymous);
                 Step::Accepted
             }
             Err(rejection) => Step::Rejected(rejection),
-            Ok(digest) => {
-                if let Some(report) = report {
-                    report.digest = Some(digest);
-                    report.lookup = LookupKind::Immediate;
-                }
-                let found = match self.store.find_now(&digest) {
-                    Ok(Lookup::Found(record)) => Ok(Some(record)),
-                    Ok(Lookup::NotFound) => Ok(None),
-                    Ok(Lookup::Later) => {
-                        if let Some(report) = report {
-                            report.lookup = LookupKind::Awaited;
-                        }
-                        let lookup = Arc::clone(&self.store).find(digest, self.lookup_timeout);
-                        return Step::Waiting { digest, lookup };
-                    }
-                    Err(error) => Err(error),
-                };
-                self.conclude(&digest, found, request, report).map_or_else(Step::Rejected, |()| Step::Accepted)
-            }
+            Ok(digest) => self.look_up(Claim { digest, route }, request, report),
         }
+    }
+
+    fn look_up<B>(self: &Arc<Self>, claim: Claim, request: &mut Request<B>, report: &mut Reporting) -> Step {
+        let digest = claim.digest;
+        if let Some(report) = report {
+            report.digest = Some(digest);
+            report.lookup = LookupKind::Immediate;
+        }
+        let found = match self.store.find_now(&digest) {
+            Ok(Lookup::Found(record)) => Ok(Some(record)),
+            Ok(Lookup::NotFound) => Ok(None),
+            Ok(Lookup::Later) => {
+                if let Some(report) = report {
+                    report.lookup = LookupKind::Awaited;
+                }
+                return Step::Waiting { claim, lookup: Arc::clone(&self.store).find(digest, self.lookup_timeout) };
+            }
+            Err(error) => Err(error),
+        };
+        self.conclude(claim, found, request, report).map_or_else(Step::Rejected, |()| Step::Accepted)
     }
 
     /// Judges what the store said, and lets the request carry the identity of its key.
     pub(super) fn conclude<B>(
         self: &Arc<Self>,
-        digest: &KeyDigest,
+        claim: Claim,
         found: Found,
         request: &mut Request<B>,
         report: &mut Reporting,
     ) -> Result<(), Rejection> {
+        let Claim { digest, route } = claim;
         let record = found.map_err(|error| unavailable(error, report))?;
         if let Some(report) = report {
-            report.record = record.clone().filter(|record| record.digest() == digest);
+            report.record = record.clone().filter(|record| *record.digest() == digest);
         }
         let read = OnceCell::new();
         let now = || *read.get_or_init(|| self.clock.now());
-        self.authorize(authenticate(digest, record.as_deref(), now)?.access(), request)?;
+        self.authorize(authenticate(&digest, record.as_deref(), now)?.access(), route, request)?;
         let Some(record) = record else { return Err(Denial::Unknown.into()) };
         if let Some(usage) = &self.usage {
             usage.count(&record, now());
@@ -178,12 +191,23 @@ impl Settings {
         }
     }
 
+    /// What the table asks of a request, where there is a table.
+    #[cfg_attr(not(feature = "routes"), expect(clippy::unused_self, unused_variables, reason = "there is no table"))]
+    fn route<B>(&self, request: &Request<B>) -> RouteVerdict {
+        #[cfg(feature = "routes")]
+        if let Some(routes) = &self.routes {
+            return routes.verdict(request);
+        }
+        RouteVerdict::AnyKey
+    }
+
     /// Whether a valid key with this access may make this request.
-    fn authorize<B>(&self, access: &Access, request: &Request<B>) -> Result<(), Rejection> {
-        match self.route(request) {
+    fn authorize<B>(&self, access: &Access, route: RouteVerdict, request: &Request<B>) -> Result<(), Rejection> {
+        match route {
+            RouteVerdict::Public | RouteVerdict::AnyKey => {}
+            RouteVerdict::FullAccess => authorize(access, &Requirement::full_access())?,
+            RouteVerdict::Lines(line, other) => self.authorize_lines(access, [Some(line), other])?,
             RouteVerdict::NotFound => return Err(Rejection::NotFound),
-            RouteVerdict::Requires(requirement) => authorize(access, requirement)?,
-            RouteVerdict::Public => {}
         }
         if let Some(require_with) = &self.require_with {
             authorize(access, &require_with(RequestHead::of(request)))?;
@@ -191,15 +215,15 @@ impl Settings {
         Ok(authorize(access, &self.requirement)?)
     }
 
-    /// Without a table, what is left is what the layer itself asks for.
+    /// Whether a valid key with this access meets these lines of the table.
     #[cfg_attr(not(feature = "routes"), expect(clippy::unused_self, unused_variables, reason = "there is no table"))]
-    fn route<B>(&self, request: &Request<B>) -> RouteVerdict<'_> {
-        static ANY_KEY: Requirement = Requirement::any_key();
+    fn authorize_lines(&self, access: &Access, lines: [Option<usize>; 2]) -> Result<(), Rejection> {
         #[cfg(feature = "routes")]
         if let Some(routes) = &self.routes {
-            return routes.verdict(request);
+            let mut asked = lines.into_iter().flatten().filter_map(|line| routes.requirement(line));
+            return Ok(asked.try_for_each(|requirement| authorize(access, requirement))?);
         }
-        RouteVerdict::Requires(&ANY_KEY)
+        Err(Rejection::Misconfigured)
     }
 
     /// A request that passes without a key carries none: neither the credential nor an identity from further out.

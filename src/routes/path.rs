@@ -10,7 +10,11 @@ pub(super) fn is_ambiguous<B>(request: &Request<B>) -> bool {
     let absolute_form = request.version() < Version::HTTP_2 && uri.authority().is_some();
     // `*`, and the authority form of CONNECT.
     let no_path = !path.starts_with('/');
-    absolute_form || no_path || has_odd_segment(path) || has_odd_byte(path.as_bytes())
+    absolute_form || no_path || is_ambiguous_path(path)
+}
+
+pub(super) fn is_ambiguous_path(path: &str) -> bool {
+    has_odd_segment(path) || has_odd_byte(path.as_bytes())
 }
 
 /// An empty segment other than a trailing slash, `.` or `..`.

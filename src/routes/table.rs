@@ -1,26 +1,36 @@
-use std::collections::BTreeMap;
 use std::fmt;
 
 use http::{Method, Request};
+use matchit::InsertError;
 
 use super::path::is_ambiguous;
+use super::{Otherwise, Route, RouteProblem, RouteTableBuilder};
 use crate::decision::RouteVerdict;
-use crate::scope::{Catalogue, Requirement, UnknownScope};
+use crate::scope::Requirement;
 
 /// What each route asks of a key: `(method, pattern)` to a [`Requirement`], public routes by name, and one
 /// decision for everything that nobody listed.
 ///
-/// An [`ApiKeyLayer`](crate::ApiKeyLayer::routes) enforces it from outside, whatever router is inside, so that a
-/// route which was forgotten is refused instead of open. Patterns are those of axum 0.8: `/datasets/{uid}/`,
-/// `/files/{*path}`. List full paths, with the prefix of a nested router. A trailing slash matters, and so does
-/// the case of letters.
+/// An [`ApiKeyLayer`](crate::ApiKeyLayer::routes) enforces it from outside, whatever router is inside. Wrap the
+/// finished router, as below, and not with `Router::layer`: then no route can be added behind the layer's back, and
+/// one that was forgotten in the table is refused instead of open.
+///
+/// Patterns are those of axum 0.8: `/datasets/{uid}/`, `/files/{*path}`. List full paths, with the prefix of a nested
+/// router. A trailing slash matters, and so does the case of letters. Of several patterns that match a path, the most
+/// specific one counts, as in axum; a route that is in the router alone is decided by a listed pattern that matches
+/// its path, if there is one.
 ///
 /// `HEAD` asks for what `GET` asks for. A target that a router could read differently than this table does, such
-/// as `//`, `..`, `%2f`, `;` or an encoded letter, does not exist to a good key, and neither does a path that
-/// differs from a listed one only in its trailing slash.
+/// as `//`, `..`, `%2f`, `;` or an encoded letter, does not exist to a good key, and neither does one that
+/// differs from a listed route only in its trailing slash. Where both forms are listed, a request must meet both lines,
+/// since a layer further in may turn one into the other; a line such as `/files/{*path}` adds nothing to a more specific
+/// one. A layer further in that changes a path or a method in any other way comes after the check, so put such a layer
+/// outside.
 ///
 /// ```
+/// use axum::{Router, routing::get};
 /// use http::Method;
+/// use tower::Layer;
 /// use tower_api_key::{ApiKeyLayer, MemoryStore, Otherwise, Requirement, RouteTable, scope::avala};
 ///
 /// let table = RouteTable::builder(Otherwise::Deny)
@@ -30,56 +40,51 @@ use crate::scope::{Catalogue, Requirement, UnknownScope};
 ///     .route(Method::POST, "/datasets/", avala::DATASETS_WRITE)
 ///     .route(Method::GET, "/tasks/{uid}/", Requirement::any_of([avala::TASKS_READ, avala::PROJECTS_READ]))
 ///     .build()?;
-/// assert_eq!(table.to_string().lines().nth(2), Some("| `GET` | `/datasets/` | datasets.read |"));
-/// let layer = ApiKeyLayer::new(MemoryStore::new()).routes(table);
+/// assert_eq!(table.to_string(), "\
+/// | method | path | asks for |
+/// |---|---|---|
+/// | `GET` | `/datasets/` | datasets.read |
+/// | `POST` | `/datasets/` | datasets.write |
+/// | `POST` | `/signup/` | nothing |
+/// | `GET` | `/tasks/{uid}/` | any of projects.read, tasks.read |
+/// | any other | any other | denied |
+/// ");
+///
+/// let router: Router = Router::new().route("/datasets/", get(|| async { "[]" }));
+/// let guarded = ApiKeyLayer::new(MemoryStore::new()).routes(table).layer(router);
+/// // A router again, for `axum::serve`.
+/// let app: Router = Router::new().fallback_service(guarded);
 /// # Ok::<(), tower_api_key::RouteTableError>(())
 /// ```
+///
+/// A route that comes after the layer does not compile:
+///
+/// ```compile_fail,E0599
+/// # use axum::{Router, routing::get};
+/// # use tower::Layer;
+/// # use tower_api_key::{ApiKeyLayer, MemoryStore, Otherwise, RouteTable};
+/// # let table = RouteTable::builder(Otherwise::Deny).build().unwrap();
+/// # let router: Router = Router::new();
+/// let guarded = ApiKeyLayer::new(MemoryStore::new()).routes(table).layer(router);
+/// guarded.route("/late", get(|| async { "open to everybody?" }));
+/// ```
+///
+/// A public `/{*path}`, for the pages of a web site, also takes what the router has and the table lacks. Beside one,
+/// list a net for the API: `/api/{*path}` for [full access](Requirement::full_access).
 #[derive(Clone)]
 pub struct RouteTable {
-    routes: Vec<Route>,
-    otherwise: Otherwise,
-    /// For each pattern the rules of its methods. The matcher that axum uses.
-    matcher: matchit::Router<Vec<(Method, Rule)>>,
-}
-
-/// What a layer does with a request to a route that is not in the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "a fourth answer would have to be considered by everybody who prints them")]
-pub enum Otherwise {
-    /// To a good key it does not exist: 404. The safest choice.
-    Deny,
-    /// It takes full access.
-    FullAccess,
-    /// Any valid key may pass.
-    AnyKey,
-}
-
-/// What a route asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "a third rule would have to be considered by everybody who prints them")]
-pub enum Rule {
-    /// Nothing, not even a key.
-    Public,
-    /// A key that meets this.
-    Requires(Requirement),
-}
-
-/// A line of the table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Route {
-    /// The method. `GET` stands for `HEAD` too.
-    pub method: Method,
-    /// The pattern of the path.
-    pub pattern: String,
-    /// What it asks for.
-    pub rule: Rule,
+    /// Sorted by pattern.
+    pub(super) routes: Vec<Route>,
+    pub(super) otherwise: Otherwise,
+    pub(super) listed: Matcher,
+    /// The same lines with the trailing slash that their patterns lack, or without the one that they have.
+    pub(super) twins: Matcher,
 }
 
 impl RouteTable {
     /// A table whose lines follow, and which decides so about everything else.
     pub const fn builder(otherwise: Otherwise) -> RouteTableBuilder {
-        RouteTableBuilder { otherwise, routes: Vec::new(), catalogue: None }
+        RouteTableBuilder::new(otherwise)
     }
 
     /// The lines, sorted by pattern, and those of a pattern in the order in which they were given.
@@ -93,50 +98,41 @@ impl RouteTable {
         self.otherwise
     }
 
-    pub(crate) fn verdict<B>(&self, request: &Request<B>) -> RouteVerdict<'_> {
+    pub(crate) fn verdict<B>(&self, request: &Request<B>) -> RouteVerdict {
         if is_ambiguous(request) {
             return RouteVerdict::NotFound;
         }
         let (method, path) = (request.method(), request.uri().path());
         let method = if method == Method::HEAD { &Method::GET } else { method };
-        match self.matcher.at(path) {
-            Ok(found) => match found.value.iter().find(|(listed, _)| listed == method) {
-                Some((_, Rule::Public)) => RouteVerdict::Public,
-                Some((_, Rule::Requires(requirement))) => RouteVerdict::Requires(requirement),
-                None => self.unlisted(),
-            },
-            Err(_) if self.is_listed_but_for_the_slash(path) => RouteVerdict::NotFound,
-            Err(_) => self.unlisted(),
+        // A layer further in may add or remove a trailing slash, and so reach the route of another line.
+        let twin = self.twins.line(method, path);
+        match self.listed.line(method, path) {
+            // A net that takes every other path is not the twin of what stands above it.
+            Some(line) => self.verdict_of([Some(line), twin.filter(|twin| !self.routes[*twin].takes_a_rest())]),
+            None if twin.is_some() => RouteVerdict::NotFound,
+            None => self.unlisted(),
         }
     }
 
-    fn unlisted(&self) -> RouteVerdict<'_> {
-        static FULL_ACCESS: Requirement = Requirement::full_access();
-        static ANY_KEY: Requirement = Requirement::any_key();
+    /// What the line with this number asks of a key. `None` when it asks for none.
+    pub(crate) fn requirement(&self, line: usize) -> Option<&Requirement> {
+        self.routes[line].rule.requirement()
+    }
+
+    fn verdict_of(&self, lines: [Option<usize>; 2]) -> RouteVerdict {
+        let mut asking = lines.into_iter().flatten().filter(|line| self.requirement(*line).is_some());
+        match asking.next() {
+            Some(line) => RouteVerdict::Lines(line, asking.next()),
+            None => RouteVerdict::Public,
+        }
+    }
+
+    const fn unlisted(&self) -> RouteVerdict {
         match self.otherwise {
             Otherwise::Deny => RouteVerdict::NotFound,
-            Otherwise::FullAccess => RouteVerdict::Requires(&FULL_ACCESS),
-            Otherwise::AnyKey => RouteVerdict::Requires(&ANY_KEY),
+            Otherwise::FullAccess => RouteVerdict::FullAccess,
+            Otherwise::AnyKey => RouteVerdict::AnyKey,
         }
-    }
-
-    /// A layer further in may add or remove trailing slashes, and so reach a route with more to ask.
-    fn is_listed_but_for_the_slash(&self, path: &str) -> bool {
-        match path.strip_suffix('/') {
-            Some(without) => !without.is_empty() && self.matcher.at(without).is_ok(),
-            None => self.matcher.at(&format!("{path}/")).is_ok(),
-        }
-    }
-}
-
-/// The documentation of the API's scopes, as a Markdown table.
-impl fmt::Display for RouteTable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("| method | path | asks for |\n|---|---|---|\n")?;
-        for Route { method, pattern, rule } in &self.routes {
-            writeln!(f, "| `{method}` | `{pattern}` | {rule} |")?;
-        }
-        writeln!(f, "| any other | | {} |", self.otherwise)
     }
 }
 
@@ -146,140 +142,33 @@ impl fmt::Debug for RouteTable {
     }
 }
 
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Public => f.write_str("nothing"),
-            Self::Requires(requirement) => requirement.fmt(f),
-        }
-    }
-}
+/// For each pattern the numbers of its lines by method. It is the matcher that axum uses.
+#[derive(Clone, Default)]
+pub(super) struct Matcher(matchit::Router<Vec<(Method, usize)>>);
 
-impl fmt::Display for Otherwise {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Deny => "denied",
-            Self::FullAccess => "full access",
-            Self::AnyKey => "any key",
+impl Matcher {
+    pub(super) fn insert(&mut self, pattern: &str, methods: Vec<(Method, usize)>) -> Result<(), RouteProblem> {
+        self.0.insert(pattern, methods).map_err(|error| match error {
+            InsertError::Conflict { with } => RouteProblem::Conflict { with },
+            error => RouteProblem::Malformed { reason: error.to_string() },
         })
     }
-}
 
-/// Gathers the lines of a [`RouteTable`].
-#[derive(Clone, Debug)]
-#[must_use = "a builder does nothing until it builds"]
-pub struct RouteTableBuilder {
-    otherwise: Otherwise,
-    routes: Vec<Route>,
-    catalogue: Option<Catalogue>,
-}
-
-impl RouteTableBuilder {
-    /// A route that takes a key which meets this.
-    pub fn route(mut self, method: Method, pattern: impl Into<String>, requirement: impl Into<Requirement>) -> Self {
-        let rule = Rule::Requires(requirement.into());
-        self.routes.push(Route { method, pattern: pattern.into(), rule });
-        self
+    pub(super) fn insert_twin(&mut self, pattern: &str, methods: Vec<(Method, usize)>) -> Result<(), RouteProblem> {
+        let twin = match pattern.strip_suffix('/') {
+            Some("") => return Ok(()),
+            Some(without) => without.to_owned(),
+            None => format!("{pattern}/"),
+        };
+        match self.insert(&twin, methods.clone()) {
+            // Behind `{*rest}` there can be no slash, since it stands for those too.
+            Err(RouteProblem::Malformed { .. }) => self.insert(pattern, methods),
+            inserted => inserted,
+        }
     }
 
-    /// A route that takes no key: exactly this method and pattern. A key that is sent all the same is neither
-    /// looked up nor passed on.
-    pub fn public(mut self, method: Method, pattern: impl Into<String>) -> Self {
-        self.routes.push(Route { method, pattern: pattern.into(), rule: Rule::Public });
-        self
+    fn line(&self, method: &Method, path: &str) -> Option<usize> {
+        let methods = self.0.at(path).ok()?.value;
+        methods.iter().find(|(listed, _)| listed == method).map(|(_, line)| *line)
     }
-
-    /// Refuses to build a table that asks for a scope which is not in this catalogue.
-    pub fn catalogue(mut self, catalogue: Catalogue) -> Self {
-        self.catalogue = Some(catalogue);
-        self
-    }
-
-    /// Checks the lines and makes the table.
-    ///
-    /// # Errors
-    /// When a pattern is malformed or conflicts with another one, a line is there twice, a line is for `HEAD`,
-    /// a scope is not in the catalogue, or a requirement can be met by no key.
-    pub fn build(self) -> Result<RouteTable, RouteTableError> {
-        let Self { otherwise, mut routes, catalogue } = self;
-        let mut patterns: BTreeMap<String, Vec<(Method, Rule)>> = BTreeMap::new();
-        for route in &routes {
-            route.check(catalogue.as_ref())?;
-            let methods = patterns.entry(route.pattern.clone()).or_default();
-            if methods.iter().any(|(method, _)| *method == route.method) {
-                return Err(RouteTableError::Twice { method: route.method.clone(), pattern: route.pattern.clone() });
-            }
-            methods.push((route.method.clone(), route.rule.clone()));
-        }
-        let mut matcher = matchit::Router::new();
-        for (pattern, methods) in patterns {
-            let inserted = matcher.insert(pattern.clone(), methods);
-            inserted.map_err(|error| RouteTableError::Pattern { pattern, reason: error.to_string() })?;
-        }
-        routes.sort_by(|a, b| a.pattern.cmp(&b.pattern));
-        Ok(RouteTable { routes, otherwise, matcher })
-    }
-}
-
-impl Route {
-    fn check(&self, catalogue: Option<&Catalogue>) -> Result<(), RouteTableError> {
-        let Self { method, pattern, rule } = self;
-        if method == Method::HEAD {
-            return Err(RouteTableError::Head { pattern: pattern.clone() });
-        }
-        if !pattern.starts_with('/') {
-            let reason = "a pattern begins with a slash".to_owned();
-            return Err(RouteTableError::Pattern { pattern: pattern.clone(), reason });
-        }
-        let Rule::Requires(requirement) = rule else { return Ok(()) };
-        if requirement.is_unmeetable() {
-            return Err(RouteTableError::Unmeetable { method: method.clone(), pattern: pattern.clone() });
-        }
-        let checked = catalogue.map_or(Ok(()), |catalogue| catalogue.check_all(requirement.scopes()));
-        checked.map_err(|source| RouteTableError::Scope { pattern: pattern.clone(), source })
-    }
-}
-
-/// Why a table cannot be built.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RouteTableError {
-    /// A pattern is malformed, or conflicts with another one.
-    #[error("the route {pattern:?}: {reason}")]
-    Pattern {
-        /// The pattern.
-        pattern: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A method and pattern are there twice.
-    #[error("the route {method} {pattern:?} is in the table twice")]
-    Twice {
-        /// The method.
-        method: Method,
-        /// The pattern.
-        pattern: String,
-    },
-    /// A line is for `HEAD`, which asks for what `GET` asks for.
-    #[error("the route HEAD {pattern:?}: HEAD asks for what GET asks for, and cannot be listed")]
-    Head {
-        /// The pattern.
-        pattern: String,
-    },
-    /// A route asks for a scope that is not in the catalogue.
-    #[error("the route {pattern:?}: {source}")]
-    Scope {
-        /// The pattern.
-        pattern: String,
-        /// The scope.
-        source: UnknownScope,
-    },
-    /// A route asks for any of no scopes.
-    #[error("the route {method} {pattern:?} asks for any of no scopes, which no key can meet")]
-    Unmeetable {
-        /// The method.
-        method: Method,
-        /// The pattern.
-        pattern: String,
-    },
 }
