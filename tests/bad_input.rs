@@ -9,8 +9,6 @@ mod altered;
 mod counting;
 #[path = "bad_input/flood.rs"]
 mod flood;
-#[path = "bad_input/frames.rs"]
-mod frames;
 #[path = "bad_input/identity.rs"]
 mod identity;
 #[path = "bad_input/keys.rs"]
@@ -26,6 +24,8 @@ mod world;
 
 #[path = "support/axum_server.rs"]
 mod axum_server;
+#[path = "support/frames.rs"]
+mod frames;
 #[path = "support/http2_client.rs"]
 mod http2_client;
 #[path = "support/seen.rs"]

@@ -41,7 +41,9 @@ async fn case_007_the_letter_case_of_the_name_does_not_matter() {
 #[tokio::test]
 async fn case_007_http_2_has_small_letters_alone() {
     for world in World::each(|layer| layer).await {
-        let ask = async |name: &[u8], key: &str| frames::ask(world.server.http2, &[(name, key.as_bytes())]).await;
+        let ask = async |name: &[u8], key: &str| {
+            frames::ask(world.server.http2, b"/datasets/", &[(name, key.as_bytes())]).await
+        };
         assert_eq!(ask(NAME.as_bytes(), KEY).await, Answer::Accepted);
         world.check_counts(1, 1, "by hand");
         assert_eq!(ask(NAME.as_bytes(), UNKNOWN).await, Answer::OtherStatus);

@@ -25,7 +25,7 @@ async fn case_017_control_characters_and_broken_lines_do_not_reach_the_layer() {
                 world.value(&[&[byte], KEY.as_bytes()].concat(), Server(400)).await;
             }
             let headers: [(&[u8], &[u8]); 1] = [(NAME.as_bytes(), &[first, &[byte], second].concat())];
-            assert_eq!(frames::ask(world.server.http2, &headers).await, Answer::Reset, "{byte}");
+            assert_eq!(frames::ask(world.server.http2, b"/datasets/", &headers).await, Answer::Reset, "{byte}");
             world.check_counts(0, 0, "by hand");
         }
         let folded = format!("X-Avala-Api-Key: {}\r\n {}\r\n", &KEY[..20], &KEY[20..]);

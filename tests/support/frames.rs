@@ -26,12 +26,12 @@ const WHOLE: u8 = 0x5;
 /// `:status: 200`, from the static table of HPACK.
 const STATUS_200: u8 = 0x88;
 
-/// Sends `GET /datasets/` with these headers exactly as they are, each at most 126 bytes long.
-pub(crate) async fn ask(address: SocketAddr, headers: &[(&[u8], &[u8])]) -> Answer {
+/// Sends a `GET` for this path with these headers exactly as they are, each at most 126 bytes long.
+pub(crate) async fn ask(address: SocketAddr, path: &[u8], headers: &[(&[u8], &[u8])]) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let mut block = Vec::new();
     let pseudo: [(&[u8], &[u8]); 4] =
-        [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"test"), (b":path", b"/datasets/")];
+        [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"test"), (b":path", path)];
     for (name, value) in pseudo.iter().chain(headers) {
         // A literal that is not added to the table, neither part of it compressed.
         block.push(0);

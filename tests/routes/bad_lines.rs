@@ -1,0 +1,152 @@
+//! Lines of which no table is built: each with its own error, which names the line.
+
+use axum::Router;
+use axum::routing::get;
+use http::Method;
+use tower_api_key::{Otherwise, Requirement, RouteProblem, RouteTable, RouteTableBuilder, Scope, scope::avala};
+
+const GET: Method = Method::GET;
+
+fn table() -> RouteTableBuilder {
+    RouteTable::builder(Otherwise::Deny).public(GET, "/a/{x}").public(Method::POST, "/b")
+}
+
+#[test]
+fn a_bad_line_is_an_error_that_names_it() {
+    let any = Requirement::any_key;
+    let typo = Scope::from_static("dataset.read");
+    let twice = "the route GET \"/a/{x}\" is in the table twice";
+    let conflict = "the route GET \"/a/{y}\" conflicts with the pattern \"/a/{x}\"";
+    for (builder, message) in [
+        (table().route(GET, "/a/{x}", any()), twice),
+        (table().route(GET, "/a/{y}", any()), conflict),
+        (
+            table().route(Method::POST, "/a/{y}", any()),
+            "the route POST \"/a/{y}\" conflicts with the pattern \"/a/{x}\"",
+        ),
+        (
+            table().public(Method::HEAD, "/a/{x}"),
+            "the route HEAD \"/a/{x}\" cannot be listed: HEAD asks for what GET asks for",
+        ),
+        (table().public(Method::HEAD, "/c"), "the route HEAD \"/c\" cannot be listed: HEAD asks for what GET asks for"),
+        (
+            table().route(GET, "/c", Requirement::any_of([])),
+            "the route GET \"/c\" asks for any of no scopes, which no key can meet",
+        ),
+        (
+            table().route(GET, "/c", Requirement::all_and_any_of([avala::DATASETS_READ], [])),
+            "the route GET \"/c\" asks for any of no scopes, which no key can meet",
+        ),
+        (
+            table().catalogue(avala::catalogue()).route(GET, "/c", typo),
+            "the route GET \"/c\" cannot be met: the scope \"dataset.read\" is not in the catalogue of this service",
+        ),
+    ] {
+        assert_eq!(builder.build().unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
+fn a_pattern_that_no_request_can_have_is_refused() {
+    use RouteProblem::{Ambiguous, NoPath, OldSyntax};
+    for (problem, patterns) in [
+        (
+            NoPath,
+            &["", "*", "a", "a/b", "{x}", "{*rest}", "/a?b", "/a?", "/a#b", "/a b", "/a\n", "/a\0", "http://x/a"][..],
+        ),
+        (
+            Ambiguous,
+            &["//", "/a//b", "/.", "/./a", "/a/..", "/../a", "/%61", "/a%2fb", "/a;x", "/a\\b", "/a%", "/%zz", "/a%00"],
+        ),
+        (OldSyntax, &["/:id", "/a/:id/b", "/*", "/a/*rest", "/*rest/"]),
+    ] {
+        for pattern in patterns {
+            let error = table().public(GET, *pattern).build().unwrap_err();
+            assert_eq!((error.method(), error.pattern(), error.problem()), (&GET, *pattern, &problem), "{error}");
+        }
+    }
+    for pattern in
+        ["/a{", "/a}", "/{", "/{}", "/{*}", "/{x}y", "/{x}{y}", "/{*rest}/", "/{*rest}/x", "/{x", "/x}/", "/{x*}"]
+    {
+        let error = table().public(GET, pattern).build().unwrap_err();
+        assert!(matches!(error.problem(), RouteProblem::Malformed { .. }), "{pattern}: {error:?}");
+        assert!(error.to_string().starts_with(&format!("the route GET {pattern:?} is malformed: ")), "{error}");
+    }
+}
+
+/// Whatever axum refuses to route, by a panic at the start, is an error here.
+#[test]
+fn what_axum_refuses_is_refused() {
+    let patterns = [
+        "",
+        "a",
+        "/",
+        "/a",
+        "/a/",
+        "/{x}",
+        "/{x}/",
+        "/{*rest}",
+        "/a/{*rest}",
+        "/a{x}",
+        "/a/{x}b",
+        "/{x}{y}",
+        "/{}",
+        "/{*}",
+        "/{*rest}/a",
+        "/:x",
+        "/*x",
+        "/{",
+        "/}",
+        "/{{x}}",
+        "/{{",
+        "/a:b",
+        "/a*b",
+        "/{x}/{x}",
+        "/caf\u{e9}",
+    ];
+    for pattern in patterns {
+        for other in patterns {
+            let axum = std::panic::catch_unwind(|| {
+                let router = Router::<()>::new().route(pattern, get(async || {}));
+                if other == pattern { router } else { router.route(other, get(async || {})) }
+            });
+            let table = RouteTable::builder(Otherwise::Deny).public(GET, pattern);
+            let table = if other == pattern { table } else { table.public(GET, other) };
+            assert_eq!(
+                table.build().map(drop).map_err(|error| error.to_string()).is_ok(),
+                axum.is_ok(),
+                "{pattern} {other}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_unusual_and_sound_is_taken() {
+    let table = table()
+        .public(GET, "/")
+        .public(GET, "/a/{x}/")
+        .public(GET, "/files/{*rest}")
+        .public(GET, "/a/b")
+        .public(GET, "/{{literal}}")
+        .public(GET, "/v1:batch")
+        .public(GET, "/caf%C3%A9")
+        .public(GET, "/a%20b")
+        // A WebSocket over HTTP/2 comes as one.
+        .public(Method::CONNECT, "/socket")
+        .public(Method::from_bytes(b"PROPFIND").unwrap(), "/a/{x}")
+        .catalogue(avala::catalogue())
+        .route(Method::OPTIONS, "/a/{x}", Requirement::full_access());
+    assert_eq!(table.build().unwrap().iter().count(), 13);
+    assert_eq!(RouteTable::builder(Otherwise::Deny).build().unwrap().iter().count(), 0);
+}
+
+/// They come sorted by pattern, each with all that it was given.
+#[test]
+fn the_lines_can_be_listed() {
+    let table = table().route(GET, "/b", avala::DATASETS_READ).route(GET, "/0", Requirement::full_access());
+    let table = table.build().unwrap();
+    let lines: Vec<_> = table.iter().map(|line| format!("{} {} {}", line.method, line.pattern, line.rule)).collect();
+    assert_eq!(lines, ["GET /0 full access", "GET /a/{x} nothing", "POST /b nothing", "GET /b datasets.read"]);
+    assert_eq!(table.otherwise(), Otherwise::Deny);
+}

@@ -1,0 +1,64 @@
+//! What a table prints is a table to a parser of Markdown, with the same text in its cells.
+
+use http::Method;
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+use tower_api_key::{Otherwise, Requirement, RouteTable, Scope, scope::avala};
+
+#[test]
+fn every_cell_is_read_back() {
+    let odd = ["a|b", "a`b", "a*b*", "_a_", "<b>", "[x](y)", "&amp;", "~~a~~", "!x", "#a", ":a:"].map(scope);
+    let methods =
+        ["GET", "A|B", "A`B", "``", "`", "A*B*", "|"].map(|name| Method::from_bytes(name.as_bytes()).unwrap());
+    let mut builder = RouteTable::builder(Otherwise::FullAccess)
+        .public(Method::POST, "/a|b/{x}/{*rest}")
+        .route(Method::GET, "/_a_*b*~~c~~&amp[d](e)!", Requirement::any_key())
+        .route(Method::GET, "/all", Requirement::all_and_any_of([avala::DATASETS_READ], [avala::TASKS_READ]));
+    for (at, scope) in odd.iter().enumerate() {
+        builder = builder.route(Method::GET, format!("/scope/{at}"), scope.clone());
+    }
+    for method in methods {
+        builder = builder.public(method, "/methods");
+    }
+    let table = builder.build().unwrap();
+    let mut expected = vec![["method", "path", "asks for"].map(String::from)];
+    expected.extend(table.iter().map(|line| [line.method.to_string(), line.pattern.clone(), line.rule.to_string()]));
+    expected.push(["any other", "any other", "full access"].map(String::from));
+    assert_eq!(cells(&table.to_string()), expected);
+}
+
+/// For what somebody pastes into their documentation.
+#[test]
+fn it_is_a_plain_table_for_plain_names() {
+    let table = RouteTable::builder(Otherwise::Deny)
+        .route(Method::GET, "/tasks/", Requirement::any_of([avala::TASKS_READ, avala::PROJECTS_READ]))
+        .public(Method::POST, "/signup/")
+        .build()
+        .unwrap();
+    let expected = "\
+        | method | path | asks for |\n\
+        |---|---|---|\n\
+        | `POST` | `/signup/` | nothing |\n\
+        | `GET` | `/tasks/` | any of projects.read, tasks.read |\n\
+        | any other | any other | denied |\n";
+    assert_eq!(table.to_string(), expected);
+}
+
+fn scope(name: &str) -> Scope {
+    name.parse().unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The text of every cell, code or not. Whatever else the parser finds fails the test.
+fn cells(markdown: &str) -> Vec<[String; 3]> {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for event in Parser::new_ext(markdown, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH) {
+        match event {
+            Event::Start(Tag::TableHead | Tag::TableRow) => rows.push(Vec::new()),
+            Event::Start(Tag::TableCell) => rows.last_mut().unwrap().push(String::new()),
+            Event::Text(text) | Event::Code(text) => rows.last_mut().unwrap().last_mut().unwrap().push_str(&text),
+            Event::Start(Tag::Table(_))
+            | Event::End(TagEnd::Table | TagEnd::TableHead | TagEnd::TableRow | TagEnd::TableCell) => {}
+            other => panic!("{other:?} in {markdown}"),
+        }
+    }
+    rows.into_iter().map(|row| row.try_into().unwrap()).collect()
+}

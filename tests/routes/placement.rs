@@ -1,0 +1,210 @@
+//! Where the table stands, and what no table could have listed.
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::map_request;
+use axum::routing::get;
+use http::Method;
+use tower::Layer;
+use tower_api_key::{ApiKeyLayer, Otherwise, Requirement, RouteTable, scope::avala};
+
+use super::world::{FULL, NO_KEY, NOTHING, READ, Ran, UNKNOWN, VALID, WRITE, World, absent, keys, lines, router};
+
+fn layer(otherwise: Otherwise) -> ApiKeyLayer {
+    ApiKeyLayer::new(keys()).routes(lines(otherwise).build().unwrap())
+}
+
+/// The layer takes the finished router, so there is no moment after it at which a route could be added behind its
+/// back: what it returns has no `route` (which the documentation of the table shows not to compile). What is added to
+/// a router around it stands beside it, in plain sight.
+#[tokio::test]
+async fn case_031_a_route_cannot_be_added_after_a_table_that_wraps_the_router() {
+    let ran = Ran::default();
+    let late = router(&ran).route("/late", get(ran.handler("late")));
+    let world = World::of("late", Router::new().fallback_service(layer(Otherwise::Deny).layer(late)), ran).await;
+    for path in ["/late", "/forgotten"] {
+        for key in [NO_KEY, UNKNOWN, NOTHING, READ, FULL] {
+            world.ask("GET", path, key).await.is_refused(absent(key));
+        }
+    }
+
+    let ran = Ran::default();
+    let guarded = layer(Otherwise::Deny).layer(router(&ran));
+    let app = Router::new().fallback_service(guarded).route("/health", get(ran.handler("health")));
+    let world = World::of("beside", app, ran).await;
+    world.ask("GET", "/health", NO_KEY).await.ran("health");
+    world.ask("GET", "/admin", NO_KEY).await.is_refused(401);
+
+    // With `Router::layer` the mistake is as easy as ever, table or not.
+    let ran = Ran::default();
+    let app = router(&ran).layer(layer(Otherwise::Deny)).route("/late", get(ran.handler("late")));
+    World::of("Router::layer", app, ran).await.ask("GET", "/late", NO_KEY).await.ran("late");
+}
+
+#[tokio::test]
+async fn case_032_without_a_good_key_nobody_learns_which_routes_exist() {
+    for world in World::each(Otherwise::Deny).await {
+        for key in [NO_KEY, UNKNOWN] {
+            let first = world.ask("GET", "/nowhere", key).await;
+            first.is_refused(401);
+            for (method, target) in [
+                ("GET", "/admin"),
+                ("GET", "/forgotten"),
+                ("GET", "/items/1"),
+                ("DELETE", "/items/1"),
+                ("PUT", "/items/1"),
+                ("GET", "/signup"),
+                ("POST", "/nowhere"),
+                ("GET", "/admin/x"),
+            ] {
+                assert_eq!(world.ask(method, target, key).await.text, first.text, "{method} {target}");
+            }
+        }
+        for key in VALID {
+            world.ask("GET", "/nowhere", key).await.is_refused(404);
+        }
+    }
+}
+
+/// Nested and merged routers, with fallbacks of their own at every level: what is not listed does not run.
+#[tokio::test]
+async fn case_033_nothing_in_nested_and_merged_routers_runs_unlisted() {
+    let table = || {
+        RouteTable::builder(Otherwise::Deny)
+            .route(Method::GET, "/api/x", avala::DATASETS_READ)
+            .route(Method::GET, "/api/deep/{id}", avala::DATASETS_READ)
+            .route(Method::GET, "/service/x", avala::DATASETS_READ)
+            .route(Method::GET, "/merged", avala::DATASETS_READ)
+            .build()
+            .unwrap()
+    };
+    let ran = Ran::default();
+    let fallback = || ran.handler("fallback");
+    let deep = Router::new().route("/{id}", get(ran.handler("deep"))).fallback(fallback());
+    let nested = Router::new().route("/x", get(ran.handler("x"))).nest("/deep", deep).fallback(fallback());
+    let service = Router::new().route("/x", get(ran.handler("x"))).fallback(fallback());
+    let merged = Router::new().route("/merged", get(ran.handler("merged")));
+    let router = Router::new()
+        .nest("/api", nested)
+        .nest_service("/service", service)
+        .merge(merged)
+        .method_not_allowed_fallback(fallback())
+        .fallback(fallback());
+    let guarded = ApiKeyLayer::new(keys()).routes(table()).layer(router);
+    let world = World::of("nested", Router::new().fallback_service(guarded), ran).await;
+    for (target, name) in [("/api/x", "x"), ("/api/deep/1", "deep"), ("/service/x", "x"), ("/merged", "merged")] {
+        for (key, status) in [(NO_KEY, 401), (UNKNOWN, 401), (WRITE, 403)] {
+            world.ask("GET", target, key).await.is_refused(status);
+        }
+        world.ask("GET", target, READ).await.ran(name);
+        world.ask("POST", target, FULL).await.is_refused(404);
+    }
+    for target in [
+        "/",
+        "/api",
+        "/api/",
+        "/api/y",
+        "/api/deep",
+        "/api/deep/",
+        "/api/deep/1/2",
+        "/service",
+        "/service/",
+        "/service/y",
+        "/x",
+        "/deep/1",
+        "/merged/",
+    ] {
+        for key in [NO_KEY, UNKNOWN, READ, FULL] {
+            world.ask("GET", target, key).await.is_refused(absent(key));
+        }
+    }
+}
+
+/// Files or a page for everybody are a public line, put there on purpose. Such a line also takes what a router has and
+/// the table lacks, so a net is listed below it.
+#[tokio::test]
+async fn case_034_a_public_fallback_is_listed_on_purpose() {
+    let ran = Ran::default();
+    let app = || {
+        Router::new()
+            .route("/api/x", get(ran.handler("x")))
+            .route("/api/forgotten", get(ran.handler("forgotten")))
+            .fallback(ran.handler("page"))
+    };
+    let lines = || RouteTable::builder(Otherwise::Deny).route(Method::GET, "/api/x", avala::DATASETS_READ);
+    let page = || lines().public(Method::GET, "/").public(Method::GET, "/{*path}");
+    let netted = page().route(Method::GET, "/api/{*path}", Requirement::full_access());
+    for (name, table, statuses) in [
+        ("no line for the page", lines(), [401, 401, 401, 401]),
+        ("a line for the page", page(), [200, 200, 401, 200]),
+        ("and a net", netted, [200, 200, 401, 401]),
+    ] {
+        let layer = ApiKeyLayer::new(keys()).routes(table.build().unwrap());
+        let world = World::of(name, Router::new().fallback_service(layer.layer(app())), ran.clone()).await;
+        for (target, status) in ["/", "/index.html", "/api/x", "/api/forgotten"].iter().zip(statuses) {
+            let got = world.ask("GET", target, NO_KEY).await;
+            assert_eq!((got.status, got.ran.len()), (status, usize::from(status == 200)), "{}", got.shown);
+        }
+        world.ask("GET", "/api/x", READ).await.ran("x");
+        // Nor does the page take what else has a method.
+        world.ask("POST", "/index.html", NO_KEY).await.is_refused(401);
+    }
+}
+
+/// Outside the router axum has not matched anything yet. Whoever looks the requirement up by `MatchedPath` there finds
+/// none for any route; the table has a matcher of its own.
+#[tokio::test]
+async fn case_035_the_table_needs_no_matched_path() {
+    let by_matched_path = ApiKeyLayer::new(keys()).require_with(|head| {
+        let path = head.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+        match path {
+            Some("/items/{id}") => avala::DATASETS_READ.into(),
+            // Not known, hence not permitted.
+            _ => Requirement::full_access(),
+        }
+    });
+    let ran = Ran::default();
+    let seen = Ran::default();
+    let noted = map_request({
+        let seen = seen.clone();
+        move |request: Request| {
+            seen.note(request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str));
+            std::future::ready(request)
+        }
+    });
+    let outside = Router::new().fallback_service(noted.layer(by_matched_path.layer(router(&ran))));
+    let world = World::of("by MatchedPath, outside", outside, ran.clone()).await;
+    world.ask("GET", "/items/1", READ).await.is_refused(403);
+    assert_eq!(seen.take(), ["none"]);
+
+    let inside = World::of("by MatchedPath, inside", router(&ran).layer(by_matched_path), ran.clone()).await;
+    inside.ask("GET", "/items/1", READ).await.ran("read");
+
+    let table = Router::new().fallback_service(noted.layer(layer(Otherwise::Deny).layer(router(&ran))));
+    let world = World::of("by the table", table, ran).await;
+    world.ask("GET", "/items/1", READ).await.ran("read");
+    world.ask("GET", "/items/1", WRITE).await.is_refused(403);
+    assert_eq!(seen.take(), ["none", "none"]);
+}
+
+#[tokio::test]
+async fn case_036_otherwise_decides_about_what_nobody_listed() {
+    for (otherwise, statuses) in [
+        (Otherwise::Deny, [404, 404, 404, 404]),
+        (Otherwise::FullAccess, [200, 403, 403, 403]),
+        (Otherwise::AnyKey, [200, 200, 200, 200]),
+    ] {
+        for world in World::each(otherwise).await {
+            for (key, status) in VALID.iter().zip(statuses) {
+                let got = world.ask("GET", "/forgotten", key).await;
+                assert_eq!((got.status, got.ran.len()), (status, usize::from(status == 200)), "{}", got.shown);
+            }
+            for key in [NO_KEY, UNKNOWN] {
+                world.ask("GET", "/forgotten", key).await.is_refused(401);
+            }
+            // What is listed does not change.
+            world.ask("GET", "/admin", READ).await.is_refused(403);
+            world.ask("GET", "/files/x", NO_KEY).await.ran("file");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Routes that ask for no key.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::routing::{get, post};
+use http::{HeaderMap, Method};
+use tower::Layer;
+use tower_api_key::{ApiKey, ApiKeyLayer, Otherwise, Requirement, RouteTable};
+
+use super::world::{FULL, NO_KEY, NOTHING, READ, Ran, UNKNOWN, World, absent, keys};
+
+/// Neither a prefix nor another spelling, nor another method.
+#[tokio::test]
+async fn case_037_public_is_one_method_and_one_route() {
+    for world in World::each(Otherwise::Deny).await {
+        for key in [NO_KEY, UNKNOWN, NOTHING, FULL] {
+            for target in ["/signup", "/signup?next=/admin"] {
+                world.ask("POST", target, key).await.ran("sign up");
+            }
+            for target in [
+                "/signup-admin",
+                "/signup/",
+                "/signup/x",
+                "/signup/../x",
+                "/signup/../signup",
+                "/SIGNUP",
+                "/Signup",
+                "/signup%2f",
+                "/signup%2F..",
+                "/sign%75p",
+                "/signup;x",
+                "/signup.",
+                "/signu",
+                "/x/signup",
+                "//signup",
+                "/signup%20",
+                "/signup%3f",
+            ] {
+                world.ask("POST", target, key).await.is_refused(absent(key));
+            }
+            for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "post", "POSTS"] {
+                world.ask(method, "/signup", key).await.is_refused(absent(key));
+            }
+        }
+        // Below a public line with a rest, nothing else is.
+        for target in ["/files/../admin", "/files/x/../../admin", "/files/%2e%2e/admin", "/files/..;/admin"] {
+            world.ask("GET", target, NO_KEY).await.is_refused(401);
+        }
+    }
+}
+
+/// What the handler of a public route gets to see of a key.
+#[tokio::test]
+async fn case_037_a_key_sent_to_a_public_route_is_neither_judged_nor_passed_on() {
+    let table = RouteTable::builder(Otherwise::Deny).public(Method::GET, "/open").build().unwrap();
+    let app = Router::new().route(
+        "/open",
+        get(async |headers: HeaderMap, request: Request| {
+            let key = headers.contains_key("x-avala-api-key") || request.extensions().get::<ApiKey>().is_some();
+            assert!(!key, "{headers:?}");
+        }),
+    );
+    let layer = ApiKeyLayer::new(keys()).require(Requirement::full_access()).routes(table);
+    let world = World::of("open", Router::new().fallback_service(layer.layer(app)), Ran::default()).await;
+    for (key, lines) in [(NO_KEY, ""), (UNKNOWN, ""), (READ, "X-Avala-Api-Key: full\r\n"), (FULL, "")] {
+        assert_eq!(world.ask_with("GET", "/open", key, lines).await.status, 200);
+    }
+}
+
+/// Nobody's key was asked for, so the reply is nobody's own: it may be cached, unless the handler says otherwise.
+#[tokio::test]
+async fn case_047_only_a_guarded_reply_is_private() {
+    let table = RouteTable::builder(Otherwise::Deny)
+        .public(Method::GET, "/open")
+        .public(Method::POST, "/own")
+        .route(Method::GET, "/guarded", Requirement::any_key())
+        .build()
+        .unwrap();
+    let app = || {
+        Router::new()
+            .route("/open", get(async || "open"))
+            .route("/own", post(async || ([("cache-control", "no-store")], "own")))
+            .route("/guarded", get(async || "guarded"))
+    };
+    let layer = ApiKeyLayer::new(keys()).routes(table);
+    for (name, layer, private) in [
+        ("by default", layer.clone(), Some("cache-control: private")),
+        ("left alone", layer.without_cache_control(), None),
+    ] {
+        let world = World::of(name, Router::new().fallback_service(layer.layer(app())), Ran::default()).await;
+        for (method, target, key, expected) in [
+            ("GET", "/open", NO_KEY, None),
+            ("GET", "/open", FULL, None),
+            ("HEAD", "/open", NO_KEY, None),
+            ("POST", "/own", NO_KEY, Some("cache-control: no-store")),
+            ("GET", "/guarded", FULL, private),
+            ("HEAD", "/guarded", FULL, private),
+            ("GET", "/guarded", NO_KEY, Some("cache-control: no-store")),
+        ] {
+            let got = world.ask(method, target, key).await;
+            let line = got.headers.iter().find(|line| line.starts_with("cache-control"));
+            assert_eq!(line.map(String::as_str), expected, "{name}: {}", got.shown);
+        }
+    }
+}

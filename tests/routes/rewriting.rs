@@ -1,0 +1,113 @@
+//! Layers that rewrite paths, on either side of the table.
+
+use axum::Router;
+use axum::routing::get;
+use http::Method;
+use tower::Layer;
+use tower_api_key::{ApiKeyLayer, Otherwise, Requirement, RouteTable, scope::avala};
+use tower_http::normalize_path::NormalizePathLayer;
+
+use super::world::{FULL, NO_KEY, NOTHING, READ, Ran, WRITE, World, keys, router as plain_router};
+
+/// Lines that differ in their trailing slashes, beside one that takes every path.
+fn layer() -> ApiKeyLayer {
+    let table = RouteTable::builder(Otherwise::AnyKey)
+        .public(Method::GET, "/{*path}")
+        .route(Method::GET, "/admin", Requirement::full_access())
+        .route(Method::GET, "/notes/", avala::DATASETS_READ)
+        .route(Method::GET, "/notes/{id}", avala::DATASETS_READ)
+        .route(Method::GET, "/notes/new/", avala::DATASETS_WRITE);
+    ApiKeyLayer::new(keys()).routes(table.build().unwrap())
+}
+
+fn router(ran: &Ran) -> Router {
+    Router::new()
+        .route("/{*path}", get(ran.handler("any")))
+        .route("/admin", get(ran.handler("admin")))
+        .route("/notes/", get(ran.handler("notes")))
+        .route("/notes/{id}", get(ran.handler("note")))
+        .route("/notes/new/", get(ran.handler("new note")))
+}
+
+/// Whichever form a client sends and whichever route it comes to, the scope of that route is asked for.
+#[tokio::test]
+async fn case_026_inside_the_layer_the_scope_of_the_route_that_runs_is_enforced() {
+    let needs = [("any", &[NO_KEY, NOTHING, READ, WRITE, FULL][..]), ("admin", &[FULL]), ("notes", &[READ, FULL])];
+    let needs = [&needs[..], &[("note", &[READ, FULL]), ("new note", &[WRITE, FULL])]].concat();
+    for (name, rewrite) in [
+        ("trimmed inside", NormalizePathLayer::trim_trailing_slash()),
+        ("appended inside", NormalizePathLayer::append_trailing_slash()),
+    ] {
+        let ran = Ran::default();
+        let guarded = layer().layer(rewrite.layer(router(&ran)));
+        let world = World::of(name, Router::new().fallback_service(guarded), ran).await;
+        let mut seen = Vec::new();
+        for target in [
+            "/admin",
+            "/admin/",
+            "//admin",
+            "/admin//",
+            "/notes",
+            "/notes/",
+            "/notes/1",
+            "/notes/1/",
+            "/notes/new",
+            "/notes/new/",
+            "/x",
+            "/x/",
+            "/",
+        ] {
+            for key in [NO_KEY, NOTHING, READ, WRITE, FULL] {
+                let got = world.ask("GET", target, key).await;
+                for handler in &got.ran {
+                    let (_, may) = needs.iter().find(|(name, _)| name == handler).unwrap();
+                    assert!(may.contains(&key), "{}", got.shown);
+                    seen.push(handler.clone());
+                }
+            }
+        }
+        // All that can be reached behind such a rewrite were, so that this says something.
+        let expected: &[&str] =
+            if name.starts_with("trimmed") { &["admin", "any", "note"] } else { &["any", "new note", "notes"] };
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen, expected, "{name}");
+        world.ask("GET", "/x", NO_KEY).await.ran("any");
+    }
+}
+
+/// The table sees what the router sees.
+#[tokio::test]
+async fn case_026_outside_the_layer_a_rewrite_changes_nothing() {
+    let table = super::world::lines(Otherwise::Deny).build().unwrap();
+    let layer = ApiKeyLayer::new(keys()).routes(table);
+    let ran = Ran::default();
+    let guarded = NormalizePathLayer::trim_trailing_slash().layer(layer.layer(plain_router(&ran)));
+    let world = World::of("trimmed outside", Router::new().fallback_service(guarded), ran).await;
+    for target in ["/admin", "/admin/", "//admin", "/admin//", "//admin//"] {
+        for (key, status) in [(NO_KEY, 401), (READ, 403)] {
+            world.ask("GET", target, key).await.is_refused(status);
+        }
+        world.ask("GET", target, FULL).await.ran("admin");
+    }
+    for target in ["/x//admin", "/%61dmin/", "/admin%2f", "/admin;x/"] {
+        for (key, status) in [(NO_KEY, 401), (READ, 404), (FULL, 404)] {
+            world.ask("GET", target, key).await.is_refused(status);
+        }
+    }
+}
+
+/// Without a rewrite as well, one path is not the other: it does not exist, whatever is decided about the rest.
+#[tokio::test]
+async fn case_026_a_listed_path_with_another_slash_is_absent_whatever_otherwise_says() {
+    for otherwise in [Otherwise::Deny, Otherwise::FullAccess, Otherwise::AnyKey] {
+        for world in World::each(otherwise).await {
+            for target in ["/admin/", "/items/1/"] {
+                for key in [NOTHING, READ, FULL] {
+                    world.ask("GET", target, key).await.is_refused(404);
+                }
+                world.ask("GET", target, NO_KEY).await.is_refused(401);
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Spellings and forms of a target that might be taken for another one.
+
+use http::Method;
+use tower_api_key::Otherwise;
+
+use super::frames::{self, Answer};
+use super::lenient;
+use super::world::{FULL, NO_KEY, NOTHING, READ, UNKNOWN, WRITE, World, absent};
+
+/// Each is `/admin` to somebody, but not to the table.
+const ADMIN: &[&str] = &[
+    "//admin",
+    "/admin/",
+    "/admin//",
+    "/%61dmin",
+    "/%61%64%6d%69%6e",
+    "/%2561dmin",
+    "/./admin",
+    "/.//admin",
+    "/x/../admin",
+    "/files/../admin",
+    "/files/..%2fadmin",
+    "/files/%2e%2e/admin",
+    "/files/.%2E/admin",
+    "/files/..%5cadmin",
+    "/files/..\\admin",
+    "/files/x/%2e%2e%2f%2e%2e%2fadmin",
+    "/admin%2f",
+    "/admin%2F",
+    "/admin/.",
+    "/admin/x/..",
+    "/admin;x=1",
+    "/admin;",
+    "/;x=1/admin",
+    "/admin%3bx=1",
+    "/admin%00",
+    "/admin%0a",
+    "/admin%09",
+    "/%2fadmin",
+    "/\\admin",
+    "/%5cadmin",
+];
+
+#[tokio::test]
+async fn case_025_other_spellings_of_a_path_are_absent() {
+    for world in World::each(Otherwise::Deny).await {
+        for target in ADMIN {
+            assert_eq!(lenient::route(&Method::GET, target), Some("admin"), "{target} would be worth a try");
+            for method in ["GET", "HEAD"] {
+                for key in [NO_KEY, UNKNOWN, NOTHING, READ, FULL] {
+                    world.ask(method, target, key).await.is_refused(absent(key));
+                }
+            }
+        }
+        // Not the same path to anybody here, and not in the table.
+        for target in
+            ["/ADMIN", "/Admin", "/administrator", "/admi", "/admin/x", "/adm\u{131}n", "/admin%20", "/admin%"]
+        {
+            for key in [NO_KEY, UNKNOWN, READ, FULL] {
+                world.ask("GET", target, key).await.is_refused(absent(key));
+            }
+        }
+        for target in ["/admin", "/admin?", "/admin?x=//../%2f;y", "/admin?%"] {
+            for (key, status) in [(NO_KEY, 401), (UNKNOWN, 401), (NOTHING, 403), (READ, 403), (WRITE, 403)] {
+                world.ask("GET", target, key).await.is_refused(status);
+            }
+            world.ask("GET", target, FULL).await.ran("admin");
+        }
+    }
+}
+
+/// What is refused for its spelling looks like what does not exist, and neither depends on what is listed.
+#[tokio::test]
+async fn case_025_an_odd_path_and_an_unknown_one_get_the_same_bytes() {
+    for world in World::each(Otherwise::Deny).await {
+        for key in [NO_KEY, UNKNOWN, FULL] {
+            let unknown = world.ask("GET", "/nowhere", key).await.text;
+            for target in ["//admin", "/admin/", "/admin;x", "/x%2fy", "/items/..", "http://test/admin"] {
+                assert_eq!(world.ask("GET", target, key).await.text, unknown, "{target}");
+            }
+        }
+        // Without a good key, what is listed looks no different either.
+        for key in [NO_KEY, UNKNOWN] {
+            let unknown = world.ask("GET", "/nowhere", key).await.text;
+            assert_eq!(world.ask("GET", "/admin", key).await.text, unknown);
+        }
+    }
+}
+
+#[tokio::test]
+async fn case_027_absolute_asterisk_and_authority_forms_reach_no_handler() {
+    for world in World::each(Otherwise::AnyKey).await {
+        for (method, target) in [
+            ("GET", "http://test/admin"),
+            ("GET", "http://elsewhere/admin"),
+            ("GET", "https://test/files/x"),
+            ("GET", "http://test"),
+            ("OPTIONS", "*"),
+            ("GET", "*"),
+            ("CONNECT", "test:80"),
+            ("POST", "http://test/signup"),
+        ] {
+            for key in [NO_KEY, UNKNOWN, NOTHING, FULL] {
+                world.ask(method, target, key).await.is_refused(absent(key));
+            }
+        }
+        world.ask("GET", "/files/x", NO_KEY).await.ran("file");
+    }
+}
+
+#[tokio::test]
+async fn case_027_an_http_2_path_without_a_slash_reaches_no_handler() {
+    for world in World::each(Otherwise::AnyKey).await {
+        let ask = async |path: &str, key: &str| {
+            let header = [(&b"x-avala-api-key"[..], key.as_bytes())];
+            let headers = if key.is_empty() { &[][..] } else { &header };
+            frames::ask(world.server.http2, path.as_bytes(), headers).await
+        };
+        for path in ["admin", "files/x", "*", "", "http://test/admin", "//admin", "/%61dmin", "/admin/"] {
+            for key in [NO_KEY, UNKNOWN, NOTHING, FULL] {
+                assert_ne!(ask(path, key).await, Answer::Accepted, "{}: {path:?} {key}", world.name);
+                assert_eq!(world.take_ran(), [""; 0], "{}: {path:?} {key}", world.name);
+            }
+        }
+        // Without a path it is the root, which takes any key.
+        assert_eq!(ask("?x", NO_KEY).await, Answer::OtherStatus);
+        assert_eq!(world.take_ran(), [""; 0]);
+        for key in [NO_KEY, READ] {
+            assert_eq!(ask("/admin", key).await, Answer::OtherStatus);
+        }
+        assert_eq!(world.take_ran(), [""; 0]);
+        assert_eq!(ask("/admin", FULL).await, Answer::Accepted);
+        assert_eq!(ask("/files/x", NO_KEY).await, Answer::Accepted);
+        assert_eq!(world.take_ran(), ["admin", "file"]);
+    }
+}
