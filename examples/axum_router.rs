@@ -1,19 +1,22 @@
 //! Keys on an axum service: some routes for any key, some for a scope, one for everybody.
 //!
 //! ```text
-//! cargo run --example axum_router --features axum -- [PORT]
+//! cargo run --example axum_router --features axum,routes -- [PORT]
 //! ```
 //!
-//! Paste the line it prints. Then try it without the header (401), with `-X POST` (403) and on `/health` (open).
+//! It prints its table of routes first. Paste the line that it prints then; try it without the header (401), with
+//! `-X POST` (403), on `/health` (open) and on `/nowhere` (404).
 
 use std::process::ExitCode;
 
 use axum::Router;
-use axum::handler::Handler;
+use axum::http::Method;
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tower::Layer;
 use tower_api_key::{
-    Access, ApiKey, ApiKeyLayer, BoxError, KeyManager, MemoryStore, NewKey, RequireScopesLayer, Scope,
+    Access, ApiKey, ApiKeyLayer, BoxError, KeyManager, MemoryStore, NewKey, Otherwise, Requirement, RouteTable,
+    RouteTableError, Scope,
 };
 
 const INVOICES_READ: Scope = Scope::from_static("invoices.read");
@@ -24,20 +27,31 @@ async fn serve(port: u16) -> Result<(), BoxError> {
     let new = NewKey::new("first key", Access::scoped([INVOICES_READ]))?;
     let issued = keys.issue(&"acme".parse()?, new).await?;
 
-    let (read, write) = (RequireScopesLayer::new(INVOICES_READ), RequireScopesLayer::new(INVOICES_WRITE));
-    let guarded = Router::new()
+    let table = table()?;
+    println!("{table}");
+    let router = Router::new()
+        .route("/health", get(|| async { "ok\n" }))
         .route("/me", get(me))
-        .route("/invoices", get(list.layer(read)).post(create.layer(write)))
-        .layer(ApiKeyLayer::new(keys));
-    // A router of its own, since the layer wraps only the routes that were added before it.
-    let public = Router::new().route("/health", get(|| async { "ok\n" }));
-    let app = public.merge(guarded);
+        .route("/invoices", get(list).post(create));
+    // Around the finished router, so that no route can come after it.
+    let guarded = ApiKeyLayer::new(keys).routes(table).layer(router);
+    let app = Router::new().fallback_service(guarded);
 
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let (address, key) = (listener.local_addr()?, issued.secret.expose_secret());
     println!("The first key, shown this once:\ncurl -i http://{address}/invoices -H 'X-Avala-Api-Key: {key}'");
     drop(issued);
     Ok(axum::serve(listener, app).await?)
+}
+
+/// What each route asks of a key.
+fn table() -> Result<RouteTable, RouteTableError> {
+    RouteTable::builder(Otherwise::Deny)
+        .public(Method::GET, "/health")
+        .route(Method::GET, "/me", Requirement::any_key())
+        .route(Method::GET, "/invoices", INVOICES_READ)
+        .route(Method::POST, "/invoices", INVOICES_WRITE)
+        .build()
 }
 
 async fn me(key: ApiKey) -> String {

@@ -1,7 +1,7 @@
 //! Keys on a plain hyper server, HTTP/1.1 and HTTP/2, without a router.
 //!
 //! ```text
-//! cargo run --example plain_hyper -- [PORT]
+//! cargo run --example plain_hyper --features routes -- [PORT]
 //! ```
 //!
 //! Paste the line it prints. Then try it without the header (401) and with `-X POST` (403).
@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -18,7 +18,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tower::{ServiceBuilder, service_fn};
 use tower_api_key::{
-    Access, ApiKey, ApiKeyLayer, BoxError, KeyManager, MemoryStore, NewKey, RequestHead, Requirement, Scope,
+    Access, ApiKey, ApiKeyLayer, BoxError, KeyManager, MemoryStore, NewKey, Otherwise, RouteTable, RouteTableError,
+    Scope,
 };
 
 const INVOICES_READ: Scope = Scope::from_static("invoices.read");
@@ -29,7 +30,7 @@ async fn serve(port: u16) -> Result<(), BoxError> {
     let new = NewKey::new("first key", Access::scoped([INVOICES_READ]))?;
     let issued = keys.issue(&"acme".parse()?, new).await?;
 
-    let guard = ApiKeyLayer::new(keys).require_with(requirement);
+    let guard = ApiKeyLayer::new(keys).routes(table()?);
     let service = ServiceBuilder::new().layer(guard).service(service_fn(handle));
 
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
@@ -56,13 +57,12 @@ async fn serve(port: u16) -> Result<(), BoxError> {
     }
 }
 
-/// What each request asks of its key. What nobody listed is for full access only.
-fn requirement(request: RequestHead<'_>) -> Requirement {
-    match (request.method().as_str(), request.path()) {
-        ("GET" | "HEAD", "/invoices") => INVOICES_READ.into(),
-        ("POST", "/invoices") => INVOICES_WRITE.into(),
-        _ => Requirement::full_access(),
-    }
+/// What each route asks of a key. What nobody listed does not exist.
+fn table() -> Result<RouteTable, RouteTableError> {
+    RouteTable::builder(Otherwise::Deny)
+        .route(Method::GET, "/invoices", INVOICES_READ)
+        .route(Method::POST, "/invoices", INVOICES_WRITE)
+        .build()
 }
 
 async fn handle(request: Request<Incoming>) -> Result<Response<String>, Infallible> {

@@ -69,17 +69,17 @@
 //!
 //! # Example with axum
 //!
-//! One layer authenticates for a router, [`RequireScopesLayer`] stands beside a route, and with the feature `axum`
-//! a handler takes the [`ApiKey`] as an argument.
+//! With the feature `routes`, a `RouteTable` says what each route asks for, and the layer stands around the finished
+//! router. With the feature `axum`, a handler takes the [`ApiKey`] as an argument.
 //!
 //! ```
-//! # #[cfg(feature = "axum")]
+//! # #[cfg(all(feature = "axum", feature = "routes"))]
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use axum::{Router, body::Body, handler::Handler, http::Request, routing::get};
-//! use tower::ServiceExt;
+//! use axum::{Router, body::Body, http::{Method, Request}, routing::get};
+//! use tower::{Layer, ServiceExt};
 //! use tower_api_key::{
-//!     Access, ApiKey, ApiKeyLayer, KeyManager, MemoryStore, NewKey, RequireScopesLayer, Scope,
+//!     Access, ApiKey, ApiKeyLayer, KeyManager, MemoryStore, NewKey, Otherwise, RouteTable, Scope,
 //! };
 //!
 //! const INVOICES_READ: Scope = Scope::from_static("invoices.read");
@@ -93,13 +93,17 @@
 //!     format!("a new invoice of {}", key.organization())
 //! }
 //!
+//! let table = RouteTable::builder(Otherwise::Deny)
+//!     .public(Method::GET, "/health")
+//!     .route(Method::GET, "/invoices", INVOICES_READ)
+//!     .route(Method::POST, "/invoices", INVOICES_WRITE)
+//!     .build()?;
+//! let router = Router::new()
+//!     .route("/health", get(|| async { "ok" }))
+//!     .route("/invoices", get(list).post(create))
+//!     .route("/forgotten", get(|| async { "not in the table" }));
 //! let keys = MemoryStore::new();
-//! let (read, write) = (RequireScopesLayer::new(INVOICES_READ), RequireScopesLayer::new(INVOICES_WRITE));
-//! let guarded = Router::new()
-//!     .route("/invoices", get(list.layer(read)).post(create.layer(write)))
-//!     .layer(ApiKeyLayer::new(keys.clone()));
-//! let public = Router::new().route("/health", get(|| async { "ok" }));
-//! let app = public.merge(guarded);
+//! let app = ApiKeyLayer::new(keys.clone()).routes(table).layer(router);
 //!
 //! let new = NewKey::new("reader", Access::scoped([INVOICES_READ]))?;
 //! let issued = keys.issue(&"acme".parse()?, new).await?;
@@ -108,7 +112,8 @@
 //!     ("POST", "/invoices", true, 403),
 //!     ("GET", "/invoices", false, 401),
 //!     ("GET", "/health", false, 200),
-//!     ("GET", "/unknown", false, 401),
+//!     ("GET", "/forgotten", false, 401),
+//!     ("GET", "/forgotten", true, 404),
 //! ] {
 //!     let mut request = Request::builder().method(method).uri(path);
 //!     if with_key {
@@ -119,9 +124,12 @@
 //! }
 //! # Ok(())
 //! # }
-//! # #[cfg(not(feature = "axum"))]
+//! # #[cfg(not(all(feature = "axum", feature = "routes")))]
 //! # fn main() {}
 //! ```
+//!
+//! Without a table, one [`ApiKeyLayer`] authenticates for a router, and a [`RequireScopesLayer`] stands beside each
+//! route.
 //!
 //! # How a request flows
 //!
@@ -138,8 +146,8 @@
 //!
 //! # Which type is where
 //!
-//! - In front of a service: [`ApiKeyLayer`], which can also [`require`](ApiKeyLayer::require) scopes, and
-//!   [`RequireScopesLayer`] for a part of what it guards.
+//! - In front of a service: [`ApiKeyLayer`], which can also [`require`](ApiKeyLayer::require) scopes or, with the
+//!   feature `routes`, take a `RouteTable`; and [`RequireScopesLayer`] for a part of what it guards.
 //! - In a handler: [`ApiKey`], who is calling. Never the key itself.
 //! - To issue, list, revoke and regenerate: [`KeyManager`], with [`NewKey`] going in, and [`IssuedKey`] with its
 //!   [`KeySecret`] coming out.
@@ -162,19 +170,20 @@
 //! | unknown, revoked, malformed, repeated or longer than 512 bytes; organization disabled | 401 | Invalid API key. |
 //! | expired, and not revoked | 401 | API key has expired. |
 //! | scope missing | 403 | You do not have permission to perform this action. |
+//! | denied by a `RouteTable`, with a good key | 404 | Not found. |
 //! | store failed, panicked, or gave no answer in time | 503, `Retry-After: 1` | Service temporarily unavailable, try again later. |
 //! | layers in the wrong order; the log says which | 500 | Internal server error. |
 //!
 //! A key is malformed only where [`ApiKeyLayer::only_format`] says what a good one looks like. [`Rejection`] also
-//! has the replies of what may stand beside these checks: to a request over plain HTTP (403), to a path that does not
-//! exist (404) and to one request too many (429).
+//! has the replies of what may stand beside these checks: to a request over plain HTTP (403) and to one request too
+//! many (429).
 //!
 //! # Deployment
 //!
-//! **Order of layers.** In an axum `Router`, `layer` wraps the routes that were added before it, and no others: a
-//! route added afterwards is open to everybody. Put public routes into a router of their own and `merge` it, as
-//! above. The layer that is added last runs first, so [`RequireScopesLayer`] is added before [`ApiKeyLayer`]; the
-//! other way round every request gets a 500.
+//! **Order of layers.** Around a finished router, as above, nothing escapes the layer. In an axum `Router`, `layer`
+//! wraps the routes that were added before it, and no others: a route added afterwards is open to everybody. Put public
+//! routes into a router of their own and `merge` the guarded one into it. The layer that is added last runs first, so
+//! [`RequireScopesLayer`] is added before [`ApiKeyLayer`]; the other way round every request gets a 500.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -195,11 +204,11 @@
 //! # }
 //! ```
 //!
-//! `Router::layer` answers an unknown path with 401, also when the guarded router is merged into a public one, as
-//! above. `Router::route_layer`, and a public router merged into the guarded one, answer it with 404, which tells
+//! `Router::layer` answers an unknown path with 401, also when the guarded router is merged into a public one.
+//! `Router::route_layer`, and a public router merged into the guarded one, answer it with 404, which tells
 //! anybody which routes exist.
 //!
-//! **Scopes.** Under [`ApiKeyLayer`] alone, a route without a requirement is open to any valid key.
+//! **Scopes.** Under [`ApiKeyLayer`] without a table, a route without a requirement is open to any valid key.
 //!
 //! **Shared caches.** A CDN keeps away from replies to requests with `Authorization`, but knows nothing of a key in
 //! another header. The layer therefore adds `Cache-Control: private` to a reply whose handler set no
@@ -290,6 +299,13 @@ pub use self::time::{Clock, SystemClock};
 pub use self::usage::{KeyUsage, UsageTracker};
 
 /// The samples of the README are compiled and run as tests.
-#[cfg(all(doctest, feature = "axum", feature = "metrics", feature = "sqlite", feature = "tracing"))]
+#[cfg(all(
+    doctest,
+    feature = "axum",
+    feature = "metrics",
+    feature = "routes",
+    feature = "sqlite",
+    feature = "tracing"
+))]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;

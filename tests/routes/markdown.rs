@@ -43,6 +43,17 @@ fn it_is_a_plain_table_for_plain_names() {
     assert_eq!(table.to_string(), expected);
 }
 
+#[test]
+fn the_readme_shows_what_its_sample_prints() {
+    let table = RouteTable::builder(Otherwise::Deny)
+        .public(Method::GET, "/health")
+        .route(Method::GET, "/invoices", Scope::from_static("invoices.read"))
+        .route(Method::POST, "/invoices", Scope::from_static("invoices.write"))
+        .build()
+        .unwrap();
+    assert!(include_str!("../../README.md").contains(&format!("\n\n{table}\n")));
+}
+
 fn scope(name: &str) -> Scope {
     name.parse().unwrap_or_else(|error| panic!("{name}: {error}"))
 }
