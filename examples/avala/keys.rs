@@ -4,7 +4,6 @@
 use std::time::SystemTime;
 
 use axum::extract::{Request, State};
-use axum::handler::Handler;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -12,8 +11,8 @@ use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::Value;
 use tower_api_key::{
-    Access, ApiKey, Expiry, IssuedKey, KeyId, KeyManager, KeyRecord, KeyStatus, ListKeys, NewKey, RequireScopesLayer,
-    Requirement, Scope, ScopeSet, SharedStore,
+    Access, ApiKey, Expiry, IssuedKey, KeyId, KeyManager, KeyRecord, KeyStatus, ListKeys, NewKey, Scope, ScopeSet,
+    SharedStore,
 };
 
 use crate::app::App;
@@ -22,13 +21,11 @@ use crate::listing::{Listing, Page};
 use crate::reply::{ApiError, Named, with_secret};
 use crate::time::{self, rfc3339};
 
-/// A scoped key never manages keys: it could give itself more than it has.
 pub(crate) fn routes(prefix: &str) -> Router<App> {
-    let full = || RequireScopesLayer::new(Requirement::full_access());
     Router::new()
-        .route(&format!("{prefix}/"), get(list.layer(full())).post(create.layer(full())))
-        .route(&format!("{prefix}/{{uid}}/revoke/"), post(revoke.layer(full())))
-        .route(&format!("{prefix}/{{uid}}/regenerate/"), post(regenerate.layer(full())))
+        .route(&format!("{prefix}/"), get(list).post(create))
+        .route(&format!("{prefix}/{{uid}}/revoke/"), post(revoke))
+        .route(&format!("{prefix}/{{uid}}/regenerate/"), post(regenerate))
 }
 
 /// What its owner sees of a key.

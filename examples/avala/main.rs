@@ -2,7 +2,7 @@
 //! regenerate it. The real Avala Python SDK can use it.
 //!
 //! ```text
-//! cargo run --example avala --features axum,throttle
+//! cargo run --example avala --features axum,routes,throttle
 //! ```
 //!
 //! Start reading at `app.rs`, which has every route and what it asks of a key.
@@ -20,6 +20,7 @@ mod passwords;
 mod peer;
 mod reply;
 mod resources;
+mod routes;
 mod serve;
 mod signup;
 mod time;

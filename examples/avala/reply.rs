@@ -6,8 +6,8 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path};
+use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
-use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tower_api_key::{ManageError, Outage, Rejection};
@@ -38,10 +38,6 @@ impl ApiError {
 
     pub(crate) fn field(name: &'static str, message: impl Into<String>) -> Self {
         Self::Fields(BTreeMap::from([(name, vec![message.into()])]))
-    }
-
-    pub(crate) fn method_not_allowed(method: &Method) -> Self {
-        Self::Other(StatusCode::METHOD_NOT_ALLOWED, format!("Method \"{method}\" not allowed."))
     }
 
     /// For what the log explains and the client cannot help.

@@ -19,7 +19,8 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let listener = TcpListener::bind(options.listen).await.map_err(cannot_listen)?;
     let address = listener.local_addr().map_err(cannot_listen)?;
     let app = App::new(&options).map_err(|error| format!("cannot start: {error}"))?;
-    let app = app::router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let router = app::router(app).map_err(|error| format!("cannot start: {error}"))?;
+    let app = router.into_make_service_with_connect_info::<SocketAddr>();
     welcome(address);
 
     let (told_to_stop, draining) = oneshot::channel();

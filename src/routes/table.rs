@@ -3,7 +3,7 @@ use std::fmt;
 use http::{Method, Request};
 use matchit::InsertError;
 
-use super::path::is_ambiguous;
+use super::path::{is_ambiguous, is_ambiguous_path};
 use super::{Otherwise, Route, RouteProblem, RouteTableBuilder};
 use crate::decision::RouteVerdict;
 use crate::scope::Requirement;
@@ -98,6 +98,26 @@ impl RouteTable {
         self.otherwise
     }
 
+    /// The methods that are listed for this path, of which `GET` stands for `HEAD` too: for the `Allow` header of a
+    /// service that tells holders of a good key of a wrong method, as
+    /// [`render_with`](crate::ApiKeyLayer::render_with) can. None for a path that is ambiguous.
+    ///
+    /// ```
+    /// use http::Method;
+    /// use tower_api_key::{Otherwise, Requirement, RouteTable};
+    ///
+    /// let table = RouteTable::builder(Otherwise::Deny)
+    ///     .route(Method::GET, "/datasets/{uid}/", Requirement::any_key())
+    ///     .build()?;
+    /// assert!(table.methods("/datasets/1/").eq([&Method::GET]));
+    /// assert_eq!(table.methods("/datasets/1/../").next(), None);
+    /// # Ok::<(), tower_api_key::RouteTableError>(())
+    /// ```
+    pub fn methods(&self, path: &str) -> impl Iterator<Item = &Method> {
+        let listed = if is_ambiguous_path(path) { &[][..] } else { self.listed.methods(path) };
+        listed.iter().map(|(method, _)| method)
+    }
+
     pub(crate) fn verdict<B>(&self, request: &Request<B>) -> RouteVerdict {
         if is_ambiguous(request) {
             return RouteVerdict::NotFound;
@@ -168,7 +188,10 @@ impl Matcher {
     }
 
     fn line(&self, method: &Method, path: &str) -> Option<usize> {
-        let methods = self.0.at(path).ok()?.value;
-        methods.iter().find(|(listed, _)| listed == method).map(|(_, line)| *line)
+        self.methods(path).iter().find(|(listed, _)| listed == method).map(|(_, line)| *line)
+    }
+
+    fn methods(&self, path: &str) -> &[(Method, usize)] {
+        self.0.at(path).map_or(&[], |found| found.value)
     }
 }

@@ -32,7 +32,7 @@ async fn one_line_says_who_used_what() {
         [
             "GET path=/api/v1/tasks/ outcome=accepted status=200",
             "GET path=/api/v1/datasets/ outcome=insufficient_scope status=403",
-            "GET path=/api/v1/nowhere/ outcome=accepted status=404",
+            "GET path=/api/v1/nowhere/ outcome=not_found status=404",
             "GET path=/api/v1/tasks/ outcome=revoked status=401",
         ]
     );

@@ -75,13 +75,13 @@ async fn case_027_other_forms_of_target_are_closed() {
         assert_eq!(raw(&server, &request).await.0, 401, "{target}");
     }
     assert_eq!(raw(&server, "OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.0, 401);
-    // With a good key, an absolute target is the path in it.
+    // To a good key, what is meant for a proxy does not exist.
     let key = Api::of(&server).sign_up("ada").await.key;
     let request = format!(
         "GET http://elsewhere.example/api/v1/datasets/ HTTP/1.1\r\nHost: elsewhere.example\r\n\
          X-Avala-Api-Key: {key}\r\nConnection: close\r\n\r\n"
     );
-    assert_eq!(raw(&server, &request).await.0, 200);
+    assert_eq!(raw(&server, &request).await.0, 404);
 }
 
 #[tokio::test]

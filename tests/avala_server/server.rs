@@ -133,7 +133,7 @@ fn program() -> Command {
 fn build() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--message-format=json"]);
-    cargo.args(["--example", "avala", "--features", "axum,throttle", "--profile", profile()]);
+    cargo.args(["--example", "avala", "--features", "axum,routes,throttle", "--profile", profile()]);
     let output = cargo.stderr(Stdio::inherit()).output().expect("cargo runs");
     assert!(output.status.success(), "the example does not build");
     let messages = String::from_utf8(output.stdout).expect("UTF-8");
