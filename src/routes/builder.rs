@@ -49,18 +49,18 @@ impl RouteTableBuilder {
     pub fn build(self) -> Result<RouteTable, RouteTableError> {
         let Self { otherwise, mut routes, catalogue } = self;
         routes.sort_by(|a, b| a.pattern.cmp(&b.pattern));
-        let (mut listed, mut twins) = (Matcher::default(), Matcher::default());
+        let mut listed = Matcher::default();
         for lines in Lines::of(&routes) {
             for (nth, route) in lines.routes.iter().enumerate() {
                 let checked = route.check(catalogue.as_ref(), &lines.routes[..nth]);
                 checked.map_err(|problem| route.error(problem))?;
             }
-            let methods = || lines.routes.iter().map(|route| route.method.clone()).zip(lines.first..).collect();
-            let inserted =
-                listed.insert(lines.pattern, methods()).and_then(|()| twins.insert_twin(lines.pattern, methods()));
+            let methods = lines.routes.iter().map(|route| route.method.clone()).zip(lines.first..).collect();
+            let inserted = listed.insert(lines.pattern, methods);
             inserted.map_err(|problem| lines.routes[0].error(problem))?;
         }
-        Ok(RouteTable { routes, otherwise, listed, twins })
+        let slashes = routes.iter().any(Route::takes_a_slash);
+        Ok(RouteTable { routes, otherwise, listed, slashes })
     }
 }
 

@@ -43,6 +43,11 @@ impl Route {
     pub(super) fn takes_a_rest(&self) -> bool {
         self.pattern.rsplit('/').next().is_some_and(|last| last.starts_with("{*"))
     }
+
+    /// Whether it can match a path that ends with a slash, other than the root.
+    pub(super) fn takes_a_slash(&self) -> bool {
+        self.takes_a_rest() || (self.pattern != "/" && self.pattern.ends_with('/'))
+    }
 }
 
 impl Rule {

@@ -77,8 +77,8 @@ pub struct RouteTable {
     pub(super) routes: Vec<Route>,
     pub(super) otherwise: Otherwise,
     pub(super) listed: Matcher,
-    /// The same lines with the trailing slash that their patterns lack, or without the one that they have.
-    pub(super) twins: Matcher,
+    /// Whether a pattern can match a path that ends with a slash, other than the root.
+    pub(super) slashes: bool,
 }
 
 impl RouteTable {
@@ -125,7 +125,7 @@ impl RouteTable {
         let (method, path) = (request.method(), request.uri().path());
         let method = if method == Method::HEAD { &Method::GET } else { method };
         // A layer further in may add or remove a trailing slash, and so reach the route of another line.
-        let twin = self.twins.line(method, path);
+        let twin = self.twin(method, path);
         match self.listed.line(method, path) {
             // A net that takes every other path is not the twin of what stands above it.
             Some(line) => self.verdict_of([Some(line), twin.filter(|twin| !self.routes[*twin].takes_a_rest())]),
@@ -137,6 +137,16 @@ impl RouteTable {
     /// What the line with this number asks of a key. `None` when it asks for none.
     pub(crate) fn requirement(&self, line: usize) -> Option<&Requirement> {
         self.routes[line].rule.requirement()
+    }
+
+    /// The line of the same path with the trailing slash that it lacks, or without the one that it has.
+    fn twin(&self, method: &Method, path: &str) -> Option<usize> {
+        match path.strip_suffix('/') {
+            Some("") => None,
+            Some(without) => self.listed.line(method, without),
+            None if self.slashes => self.listed.line(method, &format!("{path}/")),
+            None => None,
+        }
     }
 
     fn verdict_of(&self, lines: [Option<usize>; 2]) -> RouteVerdict {
@@ -172,19 +182,6 @@ impl Matcher {
             InsertError::Conflict { with } => RouteProblem::Conflict { with },
             error => RouteProblem::Malformed { reason: error.to_string() },
         })
-    }
-
-    pub(super) fn insert_twin(&mut self, pattern: &str, methods: Vec<(Method, usize)>) -> Result<(), RouteProblem> {
-        let twin = match pattern.strip_suffix('/') {
-            Some("") => return Ok(()),
-            Some(without) => without.to_owned(),
-            None => format!("{pattern}/"),
-        };
-        match self.insert(&twin, methods.clone()) {
-            // Behind `{*rest}` there can be no slash, since it stands for those too.
-            Err(RouteProblem::Malformed { .. }) => self.insert(pattern, methods),
-            inserted => inserted,
-        }
     }
 
     fn line(&self, method: &Method, path: &str) -> Option<usize> {

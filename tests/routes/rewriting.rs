@@ -1,7 +1,7 @@
 //! Layers that rewrite paths, on either side of the table.
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::Method;
 use tower::Layer;
 use tower_api_key::{ApiKeyLayer, Otherwise, Requirement, RouteTable, scope::avala};
@@ -74,6 +74,38 @@ async fn case_026_inside_the_layer_the_scope_of_the_route_that_runs_is_enforced(
         assert_eq!(seen, expected, "{name}");
         world.ask("GET", "/x", NO_KEY).await.ran("any");
     }
+}
+
+/// To the matcher, a parameter behind a prefix may be empty where something follows it, and not where nothing does.
+#[tokio::test]
+async fn case_026_an_empty_parameter_is_no_way_around() {
+    let table = RouteTable::builder(Otherwise::AnyKey).route(Method::GET, "/a{x}/", avala::DATASETS_READ);
+    let layer = ApiKeyLayer::new(keys()).routes(table.build().unwrap());
+    let ran = Ran::default();
+    let app = Router::new().route("/a{x}/", get(ran.handler("a")));
+    let guarded = layer.layer(NormalizePathLayer::append_trailing_slash().layer(app));
+    let world = World::of("appended inside", Router::new().fallback_service(guarded), ran).await;
+    world.ask("GET", "/a", NOTHING).await.is_refused(404);
+    world.ask("GET", "/a/", NOTHING).await.is_refused(403);
+    world.ask("GET", "/a/", READ).await.ran("a");
+}
+
+/// A path whose own line has another method may come to a line that takes a rest.
+#[tokio::test]
+async fn case_026_another_method_is_no_way_around() {
+    let table = RouteTable::builder(Otherwise::AnyKey).route(Method::GET, "/a/b", Requirement::any_key()).route(
+        Method::POST,
+        "/a/{*rest}",
+        Requirement::full_access(),
+    );
+    let layer = ApiKeyLayer::new(keys()).routes(table.build().unwrap());
+    let ran = Ran::default();
+    let app = Router::new().route("/a/b", get(ran.handler("get"))).route("/a/{*rest}", post(ran.handler("post")));
+    let guarded = layer.layer(NormalizePathLayer::append_trailing_slash().layer(app));
+    let world = World::of("appended inside", Router::new().fallback_service(guarded), ran).await;
+    world.ask("POST", "/a/b", NOTHING).await.is_refused(404);
+    world.ask("POST", "/a/b/", NOTHING).await.is_refused(403);
+    world.ask("POST", "/a/b/", FULL).await.ran("post");
 }
 
 /// The table sees what the router sees.
