@@ -235,6 +235,7 @@
 //! | `axum` | extractors for axum handlers: `ApiKey`, `Option<ApiKey>` |
 //! | `cache` | `CachedStore`, which remembers lookups for a few seconds and never serves what was invalidated |
 //! | `metrics` | `observe::count_decision` and `count_change`, through the `metrics` facade |
+//! | `openapi` | `RouteTable::openapi`: the table as an OpenAPI document, or added to one of `utoipa` |
 //! | `postgres` | `PostgresStore`: keys in a PostgreSQL database that many processes share |
 //! | `routes` | `RouteTable`: what each route asks of a key in one table, for `ApiKeyLayer::routes` |
 //! | `sqlite` | `SqliteStore`: keys in one SQLite file |
@@ -253,6 +254,8 @@ mod extract;
 mod key;
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 pub mod observe;
+#[cfg(feature = "openapi")]
+mod openapi;
 mod rejection;
 mod require;
 #[cfg(feature = "routes")]
@@ -278,6 +281,8 @@ pub use self::key::{
     CredentialError, InvalidKeyId, InvalidOrganization, InvalidPrefix, KeyDigest, KeyFormat, KeyHint, KeyId, KeyRecord,
     KeySecret, KeyStatus, OrganizationId, OrganizationPolicy, RandomError,
 };
+#[cfg(feature = "openapi")]
+pub use self::openapi::RouteTableOpenApi;
 pub use self::rejection::{Outage, Rejection};
 pub use self::require::{RequireScopes, RequireScopesFuture, RequireScopesLayer};
 #[cfg(feature = "routes")]

@@ -231,7 +231,7 @@ impl Challenge {
 }
 
 /// `x-avala-api-key` as `X-Avala-Api-Key`.
-struct TitleCase<'a>(&'a HeaderName);
+pub(crate) struct TitleCase<'a>(pub(crate) &'a HeaderName);
 
 impl fmt::Display for TitleCase<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -62,6 +62,16 @@ impl Requirement {
         sets.into_iter().flatten().flat_map(ScopeSet::iter)
     }
 
+    /// The sets of scopes of which a limited key needs one. For full access, one set that says nothing.
+    #[cfg(feature = "openapi")]
+    pub(crate) fn alternatives(&self) -> Vec<Vec<&Scope>> {
+        match &self.0 {
+            Kind::FullAccess => vec![vec![]],
+            Kind::Scopes { all, any: None } => vec![all.iter().collect()],
+            Kind::Scopes { all, any: Some(any) } => any.iter().map(|one| all.iter().chain([one]).collect()).collect(),
+        }
+    }
+
     /// Whether no key at all can meet it: any of nothing.
     #[must_use]
     pub fn is_unmeetable(&self) -> bool {
