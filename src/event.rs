@@ -87,6 +87,13 @@ impl DecisionEvent<'_> {
         self.report.digest.as_ref()
     }
 
+    /// The digest of a key that crossed the network in the clear, known or not: the request was refused since it came
+    /// over plain HTTP.
+    #[must_use]
+    pub fn exposed(&self) -> Option<&KeyDigest> {
+        self.digest().filter(|_| self.outcome == Outcome::Rejected(Rejection::HttpsRequired))
+    }
+
     /// The method of the request.
     #[must_use]
     pub const fn method(&self) -> &Method {

@@ -242,6 +242,7 @@
 //! | `test-kit` | `test_kit`: conformance tests for a store of your own, a clock that stands still, a store that fails on demand |
 //! | `throttle` | `throttle::SlidingWindow`: never more than so many in any span of time |
 //! | `tracing` | `observe::trace_decision` and `trace_change`, as events of `tracing` |
+//! | `transport` | `transport`: the client's address, trusted proxies, and `RequireHttpsLayer` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod audit;
@@ -267,6 +268,8 @@ pub mod test_kit;
 #[cfg(feature = "throttle")]
 pub mod throttle;
 mod time;
+#[cfg(feature = "transport")]
+pub mod transport;
 mod usage;
 
 pub use self::audit::{AuditedStore, Change, ChangeEvent, ChangeOutcome};
@@ -310,7 +313,8 @@ pub use self::usage::{KeyUsage, UsageTracker};
     feature = "metrics",
     feature = "routes",
     feature = "sqlite",
-    feature = "tracing"
+    feature = "tracing",
+    feature = "transport"
 ))]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;

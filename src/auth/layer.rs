@@ -316,6 +316,12 @@ impl ApiKeyLayer {
         self.with(|settings| settings.grpc = true)
     }
 
+    /// For layers that stand around this one.
+    #[cfg(feature = "transport")]
+    pub(crate) fn refuser(&self) -> super::refuser::Refuser {
+        super::refuser::Refuser::new(&self.settings)
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(Arc::make_mut(&mut self.settings));
         self

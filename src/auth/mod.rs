@@ -8,6 +8,8 @@ mod layer;
 mod lookup;
 mod preflight;
 mod refusal;
+#[cfg(feature = "transport")]
+mod refuser;
 mod reply;
 mod service;
 mod settings;
@@ -20,4 +22,6 @@ pub use self::refusal::{Refusal, RequestHead};
 pub use self::service::ApiKeyService;
 
 pub(crate) use self::identity::Anonymous;
+#[cfg(feature = "transport")]
+pub(crate) use self::refuser::Refuser;
 pub(crate) use self::reply::{Reply, take_ready};

@@ -1,0 +1,118 @@
+//! What forwarding headers say, read from the right.
+
+mod rfc7239;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
+
+use self::rfc7239::Element;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What one family of headers says about the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) address: IpAddr,
+    pub(super) https: bool,
+}
+
+impl Said {
+    /// What both say, where nobody knows which of them to believe.
+    pub(super) fn and(self, other: Self, peer: IpAddr) -> Self {
+        let address = if self.address == other.address { self.address } else { peer };
+        Self { address, https: self.https && other.https }
+    }
+}
+
+/// `X-Forwarded-For` and `X-Forwarded-Proto`, of which nothing but custom says how they belong together.
+pub(super) struct XForwarded<'a>(&'a HeaderMap);
+
+impl<'a> XForwarded<'a> {
+    pub(super) fn of(headers: &'a HeaderMap) -> Option<Self> {
+        (headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(X_FORWARDED_PROTO)).then_some(Self(headers))
+    }
+
+    pub(super) fn read(&self, peer: IpAddr, is_trusted: impl Fn(IpAddr) -> bool) -> Said {
+        // Several lines are one list (RFC 9110, 5.3). Split from the right: what is left of the client is not read.
+        let lines = self.0.get_all(X_FORWARDED_FOR).iter().rev();
+        let entries = lines.flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b','));
+        let mut address = peer;
+        for entry in entries {
+            let Some(next) = node(entry.trim_ascii()) else { break };
+            address = next;
+            if !is_trusted(next) {
+                break;
+            }
+        }
+        Said { address, https: self.is_https() }
+    }
+
+    /// Whether each value of each line is `https`. One proxy replaces what it got and another one adds to it, so a
+    /// list says too little about who is on the far side of it.
+    fn is_https(&self) -> bool {
+        let lines = self.0.get_all(X_FORWARDED_PROTO).iter();
+        let mut values = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b',')).peekable();
+        values.peek().is_some() && values.all(|value| value.trim_ascii().eq_ignore_ascii_case(b"https"))
+    }
+}
+
+/// `Forwarded` (RFC 7239), in which each element says what one proxy saw of the one before it.
+pub(super) struct Forwarded<'a>(&'a HeaderMap);
+
+impl<'a> Forwarded<'a> {
+    pub(super) fn of(headers: &'a HeaderMap) -> Option<Self> {
+        headers.contains_key(FORWARDED).then_some(Self(headers))
+    }
+
+    pub(super) fn read(&self, peer: IpAddr, is_trusted: impl Fn(IpAddr) -> bool) -> Said {
+        let mut said = Said { address: peer, https: false };
+        for line in self.0.get_all(FORWARDED).iter().rev().map(HeaderValue::as_bytes) {
+            // Where a quote is left open, nobody can tell where the elements to its right begin.
+            let Some(elements) = rfc7239::elements(line) else {
+                return Said { https: false, ..said };
+            };
+            for Element { node: text, https } in elements.iter().rev() {
+                said.https = *https;
+                let Some(next) = text.as_deref().and_then(node) else { return said };
+                said.address = next;
+                if !is_trusted(next) {
+                    return said;
+                }
+            }
+        }
+        said
+    }
+}
+
+/// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80`.
+fn node(text: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(text).ok()?;
+    if let Some(text) = text.strip_prefix('[') {
+        let (address, port) = text.split_once(']')?;
+        let address: Ipv6Addr = address.parse().ok()?;
+        return (port.is_empty() || port.strip_prefix(':').is_some_and(is_port)).then(|| canonical(address.into()));
+    }
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(canonical(address));
+    }
+    let (address, port) = text.split_once(':')?;
+    let address: Ipv4Addr = address.parse().ok()?;
+    is_port(port).then_some(address.into())
+}
+
+fn canonical(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}
+
+/// A number, or a name that hides it (RFC 7239, 6).
+fn is_port(text: &str) -> bool {
+    let hidden = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'.' | b'_' | b'-') || byte.is_ascii_alphanumeric())
+    };
+    match text.strip_prefix('_') {
+        Some(name) => hidden(name),
+        None => (1..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()),
+    }
+}

@@ -1,0 +1,117 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Extensions, Request};
+use tower::Service;
+use tower_layer::Layer;
+
+use super::{Client, Connection, TrustedProxies};
+
+/// Finds out who is calling, and puts a [`Client`] into the extensions of each request.
+///
+/// It refuses nothing. It must stand outside whatever asks for the client, so add it last to an axum router. The
+/// address comes from the [`Connection`] that the server put into the extensions, and forwarding headers are not
+/// looked at, unless [`trust`](Self::trust) names proxies. Where there is no connection, there is no client either:
+/// whoever needs one then answers 500, and the log says why.
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use axum::{Router, extract::ConnectInfo, routing::get};
+/// use tower_api_key::transport::{ClientLayer, Connection, TrustedProxies};
+///
+/// let layer = ClientLayer::new()
+///     .connection_from(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| Connection::plain(peer.ip()))
+///     .trust(TrustedProxies::new(["10.0.0.0/8"])?);
+/// let app = Router::new().route("/", get(|| async { "hello" })).layer(layer);
+/// let app = app.into_make_service_with_connect_info::<SocketAddr>();
+/// # drop(app);
+/// # Ok::<(), tower_api_key::transport::InvalidProxy>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "a layer does nothing until it is applied to a service"]
+pub struct ClientLayer {
+    proxies: Arc<TrustedProxies>,
+    connection: Arc<ConnectionFn>,
+}
+
+type ConnectionFn = dyn Fn(&Extensions) -> Option<Connection> + Send + Sync;
+
+impl ClientLayer {
+    /// A layer that believes the connection alone.
+    pub fn new() -> Self {
+        Self { proxies: Arc::default(), connection: Arc::new(|extensions| extensions.get().copied()) }
+    }
+
+    /// Believes what these proxies say about their clients.
+    pub fn trust(self, proxies: TrustedProxies) -> Self {
+        Self { proxies: Arc::new(proxies), ..self }
+    }
+
+    /// Makes the [`Connection`] out of what the server put into the extensions in its place, such as axum's
+    /// `ConnectInfo`.
+    ///
+    /// The word of this function is final: say [`Connection::tls`] only where this process itself accepted TLS.
+    pub fn connection_from<T, F>(self, connection: F) -> Self
+    where
+        T: Send + Sync + 'static,
+        F: Fn(&T) -> Connection + Send + Sync + 'static,
+    {
+        Self { connection: Arc::new(move |extensions| extensions.get().map(&connection)), ..self }
+    }
+
+    fn client<B>(&self, request: &Request<B>) -> Option<Client> {
+        let connection = (self.connection)(request.extensions())?;
+        Some(self.proxies.client(connection, request.headers()))
+    }
+}
+
+impl Default for ClientLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S> Layer<S> for ClientLayer {
+    type Service = ClientService<S>;
+
+    fn layer(&self, inner: S) -> ClientService<S> {
+        ClientService { inner, layer: self.clone() }
+    }
+}
+
+impl fmt::Debug for ClientLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientLayer").field("proxies", &self.proxies).finish_non_exhaustive()
+    }
+}
+
+/// The service that [`ClientLayer`] makes.
+#[derive(Clone, Debug)]
+pub struct ClientService<S> {
+    inner: S,
+    layer: ClientLayer,
+}
+
+impl<S, B> Service<Request<B>> for ClientService<S>
+where
+    S: Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        // What came from further out is not left to stand, even where nothing takes its place.
+        let client = self.layer.client(&request);
+        match client {
+            Some(client) => drop(request.extensions_mut().insert(client)),
+            None => drop(request.extensions_mut().remove::<Client>()),
+        }
+        self.inner.call(request)
+    }
+}

@@ -1,0 +1,142 @@
+//! Plain HTTP where HTTPS is required.
+
+use http::{Request, Version};
+use tower::{Layer, ServiceExt};
+use tower_api_key::transport::{ClientLayer, Connection, RequireHttpsLayer, TrustedProxies};
+use tower_api_key::{CredentialError, KeyDigest, Outcome, Rejection};
+
+use super::guarded::{HTTPS_REQUIRED, MISCONFIGURED, Seen};
+use super::keys::KEY;
+use super::log_lines::{record_log, take_log};
+use super::reply::{INVALID, Reply};
+use super::request::request;
+use super::spoofing::address;
+
+fn over(connection: Connection, mut request: Request<String>) -> Request<String> {
+    request.extensions_mut().insert(connection);
+    request
+}
+
+fn plain() -> Connection {
+    Connection::plain(address("192.0.2.1"))
+}
+
+#[tokio::test]
+async fn case_041_plain_http_is_refused_before_any_lookup_and_the_key_is_reported() {
+    let seen = Seen::default();
+    let service = seen.service(ClientLayer::new());
+    let refused = Outcome::Rejected(Rejection::HttpsRequired);
+    for key in [KEY, "unknown", "", " "] {
+        let reply = Reply::of(service.clone().oneshot(over(plain(), request(key))).await.unwrap()).await;
+        assert_eq!((reply.status, &*reply.body), (403, HTTPS_REQUIRED), "{key}");
+        assert_eq!(reply.headers["cache-control"], "no-store");
+        assert_eq!(reply.headers["content-type"], "application/json");
+        let digest = Some(KeyDigest::of(key.as_bytes())).filter(|_| !key.trim().is_empty());
+        assert_eq!(seen.events(), [(refused, Some(403), digest, digest)], "{key}");
+    }
+    // Two keys: nobody knows which was meant, and neither passes.
+    let mut twice = request(KEY);
+    twice.headers_mut().append("x-avala-api-key", KEY.parse().unwrap());
+    assert_eq!(service.clone().oneshot(over(plain(), twice)).await.unwrap().status(), 403);
+    assert_eq!(seen.events(), [(refused, Some(403), None, None)]);
+    assert_eq!((seen.lookups(), seen.calls()), (0, 0));
+}
+
+#[tokio::test]
+async fn https_goes_on_to_the_key_check() {
+    let seen = Seen::default();
+    let service = seen.service(ClientLayer::new());
+    let tls = Connection::tls(address("::ffff:192.0.2.1"));
+    let reply = Reply::of(service.clone().oneshot(over(tls, request(KEY))).await.unwrap()).await;
+    assert_eq!((reply.status, &*reply.body), (200, "192.0.2.1 https=true"));
+    assert_eq!(seen.events(), [(Outcome::Accepted, Some(200), Some(KeyDigest::of(KEY.as_bytes())), None)]);
+    assert_eq!(service.clone().oneshot(over(tls, request(""))).await.unwrap().status(), 401);
+    let missing = Outcome::Rejected(CredentialError::Missing.into());
+    assert_eq!(seen.events(), [(missing, Some(401), None, None)]);
+    let reply = Reply::of(service.oneshot(over(tls, request("unknown"))).await.unwrap()).await;
+    assert_eq!((reply.status, &*reply.body), (401, INVALID));
+    assert_eq!((seen.lookups(), seen.calls()), (2, 1));
+}
+
+/// What a client says about itself, in a header or in the target, is not looked at.
+#[tokio::test]
+async fn case_042_case_043_no_word_of_the_client_is_proof() {
+    let seen = Seen::default();
+    let service = seen.service(ClientLayer::new().trust(TrustedProxies::new(["10.0.0.0/8"]).unwrap()));
+    for (name, value) in
+        [("x-forwarded-proto", "https"), ("forwarded", "for=10.0.0.1;proto=https"), ("x-forwarded-for", "10.0.0.1")]
+    {
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let mut request = request(KEY);
+            *request.uri_mut() = "https://example.com/datasets/".parse().unwrap();
+            *request.version_mut() = version;
+            request.headers_mut().insert(name, value.parse().unwrap());
+            assert_eq!(service.clone().oneshot(over(plain(), request)).await.unwrap().status(), 403);
+        }
+    }
+    assert_eq!((seen.lookups(), seen.calls()), (0, 0));
+}
+
+#[tokio::test]
+async fn without_a_client_it_is_a_500_that_names_the_mistake() {
+    let seen = Seen::default();
+    for service in [
+        seen.service(ClientLayer::new()),
+        seen.service(ClientLayer::new().connection_from(|&n: &u8| Connection::tls([127, 0, 0, n].into()))),
+    ] {
+        record_log();
+        let reply = Reply::of(service.oneshot(request(KEY)).await.unwrap()).await;
+        assert_eq!((reply.status, &*reply.body), (500, MISCONFIGURED));
+        let [line] = &take_log()[..] else { panic!("one line is expected") };
+        for part in
+            ["ERROR ", "RequireHttpsLayer", "no ClientLayer stands outside it", "no Connection", "answering 500"]
+        {
+            assert!(line.contains(part), "{part:?} in {line}");
+        }
+        let misconfigured = Outcome::Rejected(Rejection::Misconfigured);
+        assert_eq!(seen.events(), [(misconfigured, Some(500), Some(KeyDigest::of(KEY.as_bytes())), None)]);
+    }
+    assert_eq!((seen.lookups(), seen.calls()), (0, 0));
+}
+
+/// The header, the renderer and the hook are those of the key layer.
+#[tokio::test]
+async fn it_reads_and_replies_as_the_key_layer_does() {
+    let seen = Seen::default();
+    let keys =
+        seen.keys().header(http::HeaderName::from_static("x-acme-key")).expose_rejection().render_with(|refusal| {
+            assert!(refusal.request().headers().is_empty(), "the credential is gone");
+            refusal.response().map(|_| refusal.rejection().code().into())
+        });
+    let inner = tower::service_fn(async |_: Request<String>| {
+        Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+    });
+    let service = ClientLayer::new().layer(RequireHttpsLayer::new(&keys).layer(keys.layer(inner)));
+    let request = Request::get("/").header("X-Acme-Key", KEY).body(String::new()).unwrap();
+    let response = service.clone().oneshot(over(plain(), request)).await.unwrap();
+    assert_eq!(response.extensions().get(), Some(&Rejection::HttpsRequired));
+    let reply = Reply::of(response).await;
+    assert_eq!(
+        (reply.status, &*reply.body, &reply.headers["cache-control"]),
+        (403, "https_required", &"no-store".parse().unwrap())
+    );
+    assert_eq!(seen.events()[0].3, Some(KeyDigest::of(KEY.as_bytes())));
+    // `HEAD` has the length of the body, and no body.
+    let head = Request::head("/").body(String::new()).unwrap();
+    let reply = Reply::of(service.oneshot(over(plain(), head)).await.unwrap()).await;
+    assert_eq!((&*reply.body, &reply.headers["content-length"]), ("", &"14".parse().unwrap()));
+}
+
+/// Inside the key layer the lookup has happened, and its one event says what came of it.
+#[tokio::test]
+async fn inside_the_key_layer_there_is_one_event_all_the_same() {
+    let seen = Seen::default();
+    let keys = seen.keys();
+    let inner = tower::service_fn(async |_: Request<String>| {
+        Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+    });
+    let service = ClientLayer::new().layer(keys.layer(RequireHttpsLayer::new(&keys).layer(inner)));
+    assert_eq!(service.oneshot(over(plain(), request(KEY))).await.unwrap().status(), 403);
+    let digest = Some(KeyDigest::of(KEY.as_bytes()));
+    assert_eq!(seen.events(), [(Outcome::Rejected(Rejection::HttpsRequired), Some(403), digest, digest)]);
+}
