@@ -240,7 +240,7 @@
 //! | `routes` | `RouteTable`: what each route asks of a key in one table, for `ApiKeyLayer::routes` |
 //! | `sqlite` | `SqliteStore`: keys in one SQLite file |
 //! | `test-kit` | `test_kit`: conformance tests for a store of your own, a clock that stands still, a store that fails on demand |
-//! | `throttle` | `throttle::SlidingWindow`: never more than so many in any span of time |
+//! | `throttle` | `throttle`: limits by client, by key, and of failed attempts. Takes `transport` along |
 //! | `tracing` | `observe::trace_decision` and `trace_change`, as events of `tracing` |
 //! | `transport` | `transport`: the client's address, trusted proxies, and `RequireHttpsLayer` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -313,8 +313,8 @@ pub use self::usage::{KeyUsage, UsageTracker};
     feature = "metrics",
     feature = "routes",
     feature = "sqlite",
-    feature = "tracing",
-    feature = "transport"
+    feature = "throttle",
+    feature = "tracing"
 ))]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;

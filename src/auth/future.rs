@@ -98,6 +98,7 @@ where
         match self.settings.conclude(self.claim, found, &mut self.request, report) {
             Ok(()) => Reply::inner(self.inner.call(self.request)),
             Err(rejection) => {
+                let rejection = self.settings.throttle(rejection, &self.request);
                 if let Some(report) = report {
                     report.rejection = Some(rejection);
                 }

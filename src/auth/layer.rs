@@ -81,6 +81,8 @@ impl ApiKeyLayer {
             optional: false,
             preflight: false,
             grpc: false,
+            #[cfg(feature = "throttle")]
+            failures: None,
         };
         Self { settings: Arc::new(settings) }
     }
@@ -314,6 +316,33 @@ impl ApiKeyLayer {
     /// [renderer](Self::render_with) is not asked about it.
     pub fn grpc(self) -> Self {
         self.with(|settings| settings.grpc = true)
+    }
+
+    /// Answers 429 to a client whose attempts fail more often than this window allows, until it has waited.
+    ///
+    /// An attempt fails when a credential is presented and the answer would be 401. Attempts are counted by the
+    /// address of the client, IPv6 by its /64, which a [`ClientLayer`](crate::transport::ClientLayer) further out
+    /// must tell; without it, failed attempts are answered with 500 and the log says so.
+    ///
+    /// It is asked after the verdict, and only about failures. So a good key is let in however often others fail at
+    /// the same address, and nobody can lock a key that is not theirs. The price: each attempt is looked up all the
+    /// same, and whoever guesses a good key is let in. A key of 128 random bits is not guessed, and what keeps
+    /// lookups off the store is `CachedStore`, or a [`ThrottleLayer`](crate::throttle::ThrottleLayer) outside this
+    /// layer, which refuses good keys as well. While it is throttled, a client does not hear that its key has
+    /// expired.
+    ///
+    /// ```
+    /// use std::num::NonZeroU32;
+    /// use std::time::Duration;
+    /// use tower_api_key::throttle::SlidingWindow;
+    /// # use tower_api_key::{ApiKeyLayer, MemoryStore};
+    ///
+    /// let ten_a_minute = SlidingWindow::new(NonZeroU32::new(10).unwrap(), Duration::from_secs(60));
+    /// ApiKeyLayer::new(MemoryStore::new()).throttle_failures(ten_a_minute);
+    /// ```
+    #[cfg(feature = "throttle")]
+    pub fn throttle_failures(self, window: crate::throttle::SlidingWindow<crate::transport::ClientNetwork>) -> Self {
+        self.with(|settings| settings.failures = Some(crate::throttle::FailedAttempts::new(window)))
     }
 
     /// For layers that stand around this one.

@@ -24,4 +24,6 @@ pub use self::service::ApiKeyService;
 pub(crate) use self::identity::Anonymous;
 #[cfg(feature = "transport")]
 pub(crate) use self::refuser::Refuser;
+#[cfg(feature = "throttle")]
+pub(crate) use self::refuser::refuse_inside;
 pub(crate) use self::reply::{Reply, take_ready};

@@ -70,6 +70,7 @@ where
             }
             Step::Rejected(rejection) => {
                 drop(take_ready(&mut self.inner));
+                let rejection = settings.throttle(rejection, &request);
                 if let Some(report) = &mut report {
                     report.rejection = Some(rejection);
                 }

@@ -48,6 +48,8 @@ pub(crate) struct Settings {
     pub(super) optional: bool,
     pub(super) preflight: bool,
     pub(super) grpc: bool,
+    #[cfg(feature = "throttle")]
+    pub(super) failures: Option<crate::throttle::FailedAttempts>,
 }
 
 /// The report of a request, where somebody asked for one.
@@ -156,6 +158,16 @@ impl Settings {
         }
         request.extensions_mut().insert(ApiKey::judged(record, self.origin(report)));
         Ok(())
+    }
+
+    /// Why the request is refused in the end: one failed attempt too many is throttled.
+    #[cfg_attr(not(feature = "throttle"), expect(clippy::unused_self, unused_variables, reason = "there is no limit"))]
+    pub(super) fn throttle<B>(&self, rejection: Rejection, request: &Request<B>) -> Rejection {
+        #[cfg(feature = "throttle")]
+        if let Some(failures) = &self.failures {
+            return failures.judge(rejection, request);
+        }
+        rejection
     }
 
     /// The reply to a refused request.

@@ -113,7 +113,8 @@ impl<K: Hash + Eq> Table<K> {
         if since >= window {
             self.old = mem::take(&mut self.young);
             if since >= window.saturating_mul(2) {
-                self.old.clear();
+                // Its memory too, which `clear` would keep.
+                self.old = HashMap::new();
             }
             self.turned = now;
         }
@@ -209,7 +210,7 @@ impl Hit {
 }
 
 /// Rounded up: a client that waits this long is not early.
-fn whole_seconds(duration: Duration) -> u64 {
+pub(super) fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 

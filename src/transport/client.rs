@@ -70,7 +70,7 @@ impl fmt::Display for ClientNetwork {
 }
 
 /// Says why there is no client for the one who asks.
-pub(super) fn log_missing(who: &str) {
+pub(crate) fn log_missing(who: &str) {
     log::error!(
         "{who} got a request without a Client: either no ClientLayer stands outside it (in an axum Router, the layer \
          that is added last runs first), or the server told that layer of no Connection; answering 500"

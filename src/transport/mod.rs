@@ -20,3 +20,6 @@ pub use self::extract::MissingClient;
 pub use self::layer::{ClientLayer, ClientService};
 pub use self::proxies::{InvalidProxy, ProxyProblem, TrustedProxies};
 pub use self::require_https::{RequireHttps, RequireHttpsLayer, ResponseFuture};
+
+#[cfg(feature = "throttle")]
+pub(crate) use self::client::log_missing;

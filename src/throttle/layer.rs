@@ -1,0 +1,145 @@
+use std::fmt;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::service::Throttle;
+use super::{Hit, SlidingWindow};
+use crate::auth::{Anonymous, Refuser};
+use crate::time::{Clock, SystemClock};
+use crate::transport::{Client, ClientNetwork, log_missing};
+use crate::{ApiKey, ApiKeyLayer, KeyId, RequestHead};
+
+/// Lets through never more than so many requests of each client, or of each key, in any span of time.
+///
+/// One request too many gets the documented 429, with `Retry-After` in whole seconds. Each reply that passes this
+/// layer says how things stand, refusals included, unless a handler or another such layer further in has said so:
+///
+/// | header | |
+/// |---|---|
+/// | `X-RateLimit-Limit` | how many requests a window may have |
+/// | `X-RateLimit-Remaining` | how many more would be let through now |
+/// | `X-RateLimit-Reset` | when one more will be, as Unix time |
+///
+/// Inside an [`ApiKeyLayer`] it refuses as that layer does, whose event then says so. Outside of it,
+/// [`refuse_as`](Self::refuse_as) has the same effect. A clone shares the counts.
+///
+/// ```
+/// use std::num::NonZeroU32;
+/// use std::time::Duration;
+/// use tower::ServiceBuilder;
+/// use tower_api_key::throttle::{SlidingWindow, ThrottleLayer};
+/// use tower_api_key::{ApiKeyLayer, MemoryStore};
+///
+/// let hundred_a_minute = SlidingWindow::new(NonZeroU32::new(100).unwrap(), Duration::from_secs(60));
+/// let guard = ServiceBuilder::new()
+///     .layer(ApiKeyLayer::new(MemoryStore::new()))
+///     .layer(ThrottleLayer::per_key(hundred_a_minute));
+/// ```
+#[derive(Clone)]
+#[must_use = "a layer does nothing until it is applied to a service"]
+pub struct ThrottleLayer {
+    count: Arc<dyn Fn(RequestHead<'_>) -> Count + Send + Sync>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) refuser: Option<Refuser>,
+}
+
+/// What counting a request has come to.
+pub(super) enum Count {
+    Hit(Hit),
+    /// There is no limit for this one.
+    Unlimited,
+    /// What it is counted by is not there; the log says why.
+    Misconfigured,
+}
+
+impl ThrottleLayer {
+    /// Counts by the client's address, IPv6 by its /64. A [`ClientLayer`](crate::transport::ClientLayer) must stand
+    /// outside; without it the answer is 500, and the log says so.
+    pub fn per_client(window: SlidingWindow<ClientNetwork>) -> Self {
+        Self::new(move |request| match request.extensions().get::<Client>() {
+            Some(client) => Count::Hit(window.hit(client.network())),
+            None => {
+                log_missing("a ThrottleLayer");
+                Count::Misconfigured
+            }
+        })
+    }
+
+    /// Counts by the id of the API key. An [`ApiKeyLayer`] must stand outside; without it the answer is 500, and the
+    /// log says so. A request that it lets in without a key is not counted.
+    pub fn per_key(window: SlidingWindow<KeyId>) -> Self {
+        Self::new(move |request| {
+            let extensions = request.extensions();
+            if let Some(key) = extensions.get::<ApiKey>() {
+                return Count::Hit(window.hit(key.id()));
+            }
+            if extensions.get::<Anonymous>().is_some() {
+                return Count::Unlimited;
+            }
+            log::error!(
+                "a ThrottleLayer that counts by key got a request without an API key: no ApiKeyLayer stands outside \
+                 it (in an axum Router, the layer that is added last runs first); answering 500"
+            );
+            Count::Misconfigured
+        })
+    }
+
+    /// Counts by what this function says. `None` is let through without being counted.
+    ///
+    /// Outside the [`ApiKeyLayer`], the key is still among the headers: do not count by it, or each wrong one gets a
+    /// count of its own.
+    ///
+    /// ```
+    /// # use std::num::NonZeroU32;
+    /// # use std::time::Duration;
+    /// use tower_api_key::ApiKey;
+    /// use tower_api_key::throttle::{SlidingWindow, ThrottleLayer};
+    ///
+    /// # let window = SlidingWindow::new(NonZeroU32::new(100).unwrap(), Duration::from_secs(60));
+    /// let per_organization = ThrottleLayer::by(window, |request| {
+    ///     request.extensions().get::<ApiKey>().map(|key| key.organization().clone())
+    /// });
+    /// ```
+    pub fn by<K, F>(window: SlidingWindow<K>, key: F) -> Self
+    where
+        K: Hash + Eq + Send + 'static,
+        F: Fn(RequestHead<'_>) -> Option<K> + Send + Sync + 'static,
+    {
+        Self::new(move |request| key(request).map_or(Count::Unlimited, |key| Count::Hit(window.hit(key))))
+    }
+
+    /// Refuses in the form of this layer, which stands further in, and with one event in its hook. Later changes to
+    /// it go unnoticed.
+    pub fn refuse_as(self, keys: &ApiKeyLayer) -> Self {
+        Self { refuser: Some(keys.refuser()), ..self }
+    }
+
+    /// Takes the time in `X-RateLimit-Reset` from this clock. The window has its own.
+    pub fn clock(self, clock: impl Clock) -> Self {
+        Self { clock: Arc::new(clock), ..self }
+    }
+
+    fn new(count: impl Fn(RequestHead<'_>) -> Count + Send + Sync + 'static) -> Self {
+        Self { count: Arc::new(count), clock: Arc::new(SystemClock), refuser: None }
+    }
+
+    pub(super) fn count(&self, request: RequestHead<'_>) -> Count {
+        (self.count)(request)
+    }
+}
+
+impl<S> Layer<S> for ThrottleLayer {
+    type Service = Throttle<S>;
+
+    fn layer(&self, inner: S) -> Throttle<S> {
+        Throttle::new(inner, self.clone())
+    }
+}
+
+impl fmt::Debug for ThrottleLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThrottleLayer").finish_non_exhaustive()
+    }
+}
