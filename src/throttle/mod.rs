@@ -10,7 +10,7 @@ mod service;
 mod window;
 
 pub use self::layer::ThrottleLayer;
-pub use self::service::{ResponseFuture, Throttle};
+pub use self::service::{Throttle, ThrottleFuture};
 pub use self::window::{Hit, SlidingWindow};
 
 pub(crate) use self::failures::FailedAttempts;

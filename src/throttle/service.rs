@@ -43,7 +43,7 @@ where
 {
     type Response = Response<ResponseBody<ResBody>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ThrottleFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -62,7 +62,7 @@ where
                 Reply::own(self.refuse(rejection, &mut request))
             }
         };
-        ResponseFuture { reply, told }
+        ThrottleFuture { reply, told }
     }
 }
 
@@ -97,14 +97,14 @@ impl Told {
 pin_project! {
     /// The future of [`Throttle`].
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<F> {
+    pub struct ThrottleFuture<F> {
         #[pin]
         reply: Reply<F>,
         told: Option<Told>,
     }
 }
 
-impl<F, B, E> Future for ResponseFuture<F>
+impl<F, B, E> Future for ThrottleFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
@@ -120,8 +120,8 @@ where
     }
 }
 
-impl<F> fmt::Debug for ResponseFuture<F> {
+impl<F> fmt::Debug for ThrottleFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+        f.debug_struct("ThrottleFuture").finish_non_exhaustive()
     }
 }

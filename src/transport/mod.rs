@@ -19,7 +19,7 @@ pub use self::connection::Connection;
 pub use self::extract::MissingClient;
 pub use self::layer::{ClientLayer, ClientService};
 pub use self::proxies::{InvalidProxy, ProxyProblem, TrustedProxies};
-pub use self::require_https::{RequireHttps, RequireHttpsLayer, ResponseFuture};
+pub use self::require_https::{RequireHttps, RequireHttpsFuture, RequireHttpsLayer};
 
 #[cfg(feature = "throttle")]
 pub(crate) use self::client::log_missing;

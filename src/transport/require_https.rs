@@ -85,7 +85,7 @@ where
 {
     type Response = Response<ResponseBody<ResBody>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
+    type Future = RequireHttpsFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -99,20 +99,20 @@ where
                 Reply::own(self.refuser.refuse(rejection, &mut request))
             }
         };
-        ResponseFuture { reply }
+        RequireHttpsFuture { reply }
     }
 }
 
 pin_project! {
     /// The future of [`RequireHttps`].
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<F> {
+    pub struct RequireHttpsFuture<F> {
         #[pin]
         reply: Reply<F>,
     }
 }
 
-impl<F, B, E> Future for ResponseFuture<F>
+impl<F, B, E> Future for RequireHttpsFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
@@ -123,8 +123,8 @@ where
     }
 }
 
-impl<F> fmt::Debug for ResponseFuture<F> {
+impl<F> fmt::Debug for RequireHttpsFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+        f.debug_struct("RequireHttpsFuture").finish_non_exhaustive()
     }
 }

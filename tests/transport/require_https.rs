@@ -1,7 +1,8 @@
 //! Plain HTTP where HTTPS is required.
 
 use http::{Request, Version};
-use tower::{Layer, ServiceExt};
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::{Layer, Service, ServiceExt};
 use tower_api_key::transport::{ClientLayer, Connection, RequireHttpsLayer, TrustedProxies};
 use tower_api_key::{CredentialError, KeyDigest, Outcome, Rejection};
 
@@ -139,4 +140,21 @@ async fn inside_the_key_layer_there_is_one_event_all_the_same() {
     assert_eq!(service.oneshot(over(plain(), request(KEY))).await.unwrap().status(), 403);
     let digest = Some(KeyDigest::of(KEY.as_bytes()));
     assert_eq!(seen.events(), [(Outcome::Rejected(Rejection::HttpsRequired), Some(403), digest, digest)]);
+}
+
+/// A refused request gives back what readiness had reserved.
+#[tokio::test]
+async fn a_refusal_holds_no_permit() {
+    let inner = tower::service_fn(async |_: Request<String>| {
+        Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+    });
+    let inner = GlobalConcurrencyLimitLayer::new(1).layer(inner);
+    let service = ClientLayer::new().layer(RequireHttpsLayer::new(&Seen::default().keys()).layer(inner));
+    let (mut refused, mut other) = (service.clone(), service);
+    let reply = refused.ready().await.unwrap().call(over(plain(), request(KEY)));
+    // The refused instance and its future are alive, and the one permit is free.
+    let ready = futures::FutureExt::now_or_never(other.ready()).expect("a permit").unwrap();
+    let tls = Connection::tls(address("192.0.2.1"));
+    assert_eq!(ready.call(over(tls, request(KEY))).await.unwrap().status(), 200);
+    assert_eq!(reply.await.unwrap().status(), 403);
 }
