@@ -12,6 +12,8 @@ mod sockets;
 #[path = "throttle/world.rs"]
 mod world;
 
+#[path = "common/awaited.rs"]
+mod awaited;
 #[path = "common/handler.rs"]
 mod handler;
 #[path = "common/keys.rs"]

@@ -10,6 +10,7 @@ use tower_api_key::{
     Outcome, Rejection, scope::avala,
 };
 
+use super::awaited::Awaited;
 use super::handler::Handler;
 use super::keys::KEY;
 use super::log_lines::{record_log, take_log};
@@ -31,9 +32,14 @@ async fn keys() -> (MemoryStore, String, String) {
 
 #[tokio::test]
 async fn a_client_that_fails_too_often_is_throttled_and_a_good_key_beside_it_never_is() {
-    let (hand, events, handler) = (Hand::default(), Events::default(), Handler::default());
     let (keys, revoked, expired) = keys().await;
-    let layer = events.of(ApiKeyLayer::new(keys)).throttle_failures(hand.window(3));
+    throttles_failures(ApiKeyLayer::new(keys.clone()), &revoked, &expired).await;
+    throttles_failures(ApiKeyLayer::new(Awaited(keys)), &revoked, &expired).await;
+}
+
+async fn throttles_failures(layer: ApiKeyLayer, revoked: &str, expired: &str) {
+    let (hand, events, handler) = (Hand::default(), Events::default(), Handler::default());
+    let layer = events.of(layer).throttle_failures(hand.window(3));
     let service = ServiceBuilder::new().layer(ClientLayer::new()).layer(layer).service(handler.service());
     let rejected = |rejection: Rejection| Outcome::Rejected(rejection);
     let late = rejected(Rejection::Throttled { retry_after: 60 });
@@ -41,18 +47,18 @@ async fn a_client_that_fails_too_often_is_throttled_and_a_good_key_beside_it_nev
     for (address, key, status, outcome) in [
         (there, "guess", 401, rejected(Denial::Unknown.into())),
         (there, KEY, 200, Outcome::Accepted),
-        (there, &*revoked, 401, rejected(Denial::Revoked.into())),
-        (there, &*expired, 401, rejected(Denial::Expired.into())),
+        (there, revoked, 401, rejected(Denial::Revoked.into())),
+        (there, expired, 401, rejected(Denial::Expired.into())),
         (there, KEY, 200, Outcome::Accepted),
         // Whatever fails now is one too many.
         (there, "guess", 429, late),
-        (there, &*revoked, 429, late),
-        (there, &*expired, 429, late),
+        (there, revoked, 429, late),
+        (there, expired, 429, late),
         (there, KEY, 200, Outcome::Accepted),
         // No attempt, and none of its consequences.
         (there, "", 401, rejected(CredentialError::Missing.into())),
         // Elsewhere nothing has happened, to the same keys either.
-        ("192.0.2.2", &*expired, 401, rejected(Denial::Expired.into())),
+        ("192.0.2.2", expired, 401, rejected(Denial::Expired.into())),
         ("192.0.2.2", KEY, 200, Outcome::Accepted),
     ] {
         let reply = Reply::of(service.clone().oneshot(from(address, key)).await.unwrap()).await;
