@@ -79,7 +79,7 @@ impl RouteTableOpenApi<'_> {
             components.responses.insert(reply.name.into(), reply.response().into());
         }
         for route in self.table.iter() {
-            let item = document.paths.paths.entry(template(&route.pattern)).or_insert_with(PathItem::default);
+            let item = document.paths.paths.entry(template(&route.pattern)).or_default();
             if let Some(operation) = operation_of(item, &route.method) {
                 self.describe(operation.get_or_insert_with(|| new_operation(&route.pattern)), route);
             }
