@@ -1,21 +1,21 @@
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use serde::{Deserialize, Serialize};
 
-use serde::Serialize;
+use crate::data::Organization;
+use crate::database::Database;
+use crate::reply::{ApiError, in_time};
 
 /// Who signed up.
-#[derive(Default)]
-pub(crate) struct Accounts(Mutex<HashMap<String, Account>>);
+#[derive(Clone)]
+pub(crate) struct Accounts(Database);
 
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Account {
     pub(crate) user: User,
-    #[expect(dead_code, reason = "logging in comes with Mission Control")]
     pub(crate) password_hash: String,
 }
 
-/// What a client sees of an account.
-#[derive(Clone, Serialize)]
+/// What a client sees of an account. The uid is also the id of the organization that it owns.
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct User {
     pub(crate) uid: String,
     pub(crate) username: String,
@@ -24,29 +24,43 @@ pub(crate) struct User {
     pub(crate) last_name: String,
 }
 
+const FIND: &str = "SELECT account FROM avala_accounts WHERE email = $1";
+
+const ADD: &str = "INSERT INTO avala_accounts (email, organization, account, data) VALUES ($1, $2, $3, $4) \
+    ON CONFLICT (email) DO NOTHING RETURNING email";
+
+const ORGANIZATIONS: &str = "SELECT organization FROM avala_accounts";
+
 impl Accounts {
-    pub(crate) fn is_taken(&self, email: &str) -> bool {
-        self.by_email().contains_key(&normal(email))
+    pub(crate) const fn new(database: Database) -> Self {
+        Self(database)
     }
 
-    /// Adds an account, unless its email is taken.
-    pub(crate) fn add(&self, account: Account) -> bool {
-        match self.by_email().entry(normal(&account.user.email)) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(entry) => {
-                entry.insert(account);
-                true
-            }
+    pub(crate) async fn find(&self, email: &str) -> Result<Option<Account>, ApiError> {
+        // No account has such an email, and Postgres has no text for it.
+        if email.contains('\0') {
+            return Ok(None);
         }
+        let rows = in_time(self.0.run(FIND, &[&normal(email)])).await?;
+        let Some(account) = rows.first().and_then(|row| row.first()) else { return Ok(None) };
+        serde_json::from_str(account).map(Some).map_err(ApiError::unavailable)
     }
 
-    pub(crate) fn remove(&self, email: &str) {
-        self.by_email().remove(&normal(email));
+    /// Adds an account and the organization that it owns, both or neither: neither where its email is taken.
+    pub(crate) async fn add(&self, account: &Account, data: &Organization) -> Result<bool, ApiError> {
+        let (user, account, data) = (&account.user, json(account)?, json(data)?);
+        let added = in_time(self.0.run(ADD, &[&normal(&user.email), &user.uid, &account, &data])).await?;
+        Ok(!added.is_empty())
     }
 
-    fn by_email(&self) -> MutexGuard<'_, HashMap<String, Account>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Every organization there is.
+    pub(crate) async fn organizations(&self) -> Result<Vec<String>, sqlx::Error> {
+        Ok(self.0.run(ORGANIZATIONS, &[]).await?.concat())
     }
+}
+
+fn json(value: &impl Serialize) -> Result<String, ApiError> {
+    serde_json::to_string(value).map_err(ApiError::internal)
 }
 
 /// Mail servers that tell `Ada@` from `ada@` are rarer than people who write both.

@@ -1,6 +1,5 @@
 //! Every route, and the layers in front of them.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +8,7 @@ use axum::extract::FromRef;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use tower::ServiceBuilder;
-use tower_api_key::scope::avala;
-use tower_api_key::{ApiKeyLayer, IssuePolicy, MemoryStore, RouteTableError, SharedStore, SystemClock};
+use tower_api_key::{ApiKeyLayer, BoxError, RouteTableError, SharedStore, UsageTracker};
 
 use crate::accounts::Accounts;
 use crate::data::Data;
@@ -18,7 +16,8 @@ use crate::limits::Limits;
 use crate::options::Options;
 use crate::passwords::Passwords;
 use crate::reply::not_found;
-use crate::{audit, keys, limits, resources, routes, signup};
+use crate::store::Store;
+use crate::{audit, keys, limits, policy, resources, routes, signup};
 
 pub(crate) const BASE: &str = "/api/v1";
 
@@ -26,23 +25,26 @@ pub(crate) const BASE: &str = "/api/v1";
 #[derive(Clone, FromRef)]
 pub(crate) struct App {
     pub(crate) keys: SharedStore,
-    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) usage: UsageTracker,
+    pub(crate) accounts: Accounts,
     pub(crate) passwords: Arc<Passwords>,
-    pub(crate) data: Arc<Data>,
+    pub(crate) data: Data,
     pub(crate) limits: Limits,
     /// What every organization demands of its keys' age.
     pub(crate) max_key_age: Option<Duration>,
 }
 
 impl App {
-    pub(crate) fn new(options: &Options) -> io::Result<Self> {
-        // Nobody gets a key with a scope that no route knows.
-        let issue_policy = IssuePolicy::default().with_catalogue(avala::catalogue());
+    pub(crate) async fn open(options: &Options) -> Result<Self, BoxError> {
+        let Store { keys, database } = Store::open(&options.store).await?;
+        let accounts = Accounts::new(database.clone());
+        policy::demand_of_all(&keys, &accounts, options.max_key_age).await?;
         Ok(Self {
-            keys: SharedStore::new(MemoryStore::with(issue_policy, SystemClock)),
-            accounts: Arc::default(),
+            keys,
+            usage: UsageTracker::new(),
+            accounts,
             passwords: Arc::new(Passwords::start()?),
-            data: Arc::default(),
+            data: Data::new(database),
             limits: Limits::new(options.requests_per_minute),
             max_key_age: options.max_key_age,
         })
@@ -56,7 +58,7 @@ pub(crate) fn router(app: App) -> Result<Router, RouteTableError> {
     let table = routes::table()?;
     let keys = ApiKeyLayer::new(app.keys.clone());
     let guarded = ServiceBuilder::new()
-        .layer(keys.clone().on_decision(audit::record))
+        .layer(keys.clone().track_usage(&app.usage).on_decision(audit::record))
         .layer(from_fn_with_state(app.limits.clone(), limits::per_key))
         .layer(keys.routes(table.clone()).render_with(move |refusal| routes::refuse(&table, refusal)))
         .service(guarded().with_state(app.clone()));

@@ -1,30 +1,32 @@
-//! What keys open: as little of it as shows every scope, and all in memory.
+//! What keys open: as little of it as shows every scope.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tower_api_key::{KeyId, OrganizationId, RandomError};
 
+use crate::database::Database;
+use crate::reply::{ApiError, in_time};
 use crate::time::rfc3339;
 
-/// The data of each organization. There is no way from one to another: whoever asks names the organization of
-/// their key and sees nothing else.
-#[derive(Default)]
-pub(crate) struct Data(Mutex<HashMap<OrganizationId, Organization>>);
+/// The data of each organization, one JSON document each, which is enough for an example. There is no way from one
+/// to another: whoever asks names the organization of their key and sees nothing else.
+#[derive(Clone)]
+pub(crate) struct Data(Database);
 
-#[derive(Default)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Organization {
     /// The user who signed up, which is how paths name the owner of a dataset.
     pub(crate) owner: String,
     pub(crate) datasets: Vec<Dataset>,
+    /// Those of all datasets.
+    pub(crate) items: Vec<Item>,
     pub(crate) projects: Vec<Project>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) exports: Vec<Export>,
 }
 
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Dataset {
     pub(crate) uid: String,
     pub(crate) name: String,
@@ -34,60 +36,86 @@ pub(crate) struct Dataset {
     pub(crate) visibility: String,
     pub(crate) item_count: usize,
     pub(crate) created_at: String,
-    #[serde(skip)]
-    pub(crate) items: Vec<Item>,
 }
 
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Item {
     uid: String,
     key: String,
-    dataset: String,
+    pub(crate) dataset: String,
     created_at: String,
 }
 
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Project {
     pub(crate) uid: String,
     name: String,
-    status: &'static str,
+    status: String,
     created_at: String,
 }
 
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Task {
     pub(crate) uid: String,
     #[serde(rename = "type")]
-    kind: &'static str,
+    kind: String,
     name: String,
-    status: &'static str,
+    status: String,
     project: String,
     created_at: String,
 }
 
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Export {
     pub(crate) uid: String,
     /// There is nothing to wait for: `exported` is the status at which clients stop polling.
-    pub(crate) status: &'static str,
+    pub(crate) status: String,
     pub(crate) dataset: Option<String>,
     pub(crate) project: Option<String>,
     pub(crate) created_at: String,
 }
 
+const READ: &str = "SELECT data FROM avala_accounts WHERE organization = $1";
+
+const CHANGE: &str = "UPDATE avala_accounts SET data = $3 WHERE organization = $1 AND data = $2 RETURNING organization";
+
 impl Data {
-    /// Works on the data of one organization; on nothing, where nobody signed up for it.
-    pub(crate) fn of<T>(&self, organization: &OrganizationId, work: impl FnOnce(&mut Organization) -> T) -> T {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match all.get_mut(organization) {
-            Some(organization) => work(organization),
-            None => work(&mut Organization::default()),
+    pub(crate) const fn new(database: Database) -> Self {
+        Self(database)
+    }
+
+    pub(crate) async fn read(&self, id: &OrganizationId) -> Result<Organization, ApiError> {
+        parse(&self.document(id).await?)
+    }
+
+    /// Does this work on the data of one organization. It is done again where somebody else, maybe in another
+    /// process, has changed the data in the meantime. When it fails, nothing is changed.
+    pub(crate) async fn change<T>(
+        &self,
+        id: &OrganizationId,
+        mut work: impl FnMut(&mut Organization) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        loop {
+            let old = self.document(id).await?;
+            let mut organization = parse(&old)?;
+            let done = work(&mut organization)?;
+            let new = serde_json::to_string(&organization).map_err(ApiError::internal)?;
+            if !in_time(self.0.run(CHANGE, &[id.as_str(), &old, &new])).await?.is_empty() {
+                return Ok(done);
+            }
         }
     }
 
-    pub(crate) fn add(&self, id: OrganizationId, organization: Organization) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, organization);
+    /// Where nobody signed up for the organization, there is nothing.
+    async fn document(&self, id: &OrganizationId) -> Result<String, ApiError> {
+        let rows = in_time(self.0.run(READ, &[id.as_str()])).await?;
+        rows.into_iter().flatten().next().ok_or(ApiError::NOT_FOUND)
     }
+}
+
+/// What nobody can read, somebody wrote by hand: the client can only come back when that is mended.
+fn parse(document: &str) -> Result<Organization, ApiError> {
+    serde_json::from_str(document).map_err(ApiError::unavailable)
 }
 
 impl Organization {
@@ -103,29 +131,31 @@ impl Organization {
             visibility: "private".into(),
             item_count: 0,
             created_at: now.clone(),
-            items: Vec::new(),
         };
+        let mut items = Vec::new();
         for number in 1..=3 {
-            dataset.items.push(Item {
+            items.push(Item {
                 uid: new_uid()?,
                 key: format!("frames/{number:04}.jpg"),
                 dataset: dataset.uid.clone(),
                 created_at: now.clone(),
             });
         }
-        dataset.item_count = dataset.items.len();
-        let project = Project { uid: new_uid()?, name: "Label cars".into(), status: "active", created_at: now.clone() };
+        dataset.item_count = items.len();
+        let project =
+            Project { uid: new_uid()?, name: "Label cars".into(), status: "active".into(), created_at: now.clone() };
         let task = Task {
             uid: new_uid()?,
-            kind: "image",
+            kind: "image".into(),
             name: "Label frames 1 to 3".into(),
-            status: "pending",
+            status: "pending".into(),
             project: project.uid.clone(),
             created_at: now,
         };
         Ok(Self {
             owner: owner.into(),
             datasets: vec![dataset],
+            items,
             projects: vec![project],
             tasks: vec![task],
             exports: Vec::new(),

@@ -18,7 +18,7 @@ use tower_api_key::{
 use crate::app::App;
 use crate::form::Form;
 use crate::listing::{Listing, Page};
-use crate::reply::{ApiError, Named, with_secret};
+use crate::reply::{ApiError, Named, in_time, with_secret};
 use crate::time::{self, rfc3339};
 
 pub(crate) fn routes(prefix: &str) -> Router<App> {
@@ -59,7 +59,7 @@ async fn list(key: ApiKey, keys: State<SharedStore>, listing: Listing) -> Result
         let status = known.into_iter().find(|known| known.as_str() == status);
         query = query.with_status(status.ok_or_else(|| ApiError::field("status", "active, expired or revoked."))?);
     }
-    let page = keys.list(key.organization(), &query).await?;
+    let page = in_time(keys.list(key.organization(), &query)).await?;
     let results = page.keys.iter().map(|record| View::of(record)).collect();
     Ok(listing.reply(results, page.next.map(|next| next.to_string()), None))
 }
@@ -72,12 +72,12 @@ async fn create(key: ApiKey, keys: State<SharedStore>, request: Request) -> Resu
     form.check()?;
 
     let new = NewKey::new(name, access).map_err(|error| ApiError::field("name", format!("{error}.")))?;
-    let issued = keys.issue(key.organization(), new.with_expires_at(expires_at)).await?;
+    let issued = in_time(keys.issue(key.organization(), new.with_expires_at(expires_at))).await?;
     Ok(shown_once(&key, &issued))
 }
 
 async fn revoke(key: ApiKey, keys: State<SharedStore>, Named(uid): Named<String>) -> Result<Json<View>, ApiError> {
-    let record = keys.revoke(key.organization(), id(&uid)?).await?;
+    let record = in_time(keys.revoke(key.organization(), id(&uid)?)).await?;
     Ok(Json(View::of(&record)))
 }
 
@@ -91,7 +91,7 @@ async fn regenerate(
     let expiry = expires_at(&mut form).map_or(Expiry::SameLifetime, Expiry::At);
     form.check()?;
 
-    let issued = keys.regenerate(key.organization(), id(&uid)?, expiry).await?;
+    let issued = in_time(keys.regenerate(key.organization(), id(&uid)?, expiry)).await?;
     Ok(shown_once(&key, &issued))
 }
 

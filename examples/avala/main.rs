@@ -2,8 +2,10 @@
 //! regenerate it. The real Avala Python SDK can use it.
 //!
 //! ```text
-//! cargo run --example avala --features axum,routes,throttle
+//! cargo run --example avala --features axum,cache,postgres,routes,sqlite,throttle
 //! ```
+//!
+//! Keys and accounts are kept in the file `avala.db`; `--store` names another place.
 //!
 //! Start reading at `app.rs`, which has every route and what it asks of a key.
 
@@ -11,6 +13,7 @@ mod accounts;
 mod app;
 mod audit;
 mod data;
+mod database;
 mod form;
 mod keys;
 mod limits;
@@ -18,12 +21,15 @@ mod listing;
 mod options;
 mod passwords;
 mod peer;
+mod policy;
 mod reply;
 mod resources;
 mod routes;
 mod serve;
 mod signup;
+mod store;
 mod time;
+mod usage;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

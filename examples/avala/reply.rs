@@ -1,6 +1,7 @@
 //! What goes wrong, in the documented form: `{"detail": ...}`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
@@ -11,6 +12,8 @@ use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tower_api_key::{ManageError, Outage, Rejection};
+
+use crate::store::causes;
 
 /// Every reply that is not a success.
 #[derive(Debug)]
@@ -38,6 +41,12 @@ impl ApiError {
 
     pub(crate) fn field(name: &'static str, message: impl Into<String>) -> Self {
         Self::Fields(BTreeMap::from([(name, vec![message.into()])]))
+    }
+
+    /// For what the database did not do, whatever it was.
+    pub(crate) fn unavailable(cause: impl std::error::Error + 'static) -> Self {
+        log::error!("answering 503: {}", causes(&cause));
+        Self::Rejected(Outage::Failed.into())
     }
 
     /// For what the log explains and the client cannot help.
@@ -72,12 +81,24 @@ impl From<ManageError> for ApiError {
                 Self::Other(StatusCode::CONFLICT, "The key is already revoked or replaced.".into())
             }
             ManageError::UnknownScope(_) => Self::field("scopes", "Not a scope of this API."),
-            ManageError::Store(cause) => {
-                log::error!("answering 503: the key store failed: {cause}");
-                Self::Rejected(Outage::Failed.into())
-            }
+            failed @ ManageError::Store(_) => Self::unavailable(failed),
             other => Self::internal(other),
         }
+    }
+}
+
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::unavailable(error)
+    }
+}
+
+/// What asks a database, for as long as somebody would wait for it. A connection may fall silent without an error.
+pub(crate) async fn in_time<T, E: Into<ApiError>>(asking: impl Future<Output = Result<T, E>>) -> Result<T, ApiError> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    match tokio::time::timeout(PATIENCE, asking).await {
+        Ok(answer) => answer.map_err(Into::into),
+        Err(elapsed) => Err(ApiError::unavailable(elapsed)),
     }
 }
 

@@ -1,6 +1,5 @@
 //! What a key may read and make. Each handler works on the organization of the key that called it.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::Json;
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 use tower_api_key::scope::avala;
 use tower_api_key::{Access, ApiKey, Scope, ScopeSet};
 
-use crate::data::{Data, Dataset, Export, Item, Project, Task, new_uid};
+use crate::data::{Data, Dataset, Export, Item, Organization, Project, Task, new_uid};
 use crate::form::Form;
 use crate::listing::{Listing, Page};
 use crate::reply::{ApiError, Named};
@@ -23,31 +22,29 @@ type Read<T> = Result<Json<T>, ApiError>;
 pub(crate) mod datasets {
     use super::*;
 
-    pub(crate) async fn list(key: ApiKey, data: State<Arc<Data>>, listing: Listing) -> Read<Page<Dataset>> {
-        let all = data.of(key.organization(), |organization| organization.datasets.clone());
+    pub(crate) async fn list(key: ApiKey, data: State<Data>, listing: Listing) -> Read<Page<Dataset>> {
+        let all = data.read(key.organization()).await?.datasets;
         listing.page(filtered(all, &listing, &["name", "data_type", "visibility"]))
     }
 
-    pub(crate) async fn read(key: ApiKey, data: State<Arc<Data>>, Named(uid): Named<String>) -> Read<Dataset> {
-        one(data.of(key.organization(), |organization| {
-            organization.datasets.iter().find(|dataset| dataset.uid == uid).cloned()
-        }))
+    pub(crate) async fn read(key: ApiKey, data: State<Data>, Named(uid): Named<String>) -> Read<Dataset> {
+        one(data.read(key.organization()).await?.datasets.into_iter().find(|dataset| dataset.uid == uid))
     }
 
     pub(crate) async fn items(
         key: ApiKey,
-        data: State<Arc<Data>>,
+        data: State<Data>,
         Named((owner, slug)): Named<(String, String)>,
         listing: Listing,
     ) -> Read<Page<Item>> {
-        let items = data.of(key.organization(), |organization| {
-            let mut datasets = organization.datasets.iter().filter(|_| organization.owner == owner);
-            datasets.find(|dataset| dataset.slug == slug).map(|dataset| dataset.items.clone())
-        });
-        listing.page(items.ok_or(ApiError::NOT_FOUND)?)
+        let Organization { owner: known_as, datasets, mut items, .. } = data.read(key.organization()).await?;
+        let dataset = datasets.into_iter().find(|dataset| known_as == owner && dataset.slug == slug);
+        let dataset = dataset.ok_or(ApiError::NOT_FOUND)?.uid;
+        items.retain(|item| item.dataset == dataset);
+        listing.page(items)
     }
 
-    pub(crate) async fn create(key: ApiKey, data: State<Arc<Data>>, request: Request) -> Made<Dataset> {
+    pub(crate) async fn create(key: ApiKey, data: State<Data>, request: Request) -> Made<Dataset> {
         let mut form = Form::read(request).await?;
         let name = form.text("name", 255);
         let slug = form.optional_text("slug", 255).unwrap_or_else(|| slug_of(&name));
@@ -59,17 +56,18 @@ pub(crate) mod datasets {
         form.check()?;
 
         let (uid, created_at) = (new_uid().map_err(ApiError::internal)?, rfc3339(SystemTime::now()));
-        data.of(key.organization(), |organization| {
-            if organization.datasets.iter().any(|dataset| dataset.slug == slug) {
+        let owner_name = String::new();
+        let mut dataset = Dataset { uid, name, slug, owner_name, data_type, visibility, item_count: 0, created_at };
+        let change = data.change(key.organization(), |organization| {
+            if organization.datasets.iter().any(|other| other.slug == dataset.slug) {
                 return Err(ApiError::field("slug", "A dataset with this slug exists already."));
             }
-            let owner_name = organization.owner.clone();
-            let items = Vec::new();
-            let dataset =
-                Dataset { uid, name, slug, owner_name, data_type, visibility, item_count: 0, created_at, items };
+            dataset.owner_name.clone_from(&organization.owner);
             organization.datasets.push(dataset.clone());
-            Ok((StatusCode::CREATED, Json(dataset)))
-        })
+            Ok(())
+        });
+        change.await?;
+        Ok((StatusCode::CREATED, Json(dataset)))
     }
 
     fn is_slug(text: &str) -> bool {
@@ -86,21 +84,21 @@ pub(crate) mod datasets {
 pub(crate) mod projects {
     use super::*;
 
-    pub(crate) async fn list(key: ApiKey, data: State<Arc<Data>>, listing: Listing) -> Read<Page<Project>> {
-        listing.page(data.of(key.organization(), |organization| organization.projects.clone()))
+    pub(crate) async fn list(key: ApiKey, data: State<Data>, listing: Listing) -> Read<Page<Project>> {
+        listing.page(data.read(key.organization()).await?.projects)
     }
 }
 
 pub(crate) mod tasks {
     use super::*;
 
-    pub(crate) async fn list(key: ApiKey, data: State<Arc<Data>>, listing: Listing) -> Read<Page<Task>> {
-        let all = data.of(key.organization(), |organization| organization.tasks.clone());
+    pub(crate) async fn list(key: ApiKey, data: State<Data>, listing: Listing) -> Read<Page<Task>> {
+        let all = data.read(key.organization()).await?.tasks;
         listing.page(filtered(all, &listing, &["project", "status"]))
     }
 
-    pub(crate) async fn read(key: ApiKey, data: State<Arc<Data>>, Named(uid): Named<String>) -> Read<Task> {
-        one(data.of(key.organization(), |organization| organization.tasks.iter().find(|task| task.uid == uid).cloned()))
+    pub(crate) async fn read(key: ApiKey, data: State<Data>, Named(uid): Named<String>) -> Read<Task> {
+        one(data.read(key.organization()).await?.tasks.into_iter().find(|task| task.uid == uid))
     }
 }
 
@@ -108,7 +106,7 @@ pub(crate) mod exports {
     use super::*;
 
     /// Of a dataset or a project of the same organization; any other one is not found.
-    pub(crate) async fn create(key: ApiKey, data: State<Arc<Data>>, request: Request) -> Made<Export> {
+    pub(crate) async fn create(key: ApiKey, data: State<Data>, request: Request) -> Made<Export> {
         let mut form = Form::read(request).await?;
         let (dataset, project) = (form.optional_text("dataset", 100), form.optional_text("project", 100));
         if dataset.is_none() && project.is_none() {
@@ -117,22 +115,23 @@ pub(crate) mod exports {
         form.check()?;
 
         let (uid, created_at) = (new_uid().map_err(ApiError::internal)?, rfc3339(SystemTime::now()));
-        data.of(key.organization(), |organization| {
-            let known = dataset.iter().all(|uid| organization.datasets.iter().any(|dataset| dataset.uid == *uid))
-                && project.iter().all(|uid| organization.projects.iter().any(|project| project.uid == *uid));
+        let export = Export { uid, status: "exported".into(), dataset, project, created_at };
+        let change = data.change(key.organization(), |organization| {
+            let Organization { datasets, projects, .. } = organization;
+            let known = export.dataset.iter().all(|uid| datasets.iter().any(|dataset| dataset.uid == *uid))
+                && export.project.iter().all(|uid| projects.iter().any(|project| project.uid == *uid));
             if !known {
                 return Err(ApiError::NOT_FOUND);
             }
-            let export = Export { uid, status: "exported", dataset, project, created_at };
             organization.exports.push(export.clone());
-            Ok((StatusCode::CREATED, Json(export)))
-        })
+            Ok(())
+        });
+        change.await?;
+        Ok((StatusCode::CREATED, Json(export)))
     }
 
-    pub(crate) async fn read(key: ApiKey, data: State<Arc<Data>>, Named(uid): Named<String>) -> Read<Export> {
-        one(data.of(key.organization(), |organization| {
-            organization.exports.iter().find(|export| export.uid == uid).cloned()
-        }))
+    pub(crate) async fn read(key: ApiKey, data: State<Data>, Named(uid): Named<String>) -> Read<Export> {
+        one(data.read(key.organization()).await?.exports.into_iter().find(|export| export.uid == uid))
     }
 }
 

@@ -1,13 +1,16 @@
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::app::{self, App};
 use crate::options::Options;
+use crate::store::causes;
+use crate::usage;
 
 /// How long requests that are under way may take after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -18,11 +21,26 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let cannot_listen = |error| format!("cannot listen on {}: {error}", options.listen);
     let listener = TcpListener::bind(options.listen).await.map_err(cannot_listen)?;
     let address = listener.local_addr().map_err(cannot_listen)?;
-    let app = App::new(&options).map_err(|error| format!("cannot start: {error}"))?;
-    let router = app::router(app).map_err(|error| format!("cannot start: {error}"))?;
-    let app = router.into_make_service_with_connect_info::<SocketAddr>();
+    let app = App::open(&options).await.map_err(|error| format!("cannot start: {}", causes(&*error)))?;
+    let router = app::router(app.clone()).map_err(|error| format!("cannot start: {error}"))?;
+    let (stopped, stop_reporting) = oneshot::channel();
+    let reporting = tokio::spawn(usage::report(app.usage, app.keys, stop_reporting));
     welcome(address);
 
+    let served = serve(listener, router, stop).await;
+    // Now that no request comes any more.
+    let _ = stopped.send(());
+    reporting.await.map_err(|error| format!("cannot report the usage of keys: {error}"))?;
+    served.map_err(|error| format!("cannot serve any longer: {error}"))
+}
+
+/// Ends when no request is under way, and some time after `stop` in any case.
+async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let app = router.into_make_service_with_connect_info::<SocketAddr>();
     let (told_to_stop, draining) = oneshot::channel();
     let server = axum::serve(listener, app).with_graceful_shutdown(async {
         stop.await;
@@ -36,7 +54,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         }
     };
     tokio::select! {
-        served = server => served.map_err(|error| format!("cannot serve any longer: {error}")),
+        served = server => served,
         () = overdue => {
             log::warn!("stopped with requests under way, {} seconds after being told to", DRAIN.as_secs());
             Ok(())
@@ -48,7 +66,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
 fn welcome(address: SocketAddr) {
     let base = format!("http://{}{}", Reachable(address), app::BASE);
     let _ = writeln!(
-        std::io::stdout(),
+        io::stdout(),
         "Serving {base}\n\
          Paste this line to sign up and get a key:\n\
          curl -sS {base}/signup/ -H 'Content-Type: application/json' -w '\\n' \
@@ -72,7 +90,7 @@ impl fmt::Display for Reachable {
 
 /// Ctrl-C or SIGTERM. They are caught from when this returns, not only once it is awaited.
 #[cfg(unix)]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     Ok(async move {
@@ -84,7 +102,7 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
 }
 
 #[cfg(not(unix))]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     Ok(async {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;

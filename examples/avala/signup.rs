@@ -4,14 +4,15 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
-use tower_api_key::{Access, IssuedKey, KeyManager, NewKey, OrganizationId, OrganizationPolicy};
+use tower_api_key::{Access, IssuedKey, KeyManager, NewKey, OrganizationId};
 use zeroize::Zeroizing;
 
 use crate::accounts::{Account, User};
 use crate::app::App;
 use crate::data::{Organization, new_uid};
 use crate::form::Form;
-use crate::reply::{ApiError, with_secret};
+use crate::policy;
+use crate::reply::{ApiError, in_time, with_secret};
 
 const LONGEST_EMAIL: usize = 254;
 /// Longer ones only cost time: nobody types them.
@@ -44,7 +45,7 @@ pub(crate) async fn sign_up(
     form.check()?;
 
     // Asked before the expensive part; `add` has the last word.
-    if app.accounts.is_taken(&email) {
+    if app.accounts.find(&email).await?.is_some() {
         return Err(taken());
     }
     let password_hash = app.passwords.hash(password).await.map_err(ApiError::internal)?;
@@ -52,22 +53,33 @@ pub(crate) async fn sign_up(
     let username = username(&email, &uid);
     let organization = OrganizationId::new(&uid).map_err(ApiError::internal)?;
     let first_data = Organization::for_signup(&username).map_err(ApiError::internal)?;
-    let user = User { uid, username, email, first_name, last_name };
-    if !app.accounts.add(Account { user: user.clone(), password_hash }) {
+    let account = Account { user: User { uid, username, email, first_name, last_name }, password_hash };
+    // First the key, which nobody knows until the reply is sent, and then the account: whatever comes in between, nobody
+    // is left with an account that has no key.
+    let issued = first_key(&app, &organization).await?;
+    let added = app.accounts.add(&account, &first_data).await;
+    if !matches!(added, Ok(true)) {
+        discard(&app, &issued).await;
+    }
+    if !added? {
         return Err(taken());
     }
-    let issued = first_key(&app, &organization).await.inspect_err(|_| app.accounts.remove(&user.email))?;
     log::info!("signed up organization={organization} key={}", issued.record.id());
-    app.data.add(organization, first_data);
-    Ok(with_secret(StatusCode::CREATED, SignedUp { user: &user, api_key: issued.secret.expose_secret() }))
+    Ok(with_secret(StatusCode::CREATED, SignedUp { user: &account.user, api_key: issued.secret.expose_secret() }))
 }
 
 async fn first_key(app: &App, organization: &OrganizationId) -> Result<IssuedKey, ApiError> {
-    if let Some(age) = app.max_key_age {
-        app.keys.set_policy(organization, OrganizationPolicy::default().with_max_key_age(age)).await?;
-    }
+    in_time(policy::demand(&app.keys, organization, app.max_key_age)).await?;
     let new = NewKey::new("Sign up", Access::Full).map_err(ApiError::internal)?;
-    Ok(app.keys.issue(organization, new).await?)
+    in_time(app.keys.issue(organization, new)).await
+}
+
+/// A key that will never be shown to anybody. It would be no harm if it stayed.
+async fn discard(app: &App, issued: &IssuedKey) {
+    let record = &issued.record;
+    if in_time(app.keys.revoke(record.organization(), record.id())).await.is_err() {
+        log::warn!("left behind key={}, which nobody knows", record.id());
+    }
 }
 
 /// As Avala answers. It tells whoever asks that the address has an account; the limit keeps that slow.

@@ -4,6 +4,9 @@ use serde_json::json;
 
 use super::client::{Api, raw, text};
 use super::server::Server;
+use super::stores::Store;
+
+on_every_store!(no_secret_is_logged_even_at_trace,);
 
 #[tokio::test]
 async fn one_line_says_who_used_what() {
@@ -63,9 +66,8 @@ async fn case_102_a_path_cannot_write_to_the_log() {
     assert!(log.chars().all(|c| c == '\n' || c.is_ascii_graphic() || c == ' '), "{log:?}");
 }
 
-#[tokio::test]
-async fn no_secret_is_logged_even_at_trace() {
-    let server = Server::start_logging(&[], "trace");
+async fn no_secret_is_logged_even_at_trace(store: &Store) {
+    let server = store.start_logging(&[], "trace");
     let api = Api::of(&server);
     let password = "a password that nobody may read";
     let body = json!({"email": "ada@example.com", "password": password, "first_name": 5});

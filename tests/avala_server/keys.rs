@@ -8,6 +8,22 @@ use serde_json::{Value, json};
 
 use super::client::{Api, BAD_KEY, CONFLICT, EXPIRED, FORBIDDEN, NOT_FOUND, text};
 use super::server::Server;
+use super::stores::Store;
+
+on_every_store!(
+    a_key_is_created_shown_once_and_listed_without_its_secret,
+    case_055_case_057_case_060_a_bad_key_is_a_400_that_names_the_fields,
+    case_069_a_name_is_kept_as_it_was_given,
+    case_075_an_expiry_comes_back_in_utc_and_never_later,
+    case_078_a_revoked_key_is_dead_when_the_reply_is_there,
+    case_081_regenerating_replaces_the_key_at_once,
+    a_regenerated_key_expires_as_asked_or_after_the_same_time,
+    an_expired_key_is_told_so_and_regenerating_restores_access,
+    case_082_of_a_hundred_regenerates_at_once_one_succeeds,
+    the_key_of_another_organization_is_not_found,
+    lists_can_be_narrowed_to_one_state,
+    case_076_keys_end_at_the_maximum_age,
+);
 
 const FIELDS: [&str; 10] = [
     "created_at",
@@ -58,14 +74,19 @@ async fn list(api: &Api, owner: &str, query: &str) -> Vec<Value> {
     api.get(owner, &format!("/api-keys/{query}")).await.expect(200)["results"].as_array().unwrap().clone()
 }
 
+/// Without the one field that changes some seconds after a key was used.
+fn settled(mut key: Value) -> Value {
+    key.as_object_mut().unwrap().remove("last_used_at").expect("a last use");
+    key
+}
+
 fn without_secret(mut issued: Value) -> Value {
     issued.as_object_mut().unwrap().remove("api_key").expect("a secret");
     issued
 }
 
-#[tokio::test]
-async fn a_key_is_created_shown_once_and_listed_without_its_secret() {
-    let server = Server::start(&[]);
+async fn a_key_is_created_shown_once_and_listed_without_its_secret(store: &Store) {
+    let server = store.start(&[]);
     let api = Api::of(&server);
     let owner = api.sign_up("ada").await.key;
 
@@ -102,9 +123,8 @@ async fn a_key_is_created_shown_once_and_listed_without_its_secret() {
     assert!(listed.iter().all(|key| key.as_object().unwrap().keys().eq(FIELDS)));
 }
 
-#[tokio::test]
-async fn case_055_case_057_case_060_a_bad_key_is_a_400_that_names_the_fields() {
-    let server = Server::start(&["--requests-per-minute", "off"]);
+async fn case_055_case_057_case_060_a_bad_key_is_a_400_that_names_the_fields(store: &Store) {
+    let server = store.start(&["--requests-per-minute", "off"]);
     let api = Api::of(&server);
     let owner = api.sign_up("ada").await.key;
     let neither = "Give at least one scope, or ask for \"full_access\": true.";
@@ -172,9 +192,8 @@ async fn case_055_case_057_case_060_a_bad_key_is_a_400_that_names_the_fields() {
     assert_eq!(list(&api, &owner, "").await.len(), 1);
 }
 
-#[tokio::test]
-async fn case_069_a_name_is_kept_as_it_was_given() {
-    let server = Server::start(&[]);
+async fn case_069_a_name_is_kept_as_it_was_given(store: &Store) {
+    let server = store.start(&[]);
     let api = Api::of(&server);
     let owner = api.sign_up("ada").await.key;
     let names = ["'; drop table keys; --", "<img src=x onerror=alert(1)>", "\u{202e}rtl", "\"quoted\\\"", "é", "x"];
@@ -186,9 +205,8 @@ async fn case_069_a_name_is_kept_as_it_was_given() {
     }
 }
 
-#[tokio::test]
-async fn case_075_an_expiry_comes_back_in_utc_and_never_later() {
-    let server = Server::start(&[]);
+async fn case_075_an_expiry_comes_back_in_utc_and_never_later(store: &Store) {
+    let server = store.start(&[]);
     let api = Api::of(&server);
     let owner = api.sign_up("ada").await.key;
     for (given, shown) in [
@@ -209,9 +227,8 @@ async fn case_075_an_expiry_comes_back_in_utc_and_never_later() {
     assert!(utc(&regenerated["expires_at"]) > utc(&last["expires_at"]));
 }
 
-#[tokio::test]
-async fn case_078_a_revoked_key_is_dead_when_the_reply_is_there() {
-    let server = Server::start(&[]);
+async fn case_078_a_revoked_key_is_dead_when_the_reply_is_there(store: &Store) {
+    let server = store.start(&[]);
     let api = Api::of(&server);
     let owner = api.sign_up("ada").await.key;
     let made = api.make_key(&owner, json!({"name": "x", "scopes": ["tasks.read"]})).await;
@@ -220,24 +237,23 @@ async fn case_078_a_revoked_key_is_dead_when_the_reply_is_there() {
 
     let first = api.order(&owner, &path).await;
     api.get(&key, "/tasks/").await.expect_text(401, BAD_KEY);
-    let revoked = first.expect(200);
+    let revoked = settled(first.expect(200));
     assert_eq!(revoked["status"], "revoked");
     utc(&revoked["revoked_at"]);
-    let mut expected = without_secret(made);
+    let mut expected = settled(without_secret(made));
     expected["status"] = json!("revoked");
     expected["revoked_at"] = revoked["revoked_at"].clone();
     assert_eq!(revoked, expected);
-    assert!(list(&api, &owner, "").await.contains(&revoked));
+    assert!(list(&api, &owner, "").await.into_iter().map(settled).any(|listed| listed == revoked));
 
     // Final, and the same answer again, whatever comes with it.
-    assert_eq!(api.order(&owner, &path).await.body, first.body);
-    assert_eq!(api.post(&owner, &path, json!({"status": "active"})).await.body, first.body);
+    assert_eq!(settled(api.order(&owner, &path).await.expect(200)), revoked);
+    assert_eq!(settled(api.post(&owner, &path, json!({"status": "active"})).await.expect(200)), revoked);
     api.get(&key, "/tasks/").await.expect_text(401, BAD_KEY);
 }
 
-#[tokio::test]
-async fn case_081_regenerating_replaces_the_key_at_once() {
-    let server = Server::start(&[]);
+async fn case_081_regenerating_replaces_the_key_at_once(store: &Store) {
+    let server = store.start(&[]);
     let api = Api::of(&server);
     let owner = api.sign_up("ada").await.key;
     let old = api.make_key(&owner, json!({"name": "nightly", "scopes": ["tasks.read", "exports.create"]})).await;
@@ -266,9 +282,8 @@ async fn case_081_regenerating_replaces_the_key_at_once() {
     api.get(&text(&new["api_key"]), "/tasks/").await.expect_text(401, BAD_KEY);
 }
 
-#[tokio::test]
-async fn a_regenerated_key_expires_as_asked_or_after_the_same_time() {
-    let server = Server::start(&[]);
+async fn a_regenerated_key_expires_as_asked_or_after_the_same_time(store: &Store) {
+    let server = store.start(&[]);
     let api = Api::of(&server);
     let owner = api.sign_up("ada").await.key;
     let lifetime = |key: &Value| utc(&key["expires_at"]).duration_since(utc(&key["created_at"])).as_secs();
@@ -297,9 +312,8 @@ async fn a_regenerated_key_expires_as_asked_or_after_the_same_time() {
     api.get(&text(&until["api_key"]), "/tasks/").await.expect(200);
 }
 
-#[tokio::test]
-async fn an_expired_key_is_told_so_and_regenerating_restores_access() {
-    let server = Server::start(&["--requests-per-minute", "off"]);
+async fn an_expired_key_is_told_so_and_regenerating_restores_access(store: &Store) {
+    let server = store.start(&["--requests-per-minute", "off"]);
     let api = Api::of(&server);
     let owner = api.sign_up("ada").await.key;
     let old = expired(&api, &owner, json!({"name": "short", "scopes": ["tasks.read"]})).await;
@@ -315,9 +329,8 @@ async fn an_expired_key_is_told_so_and_regenerating_restores_access() {
     api.get(&text(&old["api_key"]), "/tasks/").await.expect_text(401, BAD_KEY);
 }
 
-#[tokio::test]
-async fn case_082_of_a_hundred_regenerates_at_once_one_succeeds() {
-    let server = Server::start(&["--requests-per-minute", "off"]);
+async fn case_082_of_a_hundred_regenerates_at_once_one_succeeds(store: &Store) {
+    let server = store.start(&["--requests-per-minute", "off"]);
     let api = Api::of(&server);
     let owner = api.sign_up("ada").await.key;
     let old = api.make_key(&owner, json!({"name": "x", "scopes": ["tasks.read"]})).await;
@@ -358,9 +371,8 @@ async fn case_064_a_scoped_key_never_manages_keys() {
     assert_eq!(list(&api, &owner, "?status=active").await.len(), 2);
 }
 
-#[tokio::test]
-async fn the_key_of_another_organization_is_not_found() {
-    let server = Server::start(&[]);
+async fn the_key_of_another_organization_is_not_found(store: &Store) {
+    let server = store.start(&[]);
     let api = Api::of(&server);
     let (ada, bob) = (api.sign_up("ada").await.key, api.sign_up("bob").await.key);
     let made = api.make_key(&ada, json!({"name": "hers", "scopes": ["tasks.read"]})).await;
@@ -376,9 +388,8 @@ async fn the_key_of_another_organization_is_not_found() {
     assert!(listed.len() == 1 && listed[0]["uid"] != made["uid"]);
 }
 
-#[tokio::test]
-async fn lists_can_be_narrowed_to_one_state() {
-    let server = Server::start(&["--requests-per-minute", "off"]);
+async fn lists_can_be_narrowed_to_one_state(store: &Store) {
+    let server = store.start(&["--requests-per-minute", "off"]);
     let api = Api::of(&server);
     let owner = api.sign_up("ada").await.key;
     for name in ["a", "b", "c"] {
@@ -410,9 +421,8 @@ async fn lists_can_be_narrowed_to_one_state() {
 }
 
 /// The policy of the organization ends keys that have no expiry of their own, the first one too.
-#[tokio::test]
-async fn case_076_keys_end_at_the_maximum_age() {
-    let server = Server::start(&["--max-key-age", "6s", "--requests-per-minute", "off"]);
+async fn case_076_keys_end_at_the_maximum_age(store: &Store) {
+    let server = store.start(&["--max-key-age", "6s", "--requests-per-minute", "off"]);
     let api = Api::of(&server);
     let owner = api.sign_up("ada").await.key;
     let made = api.make_key(&owner, json!({"name": "x", "full_access": true})).await;

@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 
 use super::client::{Api, text};
 use super::server::Server;
+use super::stores::Store;
+
+on_every_store!(pages_join_to_the_whole_list,);
 
 /// Follows `next` from the first page on, and checks that every link is one that works.
 async fn pages(api: &Api, key: &str, path: &str) -> Vec<Vec<String>> {
@@ -32,9 +35,8 @@ async fn seven_datasets(api: &Api) -> String {
     key
 }
 
-#[tokio::test]
-async fn pages_join_to_the_whole_list() {
-    let server = Server::start(&["--requests-per-minute", "off"]);
+async fn pages_join_to_the_whole_list(store: &Store) {
+    let server = store.start(&["--requests-per-minute", "off"]);
     let api = Api::of(&server);
     let key = seven_datasets(&api).await;
     for number in 0..6 {

@@ -1,5 +1,9 @@
+#[macro_use]
+mod stores;
+
 mod audit;
 mod client;
+mod durable;
 mod keys;
 mod limits;
 mod lists;
@@ -15,3 +19,9 @@ mod signup;
 mod hashing;
 #[path = "../../examples/avala/peer.rs"]
 mod peer;
+#[path = "../pg/schema.rs"]
+#[expect(dead_code, reason = "shared with tests of the store itself")]
+mod schema;
+#[path = "../pg/sql.rs"]
+#[expect(dead_code, reason = "shared with tests of the store itself")]
+mod sql;

@@ -5,6 +5,14 @@ use serde_json::{Value, json};
 
 use super::client::{Api, BAD_KEY, FORBIDDEN, NO_KEY, NOT_FOUND, text};
 use super::server::Server;
+use super::stores::Store;
+
+on_every_store!(
+    every_route_asks_for_its_scope,
+    case_066_two_organizations_do_not_see_each_other,
+    the_shapes_are_those_that_clients_read,
+    case_065_a_dataset_is_created_for_the_organization_of_the_key,
+);
 
 const SCOPES: [&str; 5] = ["datasets.read", "datasets.write", "projects.read", "tasks.read", "exports.create"];
 
@@ -60,9 +68,8 @@ fn table(own: &Own, number: usize) -> Vec<Row> {
     ]
 }
 
-#[tokio::test]
-async fn every_route_asks_for_its_scope() {
-    let server = Server::start(&["--requests-per-minute", "off"]);
+async fn every_route_asks_for_its_scope(store: &Store) {
+    let server = store.start(&["--requests-per-minute", "off"]);
     let api = Api::of(&server);
     let own = own(&api, "ada").await;
     let revoked = api.make_key(&own.key, json!({"name": "revoked", "full_access": true})).await;
@@ -111,9 +118,8 @@ async fn an_expired_key_is_refused_everywhere() {
     }
 }
 
-#[tokio::test]
-async fn case_066_two_organizations_do_not_see_each_other() {
-    let server = Server::start(&["--requests-per-minute", "off"]);
+async fn case_066_two_organizations_do_not_see_each_other(store: &Store) {
+    let server = store.start(&["--requests-per-minute", "off"]);
     let api = Api::of(&server);
     let (ada, bob) = (own(&api, "ada").await, own(&api, "bob").await);
     assert_eq!(ada.slug, bob.slug, "the owner alone tells these two apart");
@@ -150,9 +156,8 @@ async fn case_066_two_organizations_do_not_see_each_other() {
     }
 }
 
-#[tokio::test]
-async fn the_shapes_are_those_that_clients_read() {
-    let server = Server::start(&[]);
+async fn the_shapes_are_those_that_clients_read(store: &Store) {
+    let server = store.start(&[]);
     let api = Api::of(&server);
     let own = own(&api, "ada").await;
     let dataset = api.get(&own.key, &format!("/datasets/{}/", own.dataset)).await.expect(200);
@@ -184,9 +189,8 @@ async fn the_shapes_are_those_that_clients_read() {
     }
 }
 
-#[tokio::test]
-async fn case_065_a_dataset_is_created_for_the_organization_of_the_key() {
-    let server = Server::start(&[]);
+async fn case_065_a_dataset_is_created_for_the_organization_of_the_key(store: &Store) {
+    let server = store.start(&[]);
     let api = Api::of(&server);
     let user = api.sign_up("ada").await;
     let new = json!({

@@ -22,7 +22,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// With these options, on a free port unless they say otherwise.
+    /// With these options, on a free port and in memory unless they say otherwise.
     pub(super) fn start(options: &[&str]) -> Self {
         Self::start_logging(options, "")
     }
@@ -31,9 +31,23 @@ impl Server {
     pub(super) fn start_logging(options: &[&str], directives: &str) -> Self {
         let mut command = program();
         command.env("RUST_LOG", directives).args(options);
+        if !options.contains(&"--store") {
+            command.args(["--store", "memory:"]);
+        }
         if !options.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
+        Self::spawn(command)
+    }
+
+    /// In this working directory, with no option that says where keys are kept.
+    pub(super) fn start_in(directory: &Path) -> Self {
+        let mut command = program();
+        command.args(["--listen", "127.0.0.1:0"]).current_dir(directory);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the server starts");
 
@@ -129,11 +143,19 @@ fn program() -> Command {
 }
 
 /// Cargo has no variable that names an example's program, so it is asked to build it, which takes no time when
-/// it is fresh.
+/// it is fresh: with all features, as the documented test command has just built it.
 fn build() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--message-format=json"]);
-    cargo.args(["--example", "avala", "--features", "axum,routes,throttle", "--profile", profile()]);
+    cargo.args(["--example", "avala", "--all-features", "--profile", profile()]);
+    // What cargo tells this test about its package, some build scripts take for a reason to run again.
+    let told = std::env::vars_os().map(|(name, _)| name).filter(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+    });
+    told.for_each(|name| {
+        cargo.env_remove(name);
+    });
     let output = cargo.stderr(Stdio::inherit()).output().expect("cargo runs");
     assert!(output.status.success(), "the example does not build");
     let messages = String::from_utf8(output.stdout).expect("UTF-8");

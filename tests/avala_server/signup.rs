@@ -6,6 +6,13 @@ use serde_json::{Value, json};
 
 use super::client::{Api, text};
 use super::server::Server;
+use super::stores::Store;
+
+on_every_store!(
+    a_newcomer_gets_a_key_with_full_access,
+    a_taken_email_is_a_400_in_any_letter_case,
+    of_several_at_once_with_one_email_one_wins,
+);
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -17,9 +24,8 @@ fn newcomer(server: &Server, number: u8) -> Api {
     Api::from_address(server, IpAddr::from([127, 0, 1, number]))
 }
 
-#[tokio::test]
-async fn a_newcomer_gets_a_key_with_full_access() {
-    let server = Server::start(&[]);
+async fn a_newcomer_gets_a_key_with_full_access(store: &Store) {
+    let server = store.start(&[]);
     let api = Api::of(&server);
     let body = json!({"email": "Ada@Example.com", "password": PASSWORD, "first_name": "Ada", "last_name": "Byron"});
     let reply = api.post("", "/signup/", body).await;
@@ -133,9 +139,8 @@ async fn only_json_is_read_and_only_so_much_of_it() {
     }
 }
 
-#[tokio::test]
-async fn a_taken_email_is_a_400_in_any_letter_case() {
-    let server = Server::start(&[]);
+async fn a_taken_email_is_a_400_in_any_letter_case(store: &Store) {
+    let server = store.start(&[]);
     let api = Api::of(&server);
     let body = |email: &str| json!({"email": email, "password": PASSWORD});
     api.post("", "/signup/", body("ada@example.com")).await.expect(201);
@@ -144,9 +149,8 @@ async fn a_taken_email_is_a_400_in_any_letter_case() {
     }
 }
 
-#[tokio::test]
-async fn of_several_at_once_with_one_email_one_wins() {
-    let server = Server::start(&[]);
+async fn of_several_at_once_with_one_email_one_wins(store: &Store) {
+    let server = store.start(&[]);
     let api = Api::of(&server);
     let body = || json!({"email": "ada@example.com", "password": PASSWORD});
     let replies = join_all((0..5).map(|_| api.post("", "/signup/", body()))).await;
