@@ -2,7 +2,7 @@
 
 Signs up, makes a key of every kind over the JSON routes, calls everything the server has with each of them through the
 SDK, and checks what comes back: results, exception classes, statuses, details. At the end, no secret may stand in
-the server's log at TRACE, nor in anything the SDK logged or raised.
+the server's log at TRACE, nor in anything the SDK logged or raised. All of it once for each store.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 
 import httpx
+import psycopg
 
 import avala
 from avala.errors import (
@@ -73,6 +74,44 @@ def refusal(kind: type[AvalaError], status: int, message: str, call, what: str) 
     raise AssertionError(f"{what}: no exception, but {result!r}")
 
 
+# --- The stores -----------------------------------------------------------------------------------------------------
+
+STORES = ("memory", "sqlite", "postgres")
+
+
+@contextmanager
+def place(store: str):
+    """The URL of an empty store, which is gone at the end."""
+    if store == "memory":
+        yield "memory:"
+    elif store == "sqlite":
+        with tempfile.TemporaryDirectory() as directory:
+            yield f"sqlite:{directory}/avala.db"
+    else:
+        server, schema = postgres(), f"avala_sdk_{secrets.token_hex(6)}"
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA {schema}")
+            try:
+                yield f"{server}{'&' if '?' in server else '?'}options[search_path]={schema}"
+            finally:
+                connection.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+def postgres() -> str:
+    return os.environ.get("DATABASE_URL") or "postgres://postgres@127.0.0.1:5432/test"
+
+
+def no_postgres() -> str | None:
+    """Why there is none. Whoever names one in DATABASE_URL means it to be used, and is told by the failure."""
+    if os.environ.get("DATABASE_URL"):
+        return None
+    try:
+        psycopg.connect(postgres(), connect_timeout=5).close()
+    except psycopg.OperationalError as error:
+        return str(error).strip().splitlines()[0]
+    return None
+
+
 # --- The server -----------------------------------------------------------------------------------------------------
 
 
@@ -104,13 +143,12 @@ class Server:
 
 
 @contextmanager
-def serving(program: str, store: str):
-    with tempfile.TemporaryDirectory() as directory:
-        server = Server(program, store, os.path.join(directory, "log"))
-        try:
-            yield server
-        finally:
-            server.stop()
+def serving(program: str, url: str, log_path: str):
+    server = Server(program, url, log_path)
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 class Keys:
@@ -386,10 +424,69 @@ def no_secret_was_seen(log: str) -> None:
             equal(len(traces(f"{log}{leak}")), 1, "secrets found in a log with one")
 
 
+def what_a_restart_leaves(base: str, key: str, own: Own) -> None:
+    with avala.Client(key, base_url=base) as client:
+        equal(client.datasets.get(own.dataset.uid), own.dataset, "the dataset after a restart")
+        equal(client.exports.get(own.export.uid), own.export, "the export after a restart")
+    listed = {one["name"]: one for one in Keys(base, key).list()}
+    equal(listed["revoked"]["status"], "revoked", "a revoked key after a restart")
+    for name in ("busy", "async", *(f"for {scope}" for scope in SCOPES)):
+        check(listed[name]["last_used_at"] is not None, f"the last use of {name} after a restart")
+    equal(listed["never used"]["last_used_at"], None, "the last use of a key that was never used")
+
+
+def everything(base: str) -> tuple[str, Own]:
+    """The key of the first user, and what they own."""
+    first, second = sign_ups(base)
+    keys = Keys(base, first.api_key)
+    with avala.Client(first.api_key, base_url=base) as ada:
+        own = Own(ada, first.user.username)
+        with avala.Client(second.api_key, base_url=base) as bob:
+            other = Own(bob, second.user.username)
+        results_are_what_they_say(ada, own)
+        what_is_not_there(ada, other)
+    every_call_with_every_key(base, keys, own)
+    asyncio.run(the_async_client(base, keys, own))
+    bad_keys(base, keys)
+    the_limit(base, keys)
+    keys.create("never used", full_access=True)
+    return first.api_key, own
+
+
+def run(program: str, store: str) -> None:
+    global checks
+    checks = 0
+    issued.clear()
+    captured.seek(0)
+    captured.truncate()
+    about = f"avala {version('avala')}, store {store}"
+    try:
+        with place(store) as url, tempfile.TemporaryDirectory() as logs:
+            with serving(program, url, os.path.join(logs, "first")) as server:
+                key, own = everything(server.base)
+                log = ended(server)
+            if store != "memory":
+                with serving(program, url, os.path.join(logs, "second")) as server:
+                    what_a_restart_leaves(server.base, key, own)
+                    log += ended(server)
+            no_secret_was_seen(log)
+    except Exception:
+        traceback.print_exc()
+        print(f"sdk: FAILED after {checks} checks ({about})")
+        sys.exit(1)
+    print(f"sdk: {checks} checks passed, {len(issued)} secrets seen nowhere ({about})")
+
+
+def ended(server: Server) -> str:
+    """The log of a server that was told to stop."""
+    equal(server.stop(), 0, "the exit status of the server")
+    return server.log()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
-    parser.add_argument("--store", default="memory:")
+    parser.add_argument("stores", nargs="*", help="memory, sqlite, postgres; all of them by default")
     options = parser.parse_args()
     os.environ["AVALA_ALLOW_INSECURE_BASE_URL"] = "true"
     for name in ("AVALA_API_KEY", "AVALA_BASE_URL"):
@@ -397,30 +494,14 @@ def main() -> None:
     logging.basicConfig(stream=captured, level=logging.DEBUG)
     logging.captureWarnings(True)
 
-    try:
-        with serving(options.program, options.store) as server:
-            first, second = sign_ups(server.base)
-            keys = Keys(server.base, first.api_key)
-            with avala.Client(first.api_key, base_url=server.base) as ada:
-                own = Own(ada, first.user.username)
-                with avala.Client(second.api_key, base_url=server.base) as bob:
-                    other = Own(bob, second.user.username)
-                results_are_what_they_say(ada, own)
-                what_is_not_there(ada, other)
-            every_call_with_every_key(server.base, keys, own)
-            asyncio.run(the_async_client(server.base, keys, own))
-            bad_keys(server.base, keys)
-            the_limit(server.base, keys)
-            equal(server.stop(), 0, "the exit status of the server")
-            no_secret_was_seen(server.log())
-    except Exception:
-        traceback.print_exc()
-        print(f"sdk: FAILED after {checks} checks (avala {version('avala')}, store {options.store.split(':')[0]}:)")
-        sys.exit(1)
-    print(
-        f"sdk: {checks} checks passed, {len(issued)} secrets seen nowhere "
-        f"(avala {version('avala')}, store {options.store.split(':')[0]}:)"
-    )
+    for store in options.stores or STORES:
+        if store not in STORES:
+            parser.error(f"{store} is none of {', '.join(STORES)}")
+        missing = no_postgres() if store == "postgres" and not options.stores else None
+        if missing:
+            print(f"sdk: postgres SKIPPED, since there is none: {missing}")
+            continue
+        run(options.program, store)
 
 
 if __name__ == "__main__":
