@@ -1,18 +1,18 @@
 //! Every route, and the layers in front of them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::FromRef;
-use axum::middleware::from_fn_with_state;
+use axum::extract::{ConnectInfo, FromRef};
 use axum::routing::{get, post};
 use tower::ServiceBuilder;
-use tower_api_key::{ApiKeyLayer, BoxError, RouteTableError, SharedStore, UsageTracker};
+use tower_api_key::transport::{ClientLayer, Connection, RequireHttpsLayer, TrustedProxies};
+use tower_api_key::{ApiKeyLayer, BoxError, SharedStore, UsageTracker};
 
 use crate::accounts::Accounts;
 use crate::data::Data;
-use crate::limits::Limits;
 use crate::options::Options;
 use crate::passwords::Passwords;
 use crate::reply::not_found;
@@ -29,7 +29,6 @@ pub(crate) struct App {
     pub(crate) accounts: Accounts,
     pub(crate) passwords: Arc<Passwords>,
     pub(crate) data: Data,
-    pub(crate) limits: Limits,
     /// What every organization demands of its keys' age.
     pub(crate) max_key_age: Option<Duration>,
 }
@@ -45,7 +44,6 @@ impl App {
             accounts,
             passwords: Arc::new(Passwords::start()?),
             data: Data::new(database),
-            limits: Limits::new(options.requests_per_minute),
             max_key_age: options.max_key_age,
         })
     }
@@ -54,16 +52,22 @@ impl App {
 /// Signing up is open, and stands here by name. Everything else is behind the key layers, unknown paths and methods too.
 /// The first one says who is calling, and the second one what they may do, so that the limit in between counts every
 /// request of a key.
-pub(crate) fn router(app: App) -> Result<Router, RouteTableError> {
+pub(crate) fn router(app: App, options: &Options) -> Result<Router, BoxError> {
     let table = routes::table()?;
-    let keys = ApiKeyLayer::new(app.keys.clone());
+    let keys = ApiKeyLayer::new(app.keys.clone()).on_decision(audit::record);
+    let judged = ApiKeyLayer::new(app.keys.clone()).routes(table.clone());
     let guarded = ServiceBuilder::new()
-        .layer(keys.clone().track_usage(&app.usage).on_decision(audit::record))
-        .layer(from_fn_with_state(app.limits.clone(), limits::per_key))
-        .layer(keys.routes(table.clone()).render_with(move |refusal| routes::refuse(&table, refusal)))
+        .layer(keys.clone().track_usage(&app.usage))
+        .layer(limits::per_key(options.requests_per_minute))
+        .layer(judged.render_with(move |refusal| routes::refuse(&table, refusal)))
         .service(guarded().with_state(app.clone()));
-    let sign_up = post(signup::sign_up).fallback_service(guarded.clone());
-    Ok(Router::new().route(routes::SIGN_UP, sign_up).fallback_service(guarded).with_state(app))
+    let sign_up = post(signup::sign_up).layer(limits::signups().refuse_as(&keys)).fallback_service(guarded.clone());
+    let mut router = Router::new().route(routes::SIGN_UP, sign_up).fallback_service(guarded).with_state(app);
+    if options.require_https {
+        router = router.layer(RequireHttpsLayer::new(&keys));
+    }
+    let connection = |ConnectInfo(peer): &ConnectInfo<SocketAddr>| Connection::plain(peer.ip());
+    Ok(router.layer(ClientLayer::new().trust(TrustedProxies::new(&options.trusted_proxy)?).connection_from(connection)))
 }
 
 /// What each of them asks of a key is in the [table](routes::table).

@@ -15,6 +15,9 @@ pub(crate) fn record(event: &DecisionEvent<'_>) {
     };
     let status = event.status().map_or("-".to_owned(), |status| status.as_u16().to_string());
     let (method, path) = (event.method(), printable(event.path()));
+    if let Some(digest) = event.exposed() {
+        log::warn!("a key came over plain HTTP, and whoever listened has it: digest={digest:?}");
+    }
     log::info!("key={key} organization={organization} method={method} path={path} outcome={outcome} status={status}");
 }
 

@@ -1,58 +1,24 @@
-use std::net::IpAddr;
-use std::num::NonZeroU32;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+//! How many requests are answered in any minute: the documented limits.
 
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::HeaderMap;
-use axum::middleware::Next;
-use axum::response::Response;
-use tower_api_key::throttle::{Hit, SlidingWindow};
-use tower_api_key::{ApiKey, KeyId, Rejection};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use tower_api_key::throttle::{SlidingWindow, ThrottleLayer};
 
 use crate::options::RequestsPerMinute;
-use crate::peer::Peer;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const SIGNUPS: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
-#[derive(Clone)]
-pub(crate) struct Limits {
-    signups: SlidingWindow<Peer>,
-    requests: Option<SlidingWindow<KeyId>>,
+/// Counts the attempts of one client to sign up, those that fail as well.
+pub(crate) fn signups() -> ThrottleLayer {
+    ThrottleLayer::per_client(SlidingWindow::new(SIGNUPS, MINUTE))
 }
 
-impl Limits {
-    pub(crate) fn new(requests: RequestsPerMinute) -> Self {
-        let requests = match requests {
-            RequestsPerMinute::AtMost(limit) => Some(SlidingWindow::new(limit, MINUTE)),
-            RequestsPerMinute::Off => None,
-        };
-        Self { signups: SlidingWindow::new(SIGNUPS, MINUTE), requests }
+/// Counts the requests of one key.
+pub(crate) fn per_key(limit: RequestsPerMinute) -> ThrottleLayer {
+    match limit {
+        RequestsPerMinute::AtMost(limit) => ThrottleLayer::per_key(SlidingWindow::new(limit, MINUTE)),
+        RequestsPerMinute::Off => ThrottleLayer::by(SlidingWindow::<()>::new(NonZeroU32::MAX, MINUTE), |_| None),
     }
-
-    /// Counts an attempt to sign up.
-    pub(crate) fn signup(&self, address: IpAddr) -> Result<(), Rejection> {
-        self.signups.hit(address.into()).rejection().map_or(Ok(()), Err)
-    }
-}
-
-/// Counts a request of a key that was let in, and tells its owner how many are left. Stands inside the key layer.
-pub(crate) async fn per_key(State(limits): State<Limits>, key: ApiKey, request: Request, next: Next) -> Response {
-    let Some(requests) = &limits.requests else { return next.run(request).await };
-    let hit = requests.hit(key.id());
-    let mut response = match hit.rejection() {
-        None => next.run(request).await,
-        Some(rejection) => rejection.to_response().map(Body::from),
-    };
-    tell(hit, response.headers_mut());
-    response
-}
-
-fn tell(hit: Hit, headers: &mut HeaderMap) {
-    let reset = (SystemTime::now() + hit.reset_after()).duration_since(UNIX_EPOCH).unwrap_or_default();
-    let reset = reset.as_secs() + u64::from(reset.subsec_nanos() > 0);
-    headers.insert("x-ratelimit-limit", hit.limit().into());
-    headers.insert("x-ratelimit-remaining", hit.remaining().into());
-    headers.insert("x-ratelimit-reset", reset.into());
 }

@@ -20,7 +20,6 @@ mod limits;
 mod listing;
 mod options;
 mod passwords;
-mod peer;
 mod policy;
 mod reply;
 mod resources;

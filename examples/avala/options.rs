@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Parser;
 use clap::error::ErrorKind;
 use jiff::{Span, SpanRelativeTo};
+use tower_api_key::transport::{InvalidProxy, TrustedProxies};
 
 /// A small Avala look-alike that shows every part of the API-key model.
 #[derive(Debug, Parser)]
@@ -22,13 +23,13 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value = "100", value_parser = requests_per_minute, allow_negative_numbers = true)]
     pub(crate) requests_per_minute: RequestsPerMinute,
 
-    /// Refuse plain HTTP
+    /// Refuse plain HTTP; HTTPS is what a trusted proxy says is HTTPS
     #[arg(long)]
-    require_https: bool,
+    pub(crate) require_https: bool,
 
     /// Whose forwarding headers are believed; can be given several times
-    #[arg(long, value_name = "CIDR")]
-    trusted_proxy: Vec<String>,
+    #[arg(long, value_name = "CIDR", value_parser = proxy)]
+    pub(crate) trusted_proxy: Vec<String>,
 
     /// The age at which the keys of every organization expire, such as 90d or 24h
     #[arg(long, value_name = "DURATION", value_parser = age)]
@@ -66,19 +67,13 @@ impl Options {
         if self.store != "memory:" && !known {
             return Err("--store takes memory:, sqlite:PATH or postgres://..., and this is none of them".into());
         }
-        if self.require_https {
-            return Err(not_yet("--require-https"));
-        }
-        if !self.trusted_proxy.is_empty() {
-            return Err(not_yet("--trusted-proxy"));
-        }
         if self.metrics_listen.is_some() {
             return Err(not_yet("--metrics-listen"));
         }
-        if !self.listen.ip().to_canonical().is_loopback() && !self.insecure_http {
+        if !self.listen.ip().to_canonical().is_loopback() && !self.require_https && !self.insecure_http {
             return Err(format!(
-                "other machines can reach {}, and keys would cross the network in the clear: say --insecure-http to \
-                 allow it, or listen on a loopback address",
+                "other machines can reach {}, and keys would cross the network in the clear: say --require-https, or \
+                 --insecure-http to allow it, or listen on a loopback address",
                 self.listen
             ));
         }
@@ -95,6 +90,10 @@ fn requests_per_minute(text: &str) -> Result<RequestsPerMinute, &'static str> {
         "off" => Ok(RequestsPerMinute::Off),
         number => number.parse().map(RequestsPerMinute::AtMost).map_err(|_| "a number from 1 on, or off"),
     }
+}
+
+fn proxy(text: &str) -> Result<String, InvalidProxy> {
+    TrustedProxies::new([text]).map(|_| text.to_owned())
 }
 
 fn age(text: &str) -> Result<Duration, &'static str> {

@@ -22,9 +22,12 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let listener = TcpListener::bind(options.listen).await.map_err(cannot_listen)?;
     let address = listener.local_addr().map_err(cannot_listen)?;
     let app = App::open(&options).await.map_err(|error| format!("cannot start: {}", causes(&*error)))?;
-    let router = app::router(app.clone()).map_err(|error| format!("cannot start: {error}"))?;
+    let router = app::router(app.clone(), &options).map_err(|error| format!("cannot start: {error}"))?;
     let (stopped, stop_reporting) = oneshot::channel();
     let reporting = tokio::spawn(usage::report(app.usage, app.keys, stop_reporting));
+    if options.require_https && options.trusted_proxy.is_empty() {
+        log::warn!("every request will be refused: nothing but a --trusted-proxy can bring HTTPS to this server");
+    }
     welcome(address);
 
     let served = serve(listener, router, stop).await;

@@ -1,6 +1,4 @@
-use std::net::SocketAddr;
-
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
@@ -26,14 +24,7 @@ struct SignedUp<'a> {
 }
 
 /// A new user with an organization of their own, and its first key, which has full access.
-pub(crate) async fn sign_up(
-    State(app): State<App>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
-) -> Result<Response, ApiError> {
-    // Before anything else is done for the client: attempts that fail count as well.
-    app.limits.signup(peer.ip())?;
-
+pub(crate) async fn sign_up(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
     let mut form = Form::read(request).await?;
     let email = form.text("email", LONGEST_EMAIL);
     if !email.is_empty() && !is_email(&email) {

@@ -14,11 +14,10 @@ mod resources;
 mod running;
 mod server;
 mod signup;
+mod transport;
 
 #[path = "../../examples/avala/passwords.rs"]
 mod hashing;
-#[path = "../../examples/avala/peer.rs"]
-mod peer;
 #[path = "../pg/schema.rs"]
 #[expect(dead_code, reason = "shared with tests of the store itself")]
 mod schema;
