@@ -8,9 +8,10 @@ const LONGEST: usize = 128;
 
 /// The name of something a key may do, such as `datasets.read`.
 ///
-/// 1 to 128 printable ASCII characters without space, `"` and `\` (a scope token of RFC 6749, 3.3). Compared
-/// byte for byte: no wildcards, no hierarchy, no case folding. The set of scopes is open, so a name that this
-/// version of a service does not know survives being read and written back.
+/// 1 to 128 printable ASCII characters without space, `"` and `\` (a scope token of RFC 6749, 3.3), and without `,`
+/// and `;`, so that a list which somebody wrote with one of these between its names is refused, and not read as half
+/// of what it says. Compared byte for byte: no wildcards, no hierarchy, no case folding. The set of scopes is open,
+/// so a name that this version of a service does not know survives being read and written back.
 ///
 /// ```
 /// use tower_api_key::Scope;
@@ -40,7 +41,10 @@ impl Scope {
     /// ```
     #[must_use]
     pub const fn from_static(name: &'static str) -> Self {
-        assert!(is_scope(name), "a scope is 1 to 128 printable ASCII characters without space, '\"' and '\\'");
+        assert!(
+            is_scope(name),
+            "a scope is 1 to 128 printable ASCII characters without space, '\"', '\\', ',' and ';'"
+        );
         Self(Text::Static(name))
     }
 
@@ -67,7 +71,7 @@ const fn is_scope(name: &str) -> bool {
     let bytes = name.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
-        if !bytes[at].is_ascii_graphic() || matches!(bytes[at], b'"' | b'\\') {
+        if !bytes[at].is_ascii_graphic() || matches!(bytes[at], b'"' | b'\\' | b',' | b';') {
             return false;
         }
         at += 1;
@@ -123,7 +127,7 @@ impl Hash for Scope {
 
 /// The text is not a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a scope is 1 to 128 printable ASCII characters without space, '\"' and '\\'")]
+#[error("a scope is 1 to 128 printable ASCII characters without space, '\"', '\\', ',' and ';'")]
 pub struct InvalidScope;
 
 #[cfg(test)]
@@ -132,7 +136,9 @@ mod tests {
 
     #[test]
     fn bad_names_are_refused() {
-        for bad in ["", " ", "datasets.read ", "a\tb", "a\nb", "a\"b", "a\\b", "é", "\0", &"x".repeat(129)] {
+        for bad in
+            ["", " ", "datasets.read ", "a\tb", "a\nb", "a\"b", "a\\b", "a,", "a,b", "a;b", "é", "\0", &"x".repeat(129)]
+        {
             assert_eq!(Scope::new(bad), Err(InvalidScope), "{bad:?}");
         }
         assert!(Scope::new("x".repeat(128)).is_ok());
