@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tower_api_key::{Access, ApiKeyLayer, CacheConfig, CachedStore, IssuedKey, KeyManager, PostgresStore};
 
 use super::calls::{Reply, acme, call, full, issue};
@@ -44,6 +44,37 @@ async fn case_111_case_112_a_pooler_that_swallows_notifications_is_told_once_and
     elsewhere.migrate().await.unwrap();
     let url = with(&bouncer.url(), "statement-cache-capacity", "0");
     let cache = cached(PostgresStore::connect(&url).await.unwrap(), TIME_TO_LIVE);
+    let watching = tokio::spawn(cache.watch());
+
+    let start = Instant::now();
+    while logged(TOLD).is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(10), "the log does not tell: {:?}", logged("noticed after"));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    println!("told {:.1?} after the start", start.elapsed());
+    for _ in 0..3 {
+        let key = issue(&elsewhere, full()).await;
+        assert_eq!(ask(&cache, &key).await, Reply::accepted(&Access::Full));
+        elsewhere.revoke(&acme(), key.record.id()).await.unwrap();
+        let elapsed = refused_within(TIME_TO_LIVE + Duration::from_millis(500), &cache, &key).await;
+        println!("revoked elsewhere, refused {elapsed:.1?} later");
+    }
+    assert_eq!(logged(TOLD).len(), 1);
+    watching.abort();
+}
+
+/// A pooler that nobody told us of: one connection of ours at a time, so that its statements find each other there.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Postgres and pgbouncer"]
+async fn case_111_a_pooler_that_nobody_spoke_of_is_found_by_the_self_test() {
+    const TOLD: &str = "changes that other processes make are noticed after the time to live: nothing is heard at all";
+    const TIME_TO_LIVE: Duration = Duration::from_secs(1);
+    record_log();
+    let bouncer = PgBouncer::start(1, IGNORE).await;
+    let elsewhere = PostgresStore::connect(&bouncer.database().url()).await.unwrap();
+    elsewhere.migrate().await.unwrap();
+    let one = PgPoolOptions::new().max_connections(1).connect(&bouncer.url()).await.unwrap();
+    let cache = cached(PostgresStore::from_pool(one), TIME_TO_LIVE);
     let watching = tokio::spawn(cache.watch());
 
     let start = Instant::now();

@@ -55,7 +55,11 @@ impl Feed for Postgres {
 
         let (mut began, mut missed) = (false, 0);
         loop {
-            self.fetch(NOTIFY, vec![channel.to_owned().into(), beat.clone().into()]).await?;
+            match self.fetch(NOTIFY, vec![channel.to_owned().into(), beat.clone().into()]).await {
+                // A connection of the pool was told what the listening one should have been.
+                Err(sqlx::Error::Protocol(_)) if !began => return Err(Silence::Swallowed),
+                told => told?,
+            };
             let due = Instant::now() + if began { BEAT } else { SELF_TEST };
             let mut heard = false;
             while let Ok(Some(notification)) = timeout_at(due, notifications.next()).await {
