@@ -1,12 +1,14 @@
 //! Keys on a gRPC service: a tonic server, and a client that is refused in each of the ways there are.
 //!
 //! ```text
-//! cargo run --example grpc
+//! cargo run --example grpc --features test-kit,throttle
 //! ```
 //!
 //! The service is the standard health check (`grpc.health.v1.Health`), so that nothing has to be generated.
 
+use std::num::NonZeroU32;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tonic::metadata::MetadataValue;
@@ -16,6 +18,8 @@ use tonic::{Request, Status};
 use tonic_health::ServingStatus;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
+use tower_api_key::test_kit::{Fault, FaultyStore};
+use tower_api_key::throttle::{SlidingWindow, ThrottleLayer};
 use tower_api_key::{Access, ApiKeyLayer, BoxError, KeyManager, MemoryStore, NewKey, Scope};
 
 const HEALTH_READ: Scope = Scope::from_static("health.read");
@@ -28,21 +32,29 @@ async fn run() -> Result<(), BoxError> {
     let other = keys.issue(&acme, NewKey::new("accounting", Access::scoped([INVOICES_READ]))?).await?;
 
     // `grpc` answers gRPC calls with a status of gRPC. Without it they get JSON, of which a client makes its own.
-    let guard = ApiKeyLayer::new(keys.clone()).grpc().require(HEALTH_READ);
+    // What stands further in refuses in the same form.
+    let store = FaultyStore::new(keys.clone());
+    let guard = ApiKeyLayer::new(store.clone()).grpc().require(HEALTH_READ);
+    let two_a_minute = SlidingWindow::new(NonZeroU32::new(2).expect("more than none"), Duration::from_secs(60));
     let (health, service) = tonic_health::server::health_reporter();
     health.set_service_status("invoices", ServingStatus::Serving).await;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    let server = Server::builder().layer(guard).add_service(service);
+    let server = Server::builder().layer(guard).layer(ThrottleLayer::per_key(two_a_minute)).add_service(service);
     tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
 
     let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
     println!("no key:            {}", told(check(&channel, None).await));
     println!("an unknown key:    {}", told(check(&channel, Some("avk_nobody")).await));
     println!("without its scope: {}", told(check(&channel, Some(other.secret.expose_secret())).await));
-    println!("a good key:        {}", told(check(&channel, Some(good.secret.expose_secret())).await));
+    for _ in 0..3 {
+        println!("a good key:        {}", told(check(&channel, Some(good.secret.expose_secret())).await));
+    }
+    store.set_fault(Fault::Error);
+    println!("the store is down: {}", told(check(&channel, Some(good.secret.expose_secret())).await));
+    store.set_fault(Fault::None);
     keys.revoke(&acme, good.record.id()).await?;
-    println!("the same, revoked: {}", told(check(&channel, Some(good.secret.expose_secret())).await));
+    println!("the key revoked:   {}", told(check(&channel, Some(good.secret.expose_secret())).await));
     Ok(())
 }
 

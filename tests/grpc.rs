@@ -12,17 +12,18 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request};
 use tokio::net::TcpListener;
+use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Code, Status};
 use tonic_health::ServingStatus;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
-use tower::{Layer, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 use tower_api_key::test_kit::{Fault, FaultyStore};
 use tower_api_key::{
-    Access, ApiKeyLayer, KeyDigest, KeyId, KeyRecord, MemoryStore, Otherwise, RequireScopesLayer, Requirement,
-    RouteTable, scope::avala,
+    Access, ApiKeyLayer, BoxError, KeyDigest, KeyId, KeyRecord, MemoryStore, Otherwise, RequireScopesLayer,
+    Requirement, RouteTable, scope::avala,
 };
 
 use self::common::handler::Handler;
@@ -49,6 +50,24 @@ async fn a_tonic_client_sees_each_status() {
         let expected = (Code::Unavailable, "Service temporarily unavailable, try again later.");
         assert_eq!((status.code(), status.message()), expected, "{fault:?}");
     }
+}
+
+/// One request too many, counted inside the key layer.
+#[cfg(feature = "throttle")]
+#[tokio::test]
+async fn a_tonic_client_sees_that_its_limit_is_reached() {
+    use tower_api_key::throttle::{SlidingWindow, ThrottleLayer};
+
+    let two_a_minute = SlidingWindow::new(std::num::NonZeroU32::new(2).unwrap(), Duration::from_secs(60));
+    let layer = ApiKeyLayer::new(keys()).grpc();
+    let channel = serve((layer, ThrottleLayer::per_key(two_a_minute))).await;
+    for _ in 0..2 {
+        assert_eq!(check(&channel, KEY).await.unwrap(), ServingStatus::Serving as i32);
+    }
+    let status = check(&channel, KEY).await.unwrap_err();
+    let message = "Request was throttled. Expected available in 60 seconds.";
+    assert_eq!((status.code(), status.message()), (Code::ResourceExhausted, message));
+    assert_eq!(check(&channel, "unknown").await.unwrap_err().code(), Code::Unauthenticated);
 }
 
 #[tokio::test]
@@ -152,7 +171,16 @@ fn keys() -> MemoryStore {
 }
 
 /// A client of a tonic server behind this layer.
-async fn serve(layer: ApiKeyLayer) -> Channel {
+async fn serve<L, B>(layer: L) -> Channel
+where
+    L: Layer<Routes> + Clone + Send + 'static,
+    L::Service: Service<Request<tonic::body::Body>, Response = http::Response<B>, Error: Into<BoxError> + Send>
+        + Clone
+        + Send
+        + 'static,
+    <L::Service as Service<Request<tonic::body::Body>>>::Future: Send,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
     let (health, service) = tonic_health::server::health_reporter();
     health.set_service_status("", ServingStatus::Serving).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
