@@ -7,7 +7,8 @@
 //! REQUESTS=1000000 REVOKES=10000 cargo test --release --all-features --test revoke_race -- --nocapture memory
 //! ```
 //!
-//! In place of `memory`: `sqlite`, or `postgres --ignored`, which uses `DATABASE_URL`.
+//! In place of `memory`: `sqlite`, or `postgres --ignored`, which uses `DATABASE_URL`. Both run with a cache in front
+//! as well.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -35,40 +36,100 @@ async fn case_078_memory_accepts_nothing_after_a_revoke() {
 #[cfg(feature = "sqlite")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn case_078_sqlite_accepts_nothing_after_a_revoke() {
-    let directory = std::env::temp_dir().join(format!("revoke-race-{}", std::process::id()));
-    std::fs::create_dir(&directory).unwrap();
-    let url = format!("sqlite:{}/keys.db", directory.display());
-    let store = tower_api_key::SqliteStore::connect(&url).await.unwrap();
-    store.migrate().await.unwrap();
-    let figures = race(store.clone(), store.clone(), Size::from_env(4_000, 200)).await;
-    store.pool().close().await;
-    std::fs::remove_dir_all(&directory).unwrap();
+    let file = SqliteFile::new("plain").await;
+    let figures = race(file.store.clone(), file.store.clone(), Size::from_env(4_000, 200)).await;
     figures.print("sqlite");
     figures.assert_nothing_was_accepted_late();
+    file.remove().await;
+}
+
+#[cfg(all(feature = "cache", feature = "sqlite"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn case_078_a_cache_before_sqlite_accepts_nothing_after_a_revoke() {
+    let file = SqliteFile::new("cached").await;
+    let cache = tower_api_key::CachedStore::new(file.store.clone());
+    let figures = race(cache.clone(), cache, Size::from_env(40_000, 400)).await;
+    figures.print("sqlite behind a cache");
+    figures.assert_nothing_was_accepted_late();
+    file.remove().await;
 }
 
 #[cfg(feature = "postgres")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs Postgres"]
 async fn case_078_postgres_accepts_nothing_after_a_revoke() {
-    use std::str::FromStr;
-
-    use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-    use sqlx::{AssertSqlSafe, Executor};
-
-    let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| "postgres://postgres@127.0.0.1:5432/test".to_owned());
-    let schema = format!("revoke_race_{}", std::process::id());
-    let admin = PgPool::connect(&url).await.unwrap();
-    admin.execute(AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).await.unwrap();
-    let options = PgConnectOptions::from_str(&url).unwrap().options([("search_path", &schema)]);
-    let pool = PgPoolOptions::new().max_connections(10).connect_with(options).await.unwrap();
-    let store = tower_api_key::PostgresStore::from_pool(pool);
-    store.migrate().await.unwrap();
-    let figures = race(store.clone(), store.clone(), Size::from_env(4_000, 200)).await;
-    store.pool().close().await;
-    admin.execute(AssertSqlSafe(format!("DROP SCHEMA {schema} CASCADE"))).await.unwrap();
+    let schema = PostgresSchema::new("plain").await;
+    let figures = race(schema.store.clone(), schema.store.clone(), Size::from_env(4_000, 200)).await;
     figures.print("postgres");
     figures.assert_nothing_was_accepted_late();
+    schema.remove().await;
+}
+
+#[cfg(all(feature = "cache", feature = "postgres"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs Postgres"]
+async fn case_078_a_cache_before_postgres_accepts_nothing_after_a_revoke() {
+    let schema = PostgresSchema::new("cached").await;
+    let cache = tower_api_key::CachedStore::new(schema.store.clone());
+    let figures = race(cache.clone(), cache, Size::from_env(40_000, 400)).await;
+    figures.print("postgres behind a cache");
+    figures.assert_nothing_was_accepted_late();
+    schema.remove().await;
+}
+
+#[cfg(feature = "sqlite")]
+struct SqliteFile {
+    store: tower_api_key::SqliteStore,
+    directory: std::path::PathBuf,
+}
+
+#[cfg(feature = "sqlite")]
+impl SqliteFile {
+    async fn new(name: &str) -> Self {
+        let directory = std::env::temp_dir().join(format!("revoke-race-{name}-{}", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        let url = format!("sqlite:{}/keys.db", directory.display());
+        let store = tower_api_key::SqliteStore::connect(&url).await.unwrap();
+        store.migrate().await.unwrap();
+        Self { store, directory }
+    }
+
+    async fn remove(self) {
+        self.store.pool().close().await;
+        std::fs::remove_dir_all(&self.directory).unwrap();
+    }
+}
+
+#[cfg(feature = "postgres")]
+struct PostgresSchema {
+    store: tower_api_key::PostgresStore,
+    admin: sqlx::postgres::PgPool,
+    name: String,
+}
+
+#[cfg(feature = "postgres")]
+impl PostgresSchema {
+    async fn new(name: &str) -> Self {
+        use std::str::FromStr;
+
+        use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+        let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| "postgres://postgres@127.0.0.1:5432/test".into());
+        let name = format!("revoke_race_{name}_{}", std::process::id());
+        let admin = PgPool::connect(&url).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {name}"))).execute(&admin).await.unwrap();
+        let options = PgConnectOptions::from_str(&url).unwrap().options([("search_path", &name)]);
+        let pool = PgPoolOptions::new().max_connections(10).connect_with(options).await.unwrap();
+        let store = tower_api_key::PostgresStore::from_pool(pool);
+        store.migrate().await.unwrap();
+        Self { store, admin, name }
+    }
+
+    async fn remove(self) {
+        self.store.pool().close().await;
+        let drop = format!("DROP SCHEMA {} CASCADE", self.name);
+        sqlx::query(sqlx::AssertSqlSafe(drop)).execute(&self.admin).await.unwrap();
+    }
 }
 
 /// The same run over a store that answers a few lookups from what it saw before: what this test is there to find.

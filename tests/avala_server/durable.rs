@@ -13,6 +13,7 @@ use super::stores::{Directory, Store};
 on_every_database!(
     everything_is_there_after_a_restart,
     everything_acknowledged_is_there_after_a_kill,
+    a_kill_loses_one_interval_of_usage_at_most,
     the_last_use_is_shown_after_a_restart,
     the_maximum_age_is_that_of_the_last_start,
     several_processes_start_at_once,
@@ -123,6 +124,32 @@ async fn the_last_use_is_shown_after_a_restart(store: &Store) {
             _ => assert!(super::keys::utc(&key["last_used_at"]) >= super::keys::utc(&key["created_at"]), "{key}"),
         }
     }
+}
+
+/// Whoever is killed loses what the store was not told yet, and nothing of what came before.
+async fn a_kill_loses_one_interval_of_usage_at_most(store: &Store) {
+    const USED: &str = "SELECT CAST(coalesce(sum(requests), 0) AS BIGINT) FROM tower_api_key_usage \
+        JOIN tower_api_key_keys ON key = id WHERE name = 'used'";
+    let server = store.start(&[]);
+    let api = Api::of(&server);
+    let owner = api.sign_up("ada").await.key;
+    let made = api.make_key(&owner, json!({"name": "used", "scopes": ["tasks.read"]})).await;
+    let ask = async |times: usize| {
+        for _ in 0..times {
+            api.get(&text(&made["api_key"]), "/tasks/").await.expect(200);
+        }
+    };
+    ask(20).await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while store.count(USED).await < 20 {
+        assert!(Instant::now() < deadline, "the store is not told");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    ask(15).await;
+    server.signal("KILL");
+    server.wait();
+    let told = store.count(USED).await;
+    assert!((20..=35).contains(&told), "{told}");
 }
 
 /// It is the server's policy for every organization, and not that of the day on which one signed up.
