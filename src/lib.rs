@@ -131,6 +131,9 @@
 //! Without a table, one [`ApiKeyLayer`] authenticates for a router, and a [`RequireScopesLayer`] stands beside each
 //! route.
 //!
+//! The [guide] goes through a whole API, moving from middleware of your own, writing a store, rotating keys, several
+//! processes, and proxies.
+//!
 //! # How a request flows
 //!
 //! 1. **Credential.** The layer takes the one key header out of the request and hashes its bytes as they are.
@@ -252,6 +255,8 @@ mod error_chain;
 mod event;
 #[cfg(feature = "axum")]
 mod extract;
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 mod key;
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 pub mod observe;
