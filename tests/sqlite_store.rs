@@ -23,3 +23,6 @@ mod processes;
 mod support;
 #[path = "sqlite/unreadable.rs"]
 mod unreadable;
+#[cfg(feature = "cache")]
+#[path = "sqlite/watching.rs"]
+mod watching;

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn is_wiped_on_drop() {
+    fn case_101_a_secret_is_wiped_on_drop() {
         fn wiped<T: ZeroizeOnDrop>() {}
         wiped::<KeySecret>();
     }

@@ -98,7 +98,7 @@ fn case_055_case_069_a_key_survives_the_file() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let dir = Dir::new();
     let store = runtime.block_on(dir.store());
-    let scopes = prop::option::of(prop::collection::vec("[!#-\\[\\]-~]{1,128}", 1..40));
+    let scopes = prop::option::of(prop::collection::vec("[!#-+\\--:<-\\[\\]-~]{1,128}", 1..40));
     let expires = prop::option::of(0..u64::from(u32::MAX));
     proptest!(ProptestConfig::with_cases(200), |(
         name in "[^\\p{Cc}]{1,100}", organization in "[^\\p{Cc}]{1,32}", scopes in scopes, expires in expires,

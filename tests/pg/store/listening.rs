@@ -1,9 +1,9 @@
 //! A cache that hears of changes, where what lies between it and the database swallows them or has lost them.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use tower_api_key::{Access, ApiKeyLayer, CacheConfig, CachedStore, IssuedKey, KeyManager, PostgresStore};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use tower_api_key::{Access, ApiKeyLayer, CacheConfig, CachedStore, IssuedKey, KeyManager, KeyUsage, PostgresStore};
 
 use super::calls::{Reply, acme, call, full, issue};
 use super::log_lines::{logged, record_log};
@@ -94,10 +94,31 @@ async fn case_111_a_pooler_that_nobody_spoke_of_is_found_by_the_self_test() {
     watching.abort();
 }
 
+/// Each notification makes commits wait for one another, and usage is written all the time.
+#[tokio::test]
+#[ignore = "needs Postgres"]
+async fn case_113_only_what_changes_a_verdict_is_notified() {
+    let schema = Schema::new().await;
+    let store = schema.store().await;
+    let key = issue(&store, full()).await;
+    let channel = &schema.sql().await.texts("SELECT 'tower_api_key_' || md5(current_schema())").await[0];
+    let mut listener = PgListener::connect(&schema.url()).await.unwrap();
+    listener.listen(channel).await.unwrap();
+
+    for _ in 0..100 {
+        store.record_usage(&[KeyUsage::new(key.record.id(), 1, SystemTime::now())]).await.unwrap();
+    }
+    issue(&store, full()).await;
+    // What comes first is about the revoke: nothing before it was told.
+    store.revoke(&acme(), key.record.id()).await.unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(10), listener.recv()).await.expect("a notification").unwrap();
+    assert_eq!(told.payload(), key.record.id().to_string());
+}
+
 /// What kept track of the connections has forgotten them: none is closed, and nothing arrives on them any more.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Postgres"]
-async fn case_109_a_listener_whose_connection_is_silently_gone_notices_and_forgets_everything_once() {
+async fn case_109_case_110_a_listener_whose_connection_is_silently_gone_notices_and_forgets_everything_once() {
     let schema = Schema::new().await;
     let elsewhere = schema.store().await;
     let server: PgConnectOptions = server_url().parse().unwrap();
