@@ -9,10 +9,11 @@ use axum::extract::{ConnectInfo, FromRef};
 use axum::routing::{get, post};
 use tower::ServiceBuilder;
 use tower_api_key::transport::{ClientLayer, Connection, RequireHttpsLayer, TrustedProxies};
-use tower_api_key::{ApiKeyLayer, BoxError, SharedStore, UsageTracker};
+use tower_api_key::{ApiKeyLayer, BoxError, SharedStore, SystemClock, UsageTracker};
 
 use crate::accounts::Accounts;
 use crate::data::Data;
+use crate::mission_control::{self, SessionCookie, Sessions};
 use crate::options::Options;
 use crate::passwords::Passwords;
 use crate::reply::not_found;
@@ -29,6 +30,8 @@ pub(crate) struct App {
     pub(crate) accounts: Accounts,
     pub(crate) passwords: Arc<Passwords>,
     pub(crate) data: Data,
+    pub(crate) sessions: Sessions,
+    pub(crate) session_cookie: SessionCookie,
     /// What every organization demands of its keys' age.
     pub(crate) max_key_age: Option<Duration>,
 }
@@ -44,12 +47,14 @@ impl App {
             accounts,
             passwords: Arc::new(Passwords::start()?),
             data: Data::new(database),
+            sessions: Sessions::new(options.session_ttl, SystemClock),
+            session_cookie: SessionCookie::new(options.require_https),
             max_key_age: options.max_key_age,
         })
     }
 }
 
-/// Signing up is open, and stands here by name. Everything else is behind the key layers, unknown paths and methods too.
+/// Signing up and Mission Control are open, and stand here by name. Everything else is behind the key layers, unknown paths and methods too.
 /// The first one says who is calling, and the second one what they may do, so that the limit in between counts every
 /// request of a key.
 pub(crate) fn router(app: App, options: &Options) -> Result<Router, BoxError> {
@@ -62,7 +67,9 @@ pub(crate) fn router(app: App, options: &Options) -> Result<Router, BoxError> {
         .layer(judged.render_with(move |refusal| routes::refuse(&table, refusal)))
         .service(guarded().with_state(app.clone()));
     let sign_up = post(signup::sign_up).layer(limits::signups().refuse_as(&keys)).fallback_service(guarded.clone());
-    let mut router = Router::new().route(routes::SIGN_UP, sign_up).fallback_service(guarded).with_state(app);
+    let mission_control = mission_control::router(&app.sessions, &keys);
+    let router = Router::new().route(routes::SIGN_UP, sign_up).merge(mission_control);
+    let mut router = router.fallback_service(guarded).with_state(app);
     if options.require_https {
         router = router.layer(RequireHttpsLayer::new(&keys));
     }

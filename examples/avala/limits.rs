@@ -8,11 +8,16 @@ use tower_api_key::throttle::{SlidingWindow, ThrottleLayer};
 use crate::options::RequestsPerMinute;
 
 const MINUTE: Duration = Duration::from_secs(60);
-const SIGNUPS: NonZeroU32 = NonZeroU32::new(5).unwrap();
+const ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
 /// Counts the attempts of one client to sign up, those that fail as well.
 pub(crate) fn signups() -> ThrottleLayer {
-    ThrottleLayer::per_client(SlidingWindow::new(SIGNUPS, MINUTE))
+    ThrottleLayer::per_client(SlidingWindow::new(ATTEMPTS, MINUTE))
+}
+
+/// Counts the attempts of one client to log in, apart from those to sign up.
+pub(crate) fn logins() -> ThrottleLayer {
+    ThrottleLayer::per_client(SlidingWindow::new(ATTEMPTS, MINUTE))
 }
 
 /// Counts the requests of one key.

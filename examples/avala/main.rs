@@ -18,6 +18,7 @@ mod form;
 mod keys;
 mod limits;
 mod listing;
+mod mission_control;
 mod options;
 mod passwords;
 mod policy;

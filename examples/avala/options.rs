@@ -35,6 +35,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DURATION", value_parser = age)]
     pub(crate) max_key_age: Option<Duration>,
 
+    /// How long somebody who logs in to Mission Control stays logged in, such as 15m
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = age)]
+    pub(crate) session_ttl: Duration,
+
     /// Serve /metrics there, apart from the API
     #[arg(long, value_name = "ADDR")]
     metrics_listen: Option<SocketAddr>,

@@ -21,7 +21,12 @@ pub(crate) struct Passwords {
 
 struct Job {
     password: Zeroizing<String>,
-    reply: oneshot::Sender<Result<String, password_hash::Error>>,
+    wanted: Wanted,
+}
+
+enum Wanted {
+    Hash(oneshot::Sender<Result<String, password_hash::Error>>),
+    Verdict { hash: String, reply: oneshot::Sender<Result<bool, password_hash::Error>> },
 }
 
 impl Passwords {
@@ -38,8 +43,19 @@ impl Passwords {
     /// Argon2id with a random salt, in the PHC string format: algorithm, parameters, salt and hash.
     pub(crate) async fn hash(&self, password: Zeroizing<String>) -> Result<String, HashError> {
         let (reply, hash) = oneshot::channel();
-        self.jobs.send(Job { password, reply }).map_err(|_| HashError::Stopped)?;
+        self.order(password, Wanted::Hash(reply))?;
         Ok(hash.await.map_err(|_| HashError::Stopped)??)
+    }
+
+    /// Whether this is the password that the hash was made of.
+    pub(crate) async fn verify(&self, password: Zeroizing<String>, hash: String) -> Result<bool, HashError> {
+        let (reply, verdict) = oneshot::channel();
+        self.order(password, Wanted::Verdict { hash, reply })?;
+        Ok(verdict.await.map_err(|_| HashError::Stopped)??)
+    }
+
+    fn order(&self, password: Zeroizing<String>, wanted: Wanted) -> Result<(), HashError> {
+        self.jobs.send(Job { password, wanted }).map_err(|_| HashError::Stopped)
     }
 }
 
@@ -48,10 +64,16 @@ fn work(queue: &Mutex<Receiver<Job>>) {
     loop {
         // One thread waits for the next job, the others for their turn to wait.
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { password, reply }) = next else { return };
+        let Ok(Job { password, wanted }) = next else { return };
         // Whoever has gone away in the meantime costs nothing more.
-        if !reply.is_closed() {
-            let _ = reply.send(hash(password.as_bytes(), &mut memory));
+        match wanted {
+            Wanted::Hash(reply) if !reply.is_closed() => {
+                let _ = reply.send(hash(password.as_bytes(), &mut memory));
+            }
+            Wanted::Verdict { hash, reply } if !reply.is_closed() => {
+                let _ = reply.send(verify(password.as_bytes(), &hash, &mut memory));
+            }
+            Wanted::Hash(_) | Wanted::Verdict { .. } => {}
         }
     }
 }
@@ -70,6 +92,20 @@ fn hash(password: &[u8], memory: &mut Vec<Block>) -> Result<String, password_has
         hash: Some(Output::new(&output)?),
     };
     Ok(hash.to_string())
+}
+
+fn verify(password: &[u8], hash: &str, memory: &mut Vec<Block>) -> Result<bool, password_hash::Error> {
+    let hash = PasswordHash::new(hash)?;
+    let (Some(salt), Some(expected)) = (hash.salt, hash.hash) else {
+        return Err(password_hash::Error::EncodingInvalid);
+    };
+    let params = Params::try_from(&hash)?;
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::default(), params);
+    memory.resize(argon2.params().block_count(), Block::default());
+    let mut output = vec![0; expected.len()];
+    argon2.hash_password_into_with_memory(password, &salt, &mut output, memory)?;
+    // Compares in constant time.
+    Ok(Output::new(&output)? == expected)
 }
 
 #[derive(Debug, thiserror::Error)]

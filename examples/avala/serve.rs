@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::app::{self, App};
+use crate::mission_control;
 use crate::options::Options;
 use crate::store::causes;
 use crate::usage;
@@ -67,10 +68,12 @@ async fn serve(
 
 /// Nobody may be reading: a server whose output is closed serves all the same.
 fn welcome(address: SocketAddr) {
-    let base = format!("http://{}{}", Reachable(address), app::BASE);
+    let host = Reachable(address);
+    let (base, page) = (format!("http://{host}{}", app::BASE), format!("http://{host}{}", mission_control::PATH));
     let _ = writeln!(
         io::stdout(),
         "Serving {base}\n\
+         Manage keys at {page}\n\
          Paste this line to sign up and get a key:\n\
          curl -sS {base}/signup/ -H 'Content-Type: application/json' -w '\\n' \
          -d '{{\"email\": \"you+'$(date +%s)'@example.com\", \"password\": \"correct horse battery staple\"}}'"

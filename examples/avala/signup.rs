@@ -12,9 +12,9 @@ use crate::form::Form;
 use crate::policy;
 use crate::reply::{ApiError, in_time, with_secret};
 
-const LONGEST_EMAIL: usize = 254;
+pub(crate) const LONGEST_EMAIL: usize = 254;
 /// Longer ones only cost time: nobody types them.
-const LONGEST_PASSWORD: usize = 1000;
+pub(crate) const LONGEST_PASSWORD: usize = 1000;
 const LONGEST_NAME: usize = 150;
 
 #[derive(Serialize)]
