@@ -7,6 +7,7 @@ mod durable;
 mod keys;
 mod limits;
 mod lists;
+mod mission_control;
 mod options;
 mod passwords;
 mod paths;
@@ -21,6 +22,8 @@ mod hashing;
 #[path = "../pg/schema.rs"]
 #[expect(dead_code, reason = "shared with tests of the store itself")]
 mod schema;
+#[path = "../../examples/avala/mission_control/sessions.rs"]
+mod sessions;
 #[path = "../pg/sql.rs"]
 #[expect(dead_code, reason = "shared with tests of the store itself")]
 mod sql;

@@ -18,6 +18,10 @@ async fn a_hash_verifies_its_own_password_and_no_other() {
         assert_eq!(Argon2::default().verify_password(text.as_bytes(), &**hash), Ok(()));
     }
     assert!(Argon2::default().verify_password(b"password 1", &*hashes[0]).is_err());
+    let verify = async |text: &str| passwords.verify(Zeroizing::new(text.into()), hashes[0].clone()).await;
+    assert!(verify("password 0").await.expect("a verdict"));
+    assert!(!verify("password 1").await.expect("a verdict"));
+    assert!(passwords.verify(Zeroizing::new("password 0".into()), "no hash".into()).await.is_err());
     // The salt makes two hashes of one password two.
     assert_ne!(hashes[0], hashes[6]);
 }

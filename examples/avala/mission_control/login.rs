@@ -67,10 +67,6 @@ pub(super) async fn log_out(
 
 impl View {
     fn of(record: &KeyRecord, left: std::time::Duration) -> Self {
-        Self {
-            email: record.name().into(),
-            expires_at: record.expires_at().map(rfc3339),
-            seconds_left: left.as_secs(),
-        }
+        Self { email: record.name().into(), expires_at: record.expires_at().map(rfc3339), seconds_left: left.as_secs() }
     }
 }
