@@ -82,7 +82,7 @@ async fn a_key_from_its_making_to_its_end() {
     assert_eq!(api.get(&scoped, "/projects/").await.status, 403);
     let refreshed =
         "document.querySelector('#table').ariaBusy === 'true' || document.querySelector('#refresh').click()";
-    browser.until(&format!("{used} === 'just now' || void ({refreshed})")).await;
+    browser.until(&format!("{used} === 'Just now' || void ({refreshed})")).await;
 
     browser.click("tr[data-uid] .regenerate").await;
     browser.screenshot("regenerate").await;

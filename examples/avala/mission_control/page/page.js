@@ -226,7 +226,7 @@ function ago(text) {
   if (!text) return make("span", { textContent: "Never" });
   const seconds = Math.max(0, (Date.now() - new Date(text)) / 1000);
   const [size, unit] = [[86400, "day"], [3600, "hour"], [60, "minute"]].find(([size]) => seconds >= size) ?? [0, ""];
-  const words = size ? spans.format(-Math.floor(seconds / size), unit) : "just now";
+  const words = size ? spans.format(-Math.floor(seconds / size), unit) : "Just now";
   return make("time", { dateTime: text, textContent: words, title: text });
 }
 
@@ -290,6 +290,11 @@ async function load(further = false) {
     if (mine !== generation) return;
     if (refused.status === 401) return ended();
     tell($("list-error"), refused, $("retry"));
+    if ($("table").hidden) {
+      show($("empty"));
+      $("empty-title").textContent = "The keys could not be loaded";
+      $("empty-text").textContent = "";
+    }
   } finally {
     if (mine === generation) {
       show($("loading"), false);
@@ -304,8 +309,15 @@ function done(text) {
   $("done").focus();
 }
 
-$("filter").addEventListener("change", () => { show($("table"), false); load(); });
-$("refresh").addEventListener("click", () => load());
+$("filter").addEventListener("change", () => {
+  show($("done"), false);
+  show($("table"), false);
+  load();
+});
+$("refresh").addEventListener("click", () => {
+  show($("done"), false);
+  load();
+});
 $("retry").addEventListener("click", () => load());
 $("more-button").addEventListener("click", () => load(true));
 
