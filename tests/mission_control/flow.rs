@@ -119,10 +119,15 @@ async fn a_key_from_its_making_to_its_end() {
     assert_eq!(browser.text("#new-name").await, HOSTILE);
     let hostile = browser.text("#new-key").await;
     browser.click("#saved").await;
-    let named = format!("document.querySelector('tr[data-uid] .key-name').textContent === {}", json!(HOSTILE));
-    browser.until(&named).await;
+    // Keys of one second stand in any order.
+    let row = format!(
+        "[...document.querySelectorAll('tr[data-uid]')].find((row) => row.querySelector('.key-name').textContent === {})",
+        json!(HOSTILE)
+    );
+    browser.until(&row).await;
+    let row = format!("tr[data-uid='{}']", text(&browser.run(&format!("return {row}.dataset.uid")).await));
     browser.screenshot("hostile-name").await;
-    browser.click("tr[data-uid] .revoke").await;
+    browser.click(&format!("{row} .revoke")).await;
     assert_eq!(browser.text("#revoke-name").await, HOSTILE);
     assert_eq!(browser.run("return document.querySelectorAll('img[src=x]').length").await, json!(0));
     assert!(browser.client.get_alert_text().await.is_err(), "an alert");
@@ -132,7 +137,7 @@ async fn a_key_from_its_making_to_its_end() {
     browser.click("#revoke-form .danger").await;
     browser.until_shown("#done").await;
     api.get(&hostile, "/datasets/").await.expect_text(401, BAD_KEY);
-    browser.until_shown("tr[data-uid] .badge.revoked").await;
+    browser.until_shown(&format!("{row} .badge.revoked")).await;
     browser.screenshot("revoked").await;
 
     states_of_the_list(&browser).await;
