@@ -13,7 +13,7 @@ use tower_api_key::{ApiKeyLayer, BoxError, SharedStore, SystemClock, UsageTracke
 
 use crate::accounts::Accounts;
 use crate::data::Data;
-use crate::mission_control::{self, SessionCookie, Sessions};
+use crate::mission_control::{self, Sessions};
 use crate::options::Options;
 use crate::passwords::Passwords;
 use crate::reply::not_found;
@@ -31,7 +31,6 @@ pub(crate) struct App {
     pub(crate) passwords: Arc<Passwords>,
     pub(crate) data: Data,
     pub(crate) sessions: Sessions,
-    pub(crate) session_cookie: SessionCookie,
     /// What every organization demands of its keys' age.
     pub(crate) max_key_age: Option<Duration>,
 }
@@ -48,15 +47,14 @@ impl App {
             passwords: Arc::new(Passwords::start()?),
             data: Data::new(database),
             sessions: Sessions::new(options.session_ttl, SystemClock),
-            session_cookie: SessionCookie::new(options.require_https),
             max_key_age: options.max_key_age,
         })
     }
 }
 
-/// Signing up and Mission Control are open, and stand here by name. Everything else is behind the key layers, unknown paths and methods too.
-/// The first one says who is calling, and the second one what they may do, so that the limit in between counts every
-/// request of a key.
+/// Signing up and Mission Control are open, and stand here by name. Everything else is behind the key layers, unknown
+/// paths and methods too. The first one says who is calling, and the second one what they may do, so that the limit in
+/// between counts every request of a key.
 pub(crate) fn router(app: App, options: &Options) -> Result<Router, BoxError> {
     let table = routes::table()?;
     let keys = ApiKeyLayer::new(app.keys.clone()).on_decision(audit::record);

@@ -1,20 +1,26 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, SET_COOKIE};
+use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tower_api_key::{ApiKey, KeyRecord, OrganizationId};
 use zeroize::Zeroizing;
 
-use super::{SessionCookie, Sessions};
+use super::Sessions;
 use crate::app::App;
 use crate::form::Form;
-use crate::reply::ApiError;
+use crate::reply::{ApiError, with_secret};
 use crate::signup::{LONGEST_EMAIL, LONGEST_PASSWORD};
 use crate::time::rfc3339;
 
-/// What the page sees of a session: never what proves it.
+/// The one time that a session is shown. Whoever loses it logs in again.
+#[derive(Serialize)]
+struct LoggedIn<'a> {
+    session: &'a str,
+}
+
+/// What the page sees of a session.
 #[derive(Serialize)]
 struct View {
     email: String,
@@ -45,9 +51,7 @@ pub(super) async fn log_in(State(app): State<App>, request: Request) -> Result<R
     let organization = OrganizationId::new(&user.uid).map_err(ApiError::internal)?;
     let (session, record) = app.sessions.open(organization, &user.email).map_err(ApiError::internal)?;
     log::info!("logged in organization={} session={}", record.organization(), record.id());
-    let cookie = app.session_cookie.keep(session.expose_secret(), app.sessions.lifetime());
-    let view = View::of(&record, app.sessions.left(&record));
-    Ok(([(SET_COOKIE, cookie), (CACHE_CONTROL, "no-store".into())], Json(view)).into_response())
+    Ok(with_secret(StatusCode::OK, LoggedIn { session: session.expose_secret() }))
 }
 
 pub(super) async fn who(session: ApiKey, State(sessions): State<Sessions>) -> Response {
@@ -55,14 +59,10 @@ pub(super) async fn who(session: ApiKey, State(sessions): State<Sessions>) -> Re
     ([(CACHE_CONTROL, "no-store")], Json(view)).into_response()
 }
 
-pub(super) async fn log_out(
-    session: ApiKey,
-    State(sessions): State<Sessions>,
-    State(cookie): State<SessionCookie>,
-) -> Response {
+pub(super) async fn log_out(session: ApiKey, State(sessions): State<Sessions>) -> StatusCode {
     sessions.end(session.record().digest());
     log::info!("logged out organization={} session={}", session.organization(), session.id());
-    (StatusCode::NO_CONTENT, [(SET_COOKIE, cookie.forget())]).into_response()
+    StatusCode::NO_CONTENT
 }
 
 impl View {

@@ -32,10 +32,6 @@ impl Sessions {
         Self(Arc::new(Shared { lifetime, clock: Box::new(clock), open: Mutex::default() }))
     }
 
-    pub(super) fn lifetime(&self) -> Duration {
-        self.0.lifetime
-    }
-
     /// How long this one will last.
     pub(super) fn left(&self, session: &KeyRecord) -> Duration {
         let end = session.expires_at().and_then(|end| end.duration_since(self.0.clock.now()).ok());

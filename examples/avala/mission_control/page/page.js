@@ -22,8 +22,11 @@ class Refused extends Error {
   }
 }
 
+/** What the server knows a login by. It is in the memory of this page and nowhere else, so that a reload forgets it. */
+let secret = null;
+
 async function call(method, path, body) {
-  const headers = { "X-Mission-Control": "1" };
+  const headers = secret ? { "X-Mission-Control-Session": secret } : {};
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let response;
   try {
@@ -160,6 +163,7 @@ function enter(account) {
 function leave(hasEnded) {
   clearTimeout(session?.timer);
   session = null;
+  secret = null;
   generation += 1;
   $("rows").replaceChildren();
   $("email").textContent = "";
@@ -199,9 +203,9 @@ $("door-form").addEventListener("submit", (event) => {
       showNew({ name: "Sign up", full_access: true, scopes: [], api_key: signedUp.api_key });
       door();
     }
-    const account = await call("POST", "/mission-control/login/", body);
+    secret = (await call("POST", "/mission-control/login/", body)).session;
     $("door-form").reset();
-    await enter(account);
+    await enter(await call("GET", "/mission-control/session/"));
     if (!signedUp) $("keys-title").focus();
   });
 });
@@ -453,15 +457,5 @@ for (const button of document.querySelectorAll("[data-close]")) {
 
 // ===== the beginning =====
 
-async function start() {
-  try {
-    await enter(await call("GET", "/mission-control/session/"));
-  } catch (refused) {
-    if (!(refused instanceof Refused)) throw refused;
-    door();
-    if (refused.status !== 401) tell($("door-error"), refused, $("door-submit"));
-    $("door-email").focus();
-  }
-}
-
-start();
+door();
+$("door-email").focus();
