@@ -1,0 +1,108 @@
+//! Faults that the model must find.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tower_api_key::test_kit::FaultyStore;
+use tower_api_key::{Access, BoxError, KeyDigest, KeyRecord, KeyStore, Lookup, MemoryStore, StoreId};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seed {
+    None,
+    /// Serves a revoked key as it was.
+    Unrevoked,
+    /// Takes the expiry off.
+    NeverExpires,
+    /// A key without scopes may do everything.
+    NoScopesIsFull,
+    /// Forgets that an organization is disabled.
+    Enabled,
+    /// Does not know a key that it could not look up.
+    OutageIsUnknown,
+    /// In front of the layer: keeps the first of several keys.
+    FirstOfMany,
+    /// In front of the layer: takes hyphens for underscores.
+    Underscores,
+    /// In front of the layer: trims a key.
+    Trimmed,
+}
+
+impl Seed {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Unrevoked,
+        Self::NeverExpires,
+        Self::NoScopesIsFull,
+        Self::Enabled,
+        Self::OutageIsUnknown,
+        Self::FirstOfMany,
+        Self::Underscores,
+        Self::Trimmed,
+    ];
+
+    /// What stands in front of the layer does this.
+    pub(crate) fn spoil(self, headers: &mut http::HeaderMap) {
+        const NAME: &str = "x-avala-api-key";
+        match self {
+            Self::FirstOfMany => {
+                if let Some(first) = headers.get(NAME).cloned() {
+                    headers.insert(NAME, first);
+                }
+            }
+            Self::Underscores => {
+                if let Some(value) = headers.remove("x_avala_api_key") {
+                    headers.append(NAME, value);
+                }
+            }
+            Self::Trimmed => {
+                for value in headers.iter_mut().filter(|(name, _)| *name == NAME).map(|(_, value)| value) {
+                    *value = http::HeaderValue::from_bytes(value.as_bytes().trim_ascii()).unwrap();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+pub(crate) struct SeededStore {
+    pub(crate) store: FaultyStore<MemoryStore>,
+    pub(crate) seed: Seed,
+}
+
+impl SeededStore {
+    fn spoilt(&self, record: Arc<KeyRecord>) -> Arc<KeyRecord> {
+        let spoilt = KeyRecord::clone(&record);
+        Arc::new(match self.seed {
+            Seed::Unrevoked => spoilt.with_revoked_at(None::<SystemTime>),
+            Seed::NeverExpires => spoilt.with_expires_at(None::<SystemTime>),
+            Seed::NoScopesIsFull if spoilt.access() == &Access::scoped([]) => spoilt.with_access(Access::Full),
+            Seed::Enabled => {
+                let policy = spoilt.policy().with_disabled(false);
+                spoilt.with_policy(policy)
+            }
+            _ => return record,
+        })
+    }
+}
+
+impl KeyStore for SeededStore {
+    type Error = BoxError;
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, BoxError> {
+        match self.store.find(digest).await {
+            Ok(found) => Ok(found.map(|record| self.spoilt(record))),
+            Err(_) if self.seed == Seed::OutageIsUnknown => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn find_now(&self, digest: &KeyDigest) -> Lookup {
+        match self.store.find_now(digest) {
+            Lookup::Found(record) => Lookup::Found(self.spoilt(record)),
+            other => other,
+        }
+    }
+
+    fn store_id(&self) -> Option<StoreId> {
+        self.store.store_id()
+    }
+}
