@@ -1,0 +1,41 @@
+//! Forwarding headers of any bytes: a stranger's change nothing, and a proxy's name no address that is not in them.
+//!
+//! Each line of the input is a header; its first byte says which one.
+#![no_main]
+
+use std::net::IpAddr;
+use std::sync::LazyLock;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use libfuzzer_sys::fuzz_target;
+use tower_api_key::transport::{Connection, TrustedProxies};
+
+const NAMES: [&str; 3] = ["forwarded", "x-forwarded-for", "x-forwarded-proto"];
+const PROXY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+const STRANGER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+static PROXIES: LazyLock<TrustedProxies> = LazyLock::new(|| TrustedProxies::new(["10.0.0.0/8"]).unwrap());
+
+fuzz_target!(|data: &[u8]| {
+    let mut headers = HeaderMap::new();
+    for line in data.split(|byte| *byte == b'\n').take(16) {
+        let Some((first, value)) = line.split_first() else { continue };
+        let Ok(value) = HeaderValue::from_bytes(value) else { continue };
+        headers.append(HeaderName::from_static(NAMES[usize::from(*first) % NAMES.len()]), value);
+    }
+    let stranger = PROXIES.client(Connection::plain(STRANGER), &headers);
+    assert_eq!((stranger.address(), stranger.is_https()), (STRANGER, false));
+
+    for proxies in [PROXIES.clone(), PROXIES.clone().only_forwarded(), PROXIES.clone().only_x_forwarded()] {
+        let client = proxies.client(Connection::plain(PROXY), &headers);
+        let has = |byte: u8| headers.values().any(|value| value.as_bytes().contains(&byte));
+        if client.address() != PROXY {
+            assert!(has(b'.') || has(b':'), "{client:?} out of {headers:?}");
+        }
+        if client.is_https() {
+            let says =
+                |value: &HeaderValue| value.as_bytes().to_ascii_lowercase().windows(5).any(|word| word == b"https");
+            assert!(headers.values().any(says), "{client:?} out of {headers:?}");
+        }
+    }
+});
