@@ -247,6 +247,7 @@
 //! | `tracing` | `observe::trace_decision` and `trace_change`, as events of `tracing` |
 //! | `transport` | `transport`: the client's address, trusted proxies, and `RequireHttpsLayer` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![forbid(unsafe_code)]
 
 mod audit;
 mod auth;

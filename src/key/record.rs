@@ -148,6 +148,11 @@ impl KeyRecord {
         self.id
     }
 
+    /// For tables that find records by it and keep it nowhere else.
+    pub(crate) const fn key_id(&self) -> &KeyId {
+        &self.id
+    }
+
     /// The organization the key belongs to.
     #[must_use]
     pub const fn organization(&self) -> &OrganizationId {

@@ -51,7 +51,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Index {
-    digests: HashMap<KeyId, KeyDigest>,
+    /// The same records as in the shards, found by their ids.
+    records: HashSet<ById>,
     organizations: HashMap<OrganizationId, Organization>,
 }
 
@@ -91,14 +92,13 @@ impl MemoryStore {
     }
 
     fn add_to(&self, index: &mut Index, record: KeyRecord) -> Result<Arc<KeyRecord>, ManageError> {
-        if index.digests.contains_key(&record.id()) || self.read(record.digest()).is_some() {
+        if index.records.contains(&record.id()) || self.read(record.digest()).is_some() {
             return Err(ManageError::AlreadyExists);
         }
-        index.digests.insert(record.id(), *record.digest());
         let organization = index.organizations.entry(record.organization().clone()).or_default();
         organization.keys.insert(Cursor::at(&record));
         let record = record.with_policy(organization.policy);
-        Ok(self.write(record))
+        Ok(self.write(index, record))
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -119,16 +119,19 @@ impl MemoryStore {
         shard.get(digest).map(|ByDigest(record)| Arc::clone(record))
     }
 
-    fn write(&self, record: KeyRecord) -> Arc<KeyRecord> {
+    fn write(&self, index: &mut Index, record: KeyRecord) -> Arc<KeyRecord> {
         let record = Arc::new(record);
+        index.records.replace(ById(Arc::clone(&record)));
         let mut shard = self.shard(record.digest()).write().unwrap_or_else(PoisonError::into_inner);
         shard.replace(ByDigest(Arc::clone(&record)));
         record
     }
+}
 
-    fn find_own(&self, index: &Index, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, ManageError> {
-        let record = index.digests.get(&id).and_then(|digest| self.read(digest)).ok_or(ManageError::NotFound)?;
-        if record.organization() == organization { Ok(record) } else { Err(ManageError::NotFound) }
+impl Index {
+    fn find_own(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, ManageError> {
+        let ById(record) = self.records.get(&id).ok_or(ManageError::NotFound)?;
+        if record.organization() == organization { Ok(Arc::clone(record)) } else { Err(ManageError::NotFound) }
     }
 }
 
@@ -167,7 +170,7 @@ impl KeyManager for MemoryStore {
     }
 
     async fn get(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, ManageError> {
-        self.find_own(&self.index(), organization, id)
+        self.index().find_own(organization, id)
     }
 
     async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, ManageError> {
@@ -176,19 +179,19 @@ impl KeyManager for MemoryStore {
         let Some(Organization { keys, .. }) = index.organizations.get(organization) else { return Ok(Page::default()) };
         let end = query.after().map_or(Bound::Unbounded, Bound::Excluded);
         let found = keys.range((Bound::Unbounded, end)).rev();
-        let found = found.filter_map(|cursor| self.find_own(&index, organization, cursor.id()).ok());
+        let found = found.filter_map(|cursor| index.find_own(organization, cursor.id()).ok());
         let found = found.filter(|record| query.status().is_none_or(|status| record.status(now) == status));
         Ok(Page::cut(found.take(query.limit() + 1).collect(), query.limit()))
     }
 
     async fn revoke(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, ManageError> {
         let now = self.now();
-        let index = self.index();
-        let record = self.find_own(&index, organization, id)?;
+        let mut index = self.index();
+        let record = index.find_own(organization, id)?;
         if record.is_revoked() {
             return Ok(record);
         }
-        Ok(self.write(Arc::unwrap_or_clone(record).with_revoked_at(now)))
+        Ok(self.write(&mut index, Arc::unwrap_or_clone(record).with_revoked_at(now)))
     }
 
     async fn narrow(
@@ -197,10 +200,10 @@ impl KeyManager for MemoryStore {
         id: KeyId,
         scopes: ScopeSet,
     ) -> Result<Arc<KeyRecord>, ManageError> {
-        let index = self.index();
-        let record = self.find_own(&index, organization, id)?;
+        let mut index = self.index();
+        let record = index.find_own(organization, id)?;
         check_narrowing(&record, &scopes)?;
-        Ok(self.write(Arc::unwrap_or_clone(record).with_access(Access::Scoped(scopes))))
+        Ok(self.write(&mut index, Arc::unwrap_or_clone(record).with_access(Access::Scoped(scopes))))
     }
 
     async fn policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, ManageError> {
@@ -209,22 +212,24 @@ impl KeyManager for MemoryStore {
 
     async fn set_policy(&self, organization: &OrganizationId, policy: OrganizationPolicy) -> Result<(), ManageError> {
         let mut index = self.index();
-        index.organizations.entry(organization.clone()).or_default().policy = policy;
-        let index = &*index;
-        for cursor in &index.organizations[organization].keys {
-            let record = self.find_own(index, organization, cursor.id())?;
-            self.write(Arc::unwrap_or_clone(record).with_policy(policy));
+        let own = index.organizations.entry(organization.clone()).or_default();
+        own.policy = policy;
+        let ids: Vec<_> = own.keys.iter().map(Cursor::id).collect();
+        for id in ids {
+            let record = index.find_own(organization, id)?;
+            self.write(&mut index, Arc::unwrap_or_clone(record).with_policy(policy));
         }
         Ok(())
     }
 
     async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), ManageError> {
-        let index = self.index();
+        let mut index = self.index();
         for KeyUsage { id, requests, last_used_at } in usage {
-            let Some(record) = index.digests.get(id).and_then(|digest| self.read(digest)) else { continue };
+            let Some(ById(record)) = index.records.get(id) else { continue };
             let last = record.last_used_at().map_or(*last_used_at, |known| known.max(*last_used_at));
             let requests = record.requests().saturating_add(*requests);
-            self.write(Arc::unwrap_or_clone(record).with_usage(last, requests));
+            let record = KeyRecord::clone(record).with_usage(last, requests);
+            self.write(&mut index, record);
         }
         Ok(())
     }
@@ -248,12 +253,12 @@ impl KeyManager for MemoryStore {
     ) -> Result<Arc<KeyRecord>, ManageError> {
         let (new_id, now) = (KeyId::random()?, self.now());
         let mut index = self.index();
-        let old = self.find_own(&index, organization, id)?;
+        let old = index.find_own(organization, id)?;
         if old.is_revoked() {
             return Err(ManageError::Conflict);
         }
         let new = self.add_to(&mut index, credential.into_replacement(new_id, &old, expiry, now))?;
-        self.write(Arc::unwrap_or_clone(old).with_replaced_by(now, new_id));
+        self.write(&mut index, Arc::unwrap_or_clone(old).with_replaced_by(now, new_id));
         Ok(new)
     }
 }
@@ -278,5 +283,28 @@ impl Eq for ByDigest {}
 impl Hash for ByDigest {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.digest().hash(state);
+    }
+}
+
+/// A record that is found by its id.
+struct ById(Arc<KeyRecord>);
+
+impl Borrow<KeyId> for ById {
+    fn borrow(&self) -> &KeyId {
+        self.0.key_id()
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id() == other.0.id()
+    }
+}
+
+impl Eq for ById {}
+
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id().hash(state);
     }
 }
