@@ -15,8 +15,8 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tower::{Layer, ServiceExt};
 use tower_api_key::test_kit::{Fault, FaultyStore};
 use tower_api_key::{
-    Access, ApiKeyLayer, AuditedStore, ChangeEvent, KeyDigest, KeyId, KeyManager, MemoryStore, NewKey,
-    OrganizationPolicy, observe, scope::avala,
+    Access, ApiKeyLayer, AuditedStore, ChangeEvent, IssuePolicy, KeyDigest, KeyId, KeyManager, MemoryStore, NewKey,
+    OrganizationPolicy, Scope, SystemClock, observe, scope::avala,
 };
 
 use self::common::handler::Handler;
@@ -121,6 +121,23 @@ fn a_change_is_one_event_that_says_who_asked() {
             line("WARN", "key perhaps not changed", "issued", "failed"),
         ]
     );
+}
+
+/// Whoever pastes a key where the name of a scope belongs is told so, and nobody else learns it.
+#[test]
+fn a_key_in_the_place_of_a_scope_is_not_told() {
+    let pasted = Scope::from_static("avk_0123456789abcdef0123456789abcdef01234567");
+    let policy = IssuePolicy::default().with_catalogue(avala::catalogue());
+    let lines = traced(|| {
+        run(async {
+            let keys = AuditedStore::new(MemoryStore::with(policy, SystemClock), observe::trace_change);
+            let new = NewKey::new("ci", Access::scoped([pasted])).unwrap();
+            keys.issue(&"acme".parse().unwrap(), new).await.unwrap_err();
+        });
+    });
+    let line = "INFO tower_api_key::observe::trace: key not changed change=\"issued\" outcome=\"refused\" \
+                organization=\"acme\" cause=\"a scope is not in the catalogue of this service\"";
+    assert_eq!(lines, [line]);
 }
 
 /// Two good requests, and one of each of four kinds that are refused.

@@ -5,6 +5,7 @@ use crate::error_chain::error_chain;
 use crate::event::{DecisionEvent, Outcome};
 use crate::key::KeyRecord;
 use crate::rejection::Rejection;
+use crate::store::ManageError;
 
 /// Names the key in the current span, and tells a refusal as an event: a hook for
 /// [`ApiKeyLayer::on_decision`](crate::ApiKeyLayer::on_decision).
@@ -48,7 +49,8 @@ pub fn trace_decision(event: &DecisionEvent<'_>) {
 /// Tells a change of a key as an event: a hook for [`AuditedStore`](crate::AuditedStore).
 ///
 /// It is at the level `INFO`, or `WARN` where the store failed or nobody knows what became of it. It carries what was
-/// changed, who asked, the organization and the id of the key.
+/// changed, who asked, the organization and the id of the key, and nothing else that a client has chosen: an unknown
+/// scope, which may be a key in the wrong place, is not named.
 ///
 /// ```
 /// use tower_api_key::{AuditedStore, MemoryStore, observe};
@@ -66,7 +68,11 @@ pub fn trace_change(event: &ChangeEvent<'_>) {
             info!(change, outcome, actor, organization, api_key.id = id, new_id = new, "key changed");
         }
         ChangeOutcome::Failed(error) if outcome == "refused" => {
-            let cause = error_chain(error);
+            let cause = match error {
+                // Whoever asked has chosen its name, which may be a key in the wrong place.
+                ManageError::UnknownScope(_) => "a scope is not in the catalogue of this service".to_owned(),
+                error => error_chain(error),
+            };
             info!(change, outcome, actor, organization, api_key.id = id, cause, "key not changed");
         }
         ChangeOutcome::Failed(error) => {
