@@ -70,6 +70,60 @@ async fn a_tonic_client_sees_that_its_limit_is_reached() {
     assert_eq!(check(&channel, "unknown").await.unwrap_err().code(), Code::Unauthenticated);
 }
 
+/// Wherever the limit stands: outside the key layer, or in it.
+#[cfg(feature = "throttle")]
+#[tokio::test]
+async fn a_limit_by_client_is_told_as_the_key_layer_tells_it() {
+    use tonic::transport::server::TcpConnectInfo;
+    use tower::ServiceBuilder;
+    use tower_api_key::throttle::ThrottleLayer;
+    use tower_api_key::transport::{ClientLayer, Connection};
+
+    let keys = ApiKeyLayer::new(keys()).grpc();
+    let client = ClientLayer::new().connection_from(|info: &TcpConnectInfo| {
+        Connection::plain(info.remote_addr().expect("a connection over TCP").ip())
+    });
+    let limit = ThrottleLayer::per_client(two_an_hour()).refuse_as(&keys);
+    let outside = ServiceBuilder::new().layer(client.clone()).layer(limit).layer(keys.clone());
+    let failures = ServiceBuilder::new().layer(client).layer(keys.throttle_failures(two_an_hour()));
+    let good = (KEY, Ok(ServingStatus::Serving as i32));
+    let bad = ("unknown", Err((Code::Unauthenticated, "Invalid API key.".to_owned())));
+    for (channel, (key, first)) in [(serve(outside).await, good), (serve(failures).await, bad)] {
+        let mut answers = Vec::new();
+        for _ in 0..3 {
+            let answer = check(&channel, key).await;
+            answers.push(answer.map_err(|status| (status.code(), status.message().to_owned())));
+        }
+        let throttled = "Request was throttled. Expected available in 3600 seconds.";
+        assert_eq!(answers, [first.clone(), first, Err((Code::ResourceExhausted, throttled.to_owned()))]);
+    }
+}
+
+/// Without a key layer to refuse as, a limit knows of no gRPC.
+#[cfg(feature = "throttle")]
+#[tokio::test]
+async fn a_limit_outside_is_told_in_the_form_that_it_was_given() {
+    use tower_api_key::throttle::ThrottleLayer;
+
+    let keys = ApiKeyLayer::new(keys());
+    let limit = || ThrottleLayer::by(two_an_hour(), |_| Some(()));
+    for (limit, status, grpc_status) in [
+        (limit().refuse_as(&keys.clone().grpc()), 200, Some("8")),
+        (limit().refuse_as(&keys), 429, None),
+        (limit(), 429, None),
+    ] {
+        let service = limit.layer(Handler::default().service());
+        for _ in 0..2 {
+            let reply = service.clone().oneshot(call("application/grpc", "")).await.unwrap();
+            assert!(!reply.headers().contains_key("grpc-status"));
+        }
+        let reply = Reply::of(service.oneshot(call("application/grpc", "")).await.unwrap()).await;
+        let told = reply.headers.get("grpc-status").map(|status| status.to_str().unwrap());
+        assert_eq!((reply.status, told, reply.body.is_empty()), (status, grpc_status, status == 200));
+        assert_eq!(reply.headers["x-ratelimit-remaining"], "0");
+    }
+}
+
 #[tokio::test]
 async fn what_the_table_denies_is_a_method_that_does_not_exist() {
     let table = |path| {
@@ -168,6 +222,12 @@ fn keys() -> MemoryStore {
         keys.add(record.with_expires_at(expires_at)).unwrap();
     }
     keys
+}
+
+#[cfg(feature = "throttle")]
+fn two_an_hour<K: std::hash::Hash + Eq>() -> tower_api_key::throttle::SlidingWindow<K> {
+    let two = std::num::NonZeroU32::new(2).unwrap();
+    tower_api_key::throttle::SlidingWindow::new(two, Duration::from_secs(3600))
 }
 
 /// A client of a tonic server behind this layer.

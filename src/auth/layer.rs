@@ -296,6 +296,28 @@ impl ApiKeyLayer {
     /// A preflight is an `OPTIONS` request with `Origin` and `Access-Control-Request-Method`; nothing else gets
     /// through. A response to it without any `Access-Control-Allow-` header comes from no CORS layer, and the
     /// client gets the 401 instead.
+    ///
+    /// ```
+    /// use axum::{Router, body::Body, http::Request, routing::get};
+    /// use tower::{ServiceBuilder, ServiceExt};
+    /// use tower_api_key::{ApiKeyLayer, MemoryStore};
+    /// use tower_http::cors::CorsLayer;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let guard = ServiceBuilder::new()
+    ///     .layer(ApiKeyLayer::new(MemoryStore::new()).allow_preflight())
+    ///     .layer(CorsLayer::permissive());
+    /// let app: Router = Router::new().route("/", get(async || "hello")).layer(guard);
+    ///
+    /// let asks_for_leave = Request::options("/")
+    ///     .header("Origin", "https://app.example")
+    ///     .header("Access-Control-Request-Method", "GET");
+    /// assert_eq!(app.clone().oneshot(asks_for_leave.body(Body::empty())?).await?.status(), 200);
+    /// let comes_in = Request::get("/").header("Origin", "https://app.example");
+    /// assert_eq!(app.oneshot(comes_in.body(Body::empty())?).await?.status(), 401);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
     pub fn allow_preflight(self) -> Self {
         self.with(|settings| settings.preflight = true)
     }
@@ -314,6 +336,17 @@ impl ApiKeyLayer {
     ///
     /// A call is told by its content type, `application/grpc` or `application/grpc-web` with whatever suffix. A
     /// [renderer](Self::render_with) is not asked about it.
+    ///
+    /// ```no_run
+    /// use tonic::transport::Server;
+    /// use tower_api_key::{ApiKeyLayer, BoxError, KeyStore};
+    ///
+    /// async fn serve(keys: impl KeyStore) -> Result<(), BoxError> {
+    ///     let (_reporter, health) = tonic_health::server::health_reporter();
+    ///     let server = Server::builder().layer(ApiKeyLayer::new(keys).grpc()).add_service(health);
+    ///     Ok(server.serve("127.0.0.1:50051".parse()?).await?)
+    /// }
+    /// ```
     pub fn grpc(self) -> Self {
         self.with(|settings| settings.grpc = true)
     }

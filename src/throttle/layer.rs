@@ -22,8 +22,8 @@ use crate::{ApiKey, ApiKeyLayer, KeyId, RequestHead};
 /// | `X-RateLimit-Remaining` | how many more would be let through now |
 /// | `X-RateLimit-Reset` | when one more will be, as Unix time |
 ///
-/// Inside an [`ApiKeyLayer`] it refuses as that layer does, whose event then says so. Outside of it,
-/// [`refuse_as`](Self::refuse_as) has the same effect. A clone shares the counts.
+/// Inside an [`ApiKeyLayer`] it refuses as that layer does, gRPC calls [too](ApiKeyLayer::grpc), and that layer's event
+/// says so. Outside of it, [`refuse_as`](Self::refuse_as) has the same effect. A clone shares the counts.
 ///
 /// ```
 /// use std::num::NonZeroU32;
