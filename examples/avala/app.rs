@@ -9,7 +9,7 @@ use axum::extract::{ConnectInfo, FromRef};
 use axum::routing::{get, post};
 use tower::ServiceBuilder;
 use tower_api_key::transport::{ClientLayer, Connection, RequireHttpsLayer, TrustedProxies};
-use tower_api_key::{ApiKeyLayer, BoxError, SharedStore, SystemClock, UsageTracker};
+use tower_api_key::{ApiKeyLayer, BoxError, SystemClock, UsageTracker};
 
 use crate::accounts::Accounts;
 use crate::data::Data;
@@ -17,7 +17,7 @@ use crate::mission_control::{self, Sessions};
 use crate::options::Options;
 use crate::passwords::Passwords;
 use crate::reply::not_found;
-use crate::store::Store;
+use crate::store::{Keys, Store};
 use crate::{audit, keys, limits, policy, resources, routes, signup};
 
 pub(crate) const BASE: &str = "/api/v1";
@@ -25,7 +25,7 @@ pub(crate) const BASE: &str = "/api/v1";
 /// What handlers share. Most take only the part that they need.
 #[derive(Clone, FromRef)]
 pub(crate) struct App {
-    pub(crate) keys: SharedStore,
+    pub(crate) keys: Keys,
     pub(crate) usage: UsageTracker,
     pub(crate) accounts: Accounts,
     pub(crate) passwords: Arc<Passwords>,

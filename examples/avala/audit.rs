@@ -1,7 +1,8 @@
-use tower_api_key::{DecisionEvent, Outcome};
+use tower_api_key::{ChangeEvent, ChangeOutcome, DecisionEvent, KeyRecord, Outcome, observe};
 
 /// Who used what: one line for each request that came to the key layer.
 pub(crate) fn record(event: &DecisionEvent<'_>) {
+    observe::count_decision(event);
     let (key, organization) = match event.key() {
         Some(key) => (key.id().to_string(), key.organization().as_str()),
         None => ("-".to_owned(), "-"),
@@ -19,6 +20,29 @@ pub(crate) fn record(event: &DecisionEvent<'_>) {
         log::warn!("a key came over plain HTTP, and whoever listened has it: digest={digest:?}");
     }
     log::info!("key={key} organization={organization} method={method} path={path} outcome={outcome} status={status}");
+}
+
+/// Who changed what: one line for each change that was asked of a key or of an organization's policy. It holds ids and
+/// words of this server alone, nothing that a client wrote.
+pub(crate) fn record_change(event: &ChangeEvent<'_>) {
+    observe::count_change(event);
+    let key = event.key().map_or("-".to_owned(), |id| id.to_string());
+    let new = event.record().map(KeyRecord::id).filter(|new| event.key() != Some(*new));
+    let new = new.map(|id| format!(" new={id}")).unwrap_or_default();
+    let age = |age: std::time::Duration| format!("{}s", age.as_secs());
+    let policy = event.policy().map(|policy| policy.max_key_age().map_or("none".to_owned(), age));
+    let policy = policy.map(|age| format!(" max_key_age={age}")).unwrap_or_default();
+    let line = format!(
+        "change={} key={key}{new} organization={}{policy} by={} outcome={}",
+        event.change().code(),
+        event.organization(),
+        event.actor().unwrap_or("-"),
+        event.outcome().code()
+    );
+    match event.outcome() {
+        ChangeOutcome::Done => log::info!("{line}"),
+        _ => log::warn!("{line}"),
+    }
 }
 
 /// The client chose the path: no control character may reach the log, and no key that somebody pasted into a

@@ -12,13 +12,13 @@ use serde::Serialize;
 use serde_json::Value;
 use tower_api_key::{
     Access, ApiKey, Expiry, IssuedKey, KeyId, KeyManager, KeyRecord, KeyStatus, ListKeys, NewKey, Scope, ScopeSet,
-    SharedStore,
 };
 
 use crate::app::App;
 use crate::form::Form;
 use crate::listing::{Listing, Page};
 use crate::reply::{ApiError, Named, in_time, with_secret};
+use crate::store::Keys;
 use crate::time::{self, rfc3339};
 
 pub(crate) fn routes(prefix: &str) -> Router<App> {
@@ -52,7 +52,7 @@ struct Issued<'a> {
     api_key: &'a str,
 }
 
-async fn list(key: ApiKey, keys: State<SharedStore>, listing: Listing) -> Result<Json<Page<View>>, ApiError> {
+async fn list(key: ApiKey, keys: State<Keys>, listing: Listing) -> Result<Json<Page<View>>, ApiError> {
     let mut query = ListKeys::new().with_limit(listing.limit()).with_after(listing.cursor()?);
     if let Some(status) = listing.parameter("status") {
         let known = [KeyStatus::Active, KeyStatus::Expired, KeyStatus::Revoked];
@@ -64,7 +64,7 @@ async fn list(key: ApiKey, keys: State<SharedStore>, listing: Listing) -> Result
     Ok(listing.reply(results, page.next.map(|next| next.to_string()), None))
 }
 
-async fn create(key: ApiKey, keys: State<SharedStore>, request: Request) -> Result<Response, ApiError> {
+async fn create(key: ApiKey, keys: State<Keys>, request: Request) -> Result<Response, ApiError> {
     let mut form = Form::read(request).await?;
     let name = form.text("name", NewKey::MAX_NAME_LEN);
     let access = access(&mut form);
@@ -72,18 +72,18 @@ async fn create(key: ApiKey, keys: State<SharedStore>, request: Request) -> Resu
     form.check()?;
 
     let new = NewKey::new(name, access).map_err(|error| ApiError::field("name", format!("{error}.")))?;
-    let issued = in_time(keys.issue(key.organization(), new.with_expires_at(expires_at))).await?;
-    Ok(shown_once(&key, &issued))
+    let issued = in_time(asked_by(&key, &keys).issue(key.organization(), new.with_expires_at(expires_at))).await?;
+    Ok(shown_once(&issued))
 }
 
-async fn revoke(key: ApiKey, keys: State<SharedStore>, Named(uid): Named<String>) -> Result<Json<View>, ApiError> {
-    let record = in_time(keys.revoke(key.organization(), id(&uid)?)).await?;
+async fn revoke(key: ApiKey, keys: State<Keys>, Named(uid): Named<String>) -> Result<Json<View>, ApiError> {
+    let record = in_time(asked_by(&key, &keys).revoke(key.organization(), id(&uid)?)).await?;
     Ok(Json(View::of(&record)))
 }
 
 async fn regenerate(
     key: ApiKey,
-    keys: State<SharedStore>,
+    keys: State<Keys>,
     Named(uid): Named<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -91,13 +91,16 @@ async fn regenerate(
     let expiry = expires_at(&mut form).map_or(Expiry::SameLifetime, Expiry::At);
     form.check()?;
 
-    let issued = in_time(keys.regenerate(key.organization(), id(&uid)?, expiry)).await?;
-    Ok(shown_once(&key, &issued))
+    let issued = in_time(asked_by(&key, &keys).regenerate(key.organization(), id(&uid)?, expiry)).await?;
+    Ok(shown_once(&issued))
 }
 
-fn shown_once(caller: &ApiKey, issued: &IssuedKey) -> Response {
-    let (id, organization) = (issued.record.id(), issued.record.organization());
-    log::info!("issued key={id} organization={organization} by={}", caller.id());
+/// The same keys, whose changes are written down as this caller's.
+fn asked_by(caller: &ApiKey, keys: &Keys) -> Keys {
+    keys.on_behalf_of(caller.id().to_string())
+}
+
+fn shown_once(issued: &IssuedKey) -> Response {
     let issued = Issued { view: View::of(&issued.record), api_key: issued.secret.expose_secret() };
     with_secret(StatusCode::CREATED, issued)
 }

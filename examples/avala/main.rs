@@ -2,7 +2,7 @@
 //! regenerate it. The real Avala Python SDK can use it.
 //!
 //! ```text
-//! cargo run --example avala --features axum,cache,postgres,routes,sqlite,throttle
+//! cargo run --example avala --features axum,cache,metrics,openapi,postgres,routes,sqlite,throttle
 //! ```
 //!
 //! Keys and accounts are kept in the file `avala.db`; `--store` names another place.
@@ -22,6 +22,7 @@ mod mission_control;
 mod options;
 mod passwords;
 mod policy;
+mod prometheus;
 mod reply;
 mod resources;
 mod routes;

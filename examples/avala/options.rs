@@ -41,7 +41,7 @@ pub(crate) struct Options {
 
     /// Serve /metrics there, apart from the API
     #[arg(long, value_name = "ADDR")]
-    metrics_listen: Option<SocketAddr>,
+    pub(crate) metrics_listen: Option<SocketAddr>,
 
     /// Allow an address that other machines can reach, over plain HTTP
     #[arg(long)]
@@ -71,9 +71,6 @@ impl Options {
         if self.store != "memory:" && !known {
             return Err("--store takes memory:, sqlite:PATH or postgres://..., and this is none of them".into());
         }
-        if self.metrics_listen.is_some() {
-            return Err(not_yet("--metrics-listen"));
-        }
         if !self.listen.ip().to_canonical().is_loopback() && !self.require_https && !self.insecure_http {
             return Err(format!(
                 "other machines can reach {}, and keys would cross the network in the clear: say --require-https, or \
@@ -83,10 +80,6 @@ impl Options {
         }
         Ok(())
     }
-}
-
-fn not_yet(option: &str) -> String {
-    format!("{option} is not available in this version of the example")
 }
 
 fn requests_per_minute(text: &str) -> Result<RequestsPerMinute, &'static str> {

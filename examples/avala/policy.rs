@@ -1,12 +1,13 @@
 use std::time::Duration;
 
-use tower_api_key::{BoxError, KeyManager, ManageError, OrganizationId, OrganizationPolicy, SharedStore};
+use tower_api_key::{BoxError, KeyManager, ManageError, OrganizationId, OrganizationPolicy};
 
 use crate::accounts::Accounts;
+use crate::store::Keys;
 
 /// Demands of each organization what this server was started with, of those that signed up before as well.
 pub(crate) async fn demand_of_all(
-    keys: &SharedStore,
+    keys: &Keys,
     accounts: &Accounts,
     max_key_age: Option<Duration>,
 ) -> Result<(), BoxError> {
@@ -18,7 +19,7 @@ pub(crate) async fn demand_of_all(
 
 /// That keys be no older than this. Writes nothing where that is demanded already.
 pub(crate) async fn demand(
-    keys: &SharedStore,
+    keys: &Keys,
     organization: &OrganizationId,
     max_key_age: Option<Duration>,
 ) -> Result<(), ManageError> {

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use crate::app::{self, App};
 use crate::mission_control;
 use crate::options::Options;
+use crate::prometheus::{self, Prometheus};
 use crate::store::causes;
 use crate::usage;
 
@@ -22,6 +23,10 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let cannot_listen = |error| format!("cannot listen on {}: {error}", options.listen);
     let listener = TcpListener::bind(options.listen).await.map_err(cannot_listen)?;
     let address = listener.local_addr().map_err(cannot_listen)?;
+    let metrics = match options.metrics_listen {
+        Some(address) => Some(Prometheus::listen(address).await?),
+        None => None,
+    };
     let app = App::open(&options).await.map_err(|error| format!("cannot start: {}", causes(&*error)))?;
     let router = app::router(app.clone(), &options).map_err(|error| format!("cannot start: {error}"))?;
     let (stopped, stop_reporting) = oneshot::channel();
@@ -30,6 +35,11 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         log::warn!("every request will be refused: nothing but a --trusted-proxy can bring HTTPS to this server");
     }
     welcome(address);
+    if let Some(metrics) = metrics {
+        let address = metrics.address().map_err(|error| format!("cannot serve metrics: {error}"))?;
+        let _ = writeln!(io::stdout(), "Metrics at http://{}{}", Reachable(address), prometheus::PATH);
+        tokio::spawn(metrics.serve());
+    }
 
     let served = serve(listener, router, stop).await;
     // Now that no request comes any more.

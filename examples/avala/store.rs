@@ -3,14 +3,19 @@ use std::iter::successors;
 
 use tower_api_key::scope::avala;
 use tower_api_key::{
-    BoxError, CachedStore, IssuePolicy, MemoryStore, PostgresStore, SharedStore, SqlError, SqliteStore, SystemClock,
+    AuditedStore, BoxError, CachedStore, IssuePolicy, MemoryStore, PostgresStore, SharedStore, SqlError, SqliteStore,
+    SystemClock,
 };
 
+use crate::audit;
 use crate::database::Database;
+
+/// The keys, wherever they are kept. Each change that is made through it is told to the audit trail.
+pub(crate) type Keys = AuditedStore<SharedStore>;
 
 /// Where keys and accounts are kept.
 pub(crate) struct Store {
-    pub(crate) keys: SharedStore,
+    pub(crate) keys: Keys,
     pub(crate) database: Database,
 }
 
@@ -19,28 +24,25 @@ impl Store {
     pub(crate) async fn open(url: &str) -> Result<Self, BoxError> {
         // Nobody gets a key with a scope that no route knows.
         let policy = IssuePolicy::default().with_catalogue(avala::catalogue());
-        let store = match url.split(':').next() {
-            Some("memory") => {
-                let keys = SharedStore::new(MemoryStore::with(policy, SystemClock));
-                Self { keys, database: Database::in_memory().await? }
-            }
+        let (keys, database) = match url.split(':').next() {
+            Some("memory") => (SharedStore::new(MemoryStore::with(policy, SystemClock)), Database::in_memory().await?),
             Some("sqlite") => {
                 let keys = SqliteStore::connect(url).await?.with_issue_policy(policy);
                 keys.migrate().await?;
                 let (database, keys) = (Database::Sqlite(keys.pool().clone()), CachedStore::new(keys));
                 tokio::spawn(keys.watch());
-                Self { keys: SharedStore::new(keys), database }
+                (SharedStore::new(keys), database)
             }
             _ => {
                 let keys = PostgresStore::connect(url).await.map_err(unreachable)?.with_issue_policy(policy);
                 keys.migrate().await?;
                 let (database, keys) = (Database::Postgres(keys.pool().clone()), CachedStore::new(keys));
                 tokio::spawn(keys.watch());
-                Self { keys: SharedStore::new(keys), database }
+                (SharedStore::new(keys), database)
             }
         };
-        store.database.create_table().await?;
-        Ok(store)
+        database.create_table().await?;
+        Ok(Self { keys: AuditedStore::new(keys, audit::record_change), database })
     }
 }
 

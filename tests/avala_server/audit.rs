@@ -46,9 +46,70 @@ async fn one_line_says_who_used_what() {
         assert_eq!(audit.iter().filter(|logged| **logged == line).count(), 1, "{log}");
     }
     // One for each request that came to the key layer, which signing up does not.
-    assert_eq!(audit.len(), 8, "{log}");
-    assert_eq!(log.matches(&format!("issued key={uid} organization=")).count(), 1, "{log}");
+    assert_eq!(audit.iter().filter(|line| line.starts_with("key=")).count(), 8, "{log}");
     assert!(!log.contains('\u{1b}'), "no colours where nobody looks: {log}");
+}
+
+/// Who issued, revoked and replaced which key, and who tried to.
+#[tokio::test]
+async fn one_line_says_who_changed_what() {
+    let server = Server::start(&["--max-key-age", "90d"]);
+    let api = Api::of(&server);
+    let owner = api.sign_up("ada").await.key;
+    let listed = api.get(&owner, "/api-keys/").await.expect(200)["results"][0]["uid"].clone();
+    let first = text(&listed);
+    let issue = json!({"name": "x", "scopes": ["tasks.read"]});
+    let made = text(&api.make_key(&owner, issue).await["uid"]);
+    let order = async |uid: &str, what: &str| api.order(&owner, &format!("/api-keys/{uid}/{what}/")).await;
+    let new = text(&order(&made, "regenerate").await.expect(201)["uid"]);
+    order(&made, "regenerate").await.expect(409);
+    order(&new, "revoke").await.expect(200);
+    let nobodys = "00000000-0000-4000-8000-000000000000";
+    order(nobodys, "revoke").await.expect(404);
+    // A key in the place of a scope is an unknown scope like any other, and none that the log names.
+    let pasted = api.post(&owner, "/api-keys/", json!({"name": "x", "scopes": [owner]})).await;
+    pasted.expect(400);
+    let (_, log) = server.stop();
+
+    let lines = log.lines().filter_map(|line| line.split_once(" avala::audit: change="));
+    let lines: Vec<_> = lines.map(|(start, line)| (start.split_whitespace().last().unwrap(), line)).collect();
+    let organization = lines[0].1.split("organization=").nth(1).unwrap().split(' ').next().unwrap();
+    let of = format!("organization={organization}");
+    let expected = [
+        ("INFO", format!("policy_changed key=- {of} max_key_age=7776000s by=signup outcome=done")),
+        ("INFO", format!("issued key={first} {of} by=signup outcome=done")),
+        ("INFO", format!("issued key={made} {of} by={first} outcome=done")),
+        ("INFO", format!("regenerated key={made} new={new} {of} by={first} outcome=done")),
+        ("WARN", format!("regenerated key={made} {of} by={first} outcome=refused")),
+        ("INFO", format!("revoked key={new} {of} by={first} outcome=done")),
+        ("WARN", format!("revoked key={nobodys} {of} by={first} outcome=refused")),
+        ("WARN", format!("issued key=- {of} by={first} outcome=refused")),
+    ];
+    assert_eq!(lines, expected.each_ref().map(|(level, line)| (*level, &**line)), "{log}");
+    assert!(!log.contains(&owner), "{log}");
+}
+
+/// The policy that a server is started with is a change of every organization that had another one.
+#[tokio::test]
+async fn a_change_of_the_policy_is_one_line_for_each_organization() {
+    let store = Store::sqlite();
+    let server = store.start(&[]);
+    let api = Api::of(&server);
+    for name in ["ada", "bob"] {
+        api.sign_up(name).await;
+    }
+    server.stop();
+    for (options, told) in [
+        (&["--max-key-age", "24h"][..], &["max_key_age=86400s by=- outcome=done"; 2][..]),
+        (&["--max-key-age", "24h"], &[]),
+        (&[], &["max_key_age=none by=- outcome=done"; 2]),
+    ] {
+        let (_, log) = store.start(options).stop();
+        let lines = log.lines().filter(|line| line.contains("change=policy_changed key=- organization="));
+        let ends: Vec<_> = lines.map(|line| line.split("max_key_age=").nth(1).unwrap()).collect();
+        let told: Vec<_> = told.iter().map(|line| line.strip_prefix("max_key_age=").unwrap()).collect();
+        assert_eq!(ends, told, "{log}");
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod durable;
 mod keys;
 mod limits;
 mod lists;
+mod metrics;
 mod mission_control;
 mod options;
 mod passwords;

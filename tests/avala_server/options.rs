@@ -53,15 +53,6 @@ fn a_bad_value_is_one_line_that_names_the_option() {
 }
 
 #[test]
-fn a_part_that_does_not_exist_yet_says_so() {
-    let table: &[&[&str]] = &[&["--metrics-listen", "127.0.0.1:0"]];
-    for options in table {
-        let message = refused(options);
-        assert!(message.contains(options[0]) && message.contains("not available"), "{message}");
-    }
-}
-
-#[test]
 fn a_store_that_cannot_be_used_is_one_line() {
     let directory = Directory::new();
     let path = directory.path().display();
@@ -104,6 +95,8 @@ fn an_address_in_use_is_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     assert!(refused(&["--listen", &address]).contains(&address));
+    let metrics = ["--listen", "127.0.0.1:0", "--store", "memory:", "--metrics-listen", &address];
+    assert!(refused(&metrics).contains(&address));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -70,6 +70,15 @@ impl Server {
     /// The next line on standard output.
     pub(super) fn printed(&self) -> String {
         self.lines.recv_timeout(PATIENCE).expect("another line on standard output")
+    }
+
+    /// The same, or nothing where the server has ended.
+    pub(super) fn next_printed(&self) -> Option<String> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("the server neither prints nor ends"),
+        }
     }
 
     /// `127.0.0.1:PORT`.
