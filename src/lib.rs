@@ -317,6 +317,7 @@ pub use self::usage::{KeyUsage, UsageTracker};
     doctest,
     feature = "axum",
     feature = "metrics",
+    feature = "openapi",
     feature = "routes",
     feature = "sqlite",
     feature = "throttle",

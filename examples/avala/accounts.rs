@@ -1,4 +1,5 @@
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::data::Organization;
 use crate::database::Database;
@@ -15,8 +16,9 @@ pub(crate) struct Account {
 }
 
 /// What a client sees of an account. The uid is also the id of the organization that it owns.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub(crate) struct User {
+    #[schema(format = "uuid")]
     pub(crate) uid: String,
     pub(crate) username: String,
     pub(crate) email: String,

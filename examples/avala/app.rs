@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, FromRef};
+use axum::http::header::CONTENT_TYPE;
 use axum::routing::{get, post};
 use tower::ServiceBuilder;
 use tower_api_key::transport::{ClientLayer, Connection, RequireHttpsLayer, TrustedProxies};
@@ -18,7 +19,7 @@ use crate::options::Options;
 use crate::passwords::Passwords;
 use crate::reply::not_found;
 use crate::store::{Keys, Store};
-use crate::{audit, keys, limits, policy, resources, routes, signup};
+use crate::{audit, keys, limits, openapi, policy, resources, routes, signup};
 
 pub(crate) const BASE: &str = "/api/v1";
 
@@ -52,11 +53,12 @@ impl App {
     }
 }
 
-/// Signing up and Mission Control are open, and stand here by name. Everything else is behind the key layers, unknown
-/// paths and methods too. The first one says who is calling, and the second one what they may do, so that the limit in
-/// between counts every request of a key.
+/// Signing up, the document of the API and Mission Control are open, and stand here by name. Everything else is behind
+/// the key layers, unknown paths and methods too. The first one says who is calling, and the second one what they may do,
+/// so that the limit in between counts every request of a key.
 pub(crate) fn router(app: App, options: &Options) -> Result<Router, BoxError> {
     let table = routes::table()?;
+    let document = openapi::document(&table, options)?;
     let keys = ApiKeyLayer::new(app.keys.clone()).on_decision(audit::record);
     let judged = ApiKeyLayer::new(app.keys.clone()).routes(table.clone());
     let guarded = ServiceBuilder::new()
@@ -65,9 +67,14 @@ pub(crate) fn router(app: App, options: &Options) -> Result<Router, BoxError> {
         .layer(judged.render_with(move |refusal| routes::refuse(&table, refusal)))
         .service(guarded().with_state(app.clone()));
     let sign_up = post(signup::sign_up).layer(limits::signups().refuse_as(&keys)).fallback_service(guarded.clone());
-    let mission_control = mission_control::router(&app.sessions, &keys);
-    let router = Router::new().route(routes::SIGN_UP, sign_up).merge(mission_control);
-    let mut router = router.fallback_service(guarded).with_state(app);
+    let document =
+        get(async move || ([(CONTENT_TYPE, "application/json")], document)).fallback_service(guarded.clone());
+    let mut router = Router::new()
+        .route(routes::SIGN_UP, sign_up)
+        .route(routes::OPENAPI, document)
+        .merge(mission_control::router(&app.sessions, &keys))
+        .fallback_service(guarded)
+        .with_state(app);
     if options.require_https {
         router = router.layer(RequireHttpsLayer::new(&keys));
     }

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use tower_api_key::{KeyId, OrganizationId, RandomError};
+use utoipa::ToSchema;
 
 use crate::database::Database;
 use crate::reply::{ApiError, in_time};
@@ -26,8 +27,9 @@ pub(crate) struct Organization {
     pub(crate) exports: Vec<Export>,
 }
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Dataset {
+    #[schema(format = "uuid")]
     pub(crate) uid: String,
     pub(crate) name: String,
     pub(crate) slug: String,
@@ -35,43 +37,52 @@ pub(crate) struct Dataset {
     pub(crate) data_type: String,
     pub(crate) visibility: String,
     pub(crate) item_count: usize,
+    #[schema(format = "date-time")]
     pub(crate) created_at: String,
 }
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Item {
+    #[schema(format = "uuid")]
     uid: String,
     key: String,
     pub(crate) dataset: String,
+    #[schema(format = "date-time")]
     created_at: String,
 }
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Project {
+    #[schema(format = "uuid")]
     pub(crate) uid: String,
     name: String,
     status: String,
+    #[schema(format = "date-time")]
     created_at: String,
 }
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Task {
+    #[schema(format = "uuid")]
     pub(crate) uid: String,
     #[serde(rename = "type")]
     kind: String,
     name: String,
     status: String,
     project: String,
+    #[schema(format = "date-time")]
     created_at: String,
 }
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Export {
+    #[schema(format = "uuid")]
     pub(crate) uid: String,
     /// There is nothing to wait for: `exported` is the status at which clients stop polling.
     pub(crate) status: String,
     pub(crate) dataset: Option<String>,
     pub(crate) project: Option<String>,
+    #[schema(format = "date-time")]
     pub(crate) created_at: String,
 }
 

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tower_api_key::{
     Access, ApiKey, Expiry, IssuedKey, KeyId, KeyManager, KeyRecord, KeyStatus, ListKeys, NewKey, Scope, ScopeSet,
 };
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::form::Form;
@@ -29,24 +30,30 @@ pub(crate) fn routes(prefix: &str) -> Router<App> {
 }
 
 /// What its owner sees of a key.
-#[derive(Serialize)]
-struct View {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct View {
+    #[schema(format = "uuid")]
     uid: String,
     name: String,
     hint: String,
     full_access: bool,
     scopes: Vec<String>,
+    #[schema(format = "date-time")]
     created_at: String,
     /// When the key stops working, be it for its own expiry or for the organization's maximum age.
+    #[schema(format = "date-time")]
     expires_at: Option<String>,
+    #[schema(format = "date-time")]
     last_used_at: Option<String>,
+    #[schema(format = "date-time")]
     revoked_at: Option<String>,
+    #[schema(pattern = "^(active|expired|revoked)$")]
     status: &'static str,
 }
 
 /// A new key, the only time it is shown.
-#[derive(Serialize)]
-struct Issued<'a> {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Issued<'a> {
     #[serde(flatten)]
     view: View,
     api_key: &'a str,

@@ -4,6 +4,7 @@ use axum::http::header::HOST;
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::reply::ApiError;
 
@@ -18,9 +19,11 @@ pub(crate) struct Listing {
     url: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Page<T> {
+    /// The address of the next page.
     next: Option<String>,
+    /// The address of the page before.
     previous: Option<String>,
     results: Vec<T>,
 }

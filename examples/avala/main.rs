@@ -19,6 +19,8 @@ mod keys;
 mod limits;
 mod listing;
 mod mission_control;
+mod openapi;
+mod operations;
 mod options;
 mod passwords;
 mod policy;

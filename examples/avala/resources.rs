@@ -6,15 +6,21 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tower_api_key::scope::avala;
 use tower_api_key::{Access, ApiKey, Scope, ScopeSet};
+use utoipa::ToSchema;
 
 use crate::data::{Data, Dataset, Export, Item, Organization, Project, Task, new_uid};
 use crate::form::Form;
 use crate::listing::{Listing, Page};
 use crate::reply::{ApiError, Named};
 use crate::time::rfc3339;
+
+pub(crate) const LONGEST_NAME: usize = 255;
+/// Of the words for a data type and a visibility.
+pub(crate) const LONGEST_KIND: usize = 50;
+pub(crate) const LONGEST_UID: usize = 100;
 
 type Made<T> = Result<(StatusCode, Json<T>), ApiError>;
 type Read<T> = Result<Json<T>, ApiError>;
@@ -46,13 +52,13 @@ pub(crate) mod datasets {
 
     pub(crate) async fn create(key: ApiKey, data: State<Data>, request: Request) -> Made<Dataset> {
         let mut form = Form::read(request).await?;
-        let name = form.text("name", 255);
-        let slug = form.optional_text("slug", 255).unwrap_or_else(|| slug_of(&name));
+        let name = form.text("name", LONGEST_NAME);
+        let slug = form.optional_text("slug", LONGEST_NAME).unwrap_or_else(|| slug_of(&name));
         if !name.is_empty() && !is_slug(&slug) {
             form.wrong("slug", "Enter a valid slug of letters, digits, underscores and hyphens.");
         }
-        let data_type = form.optional_text("data_type", 50).unwrap_or_else(|| "image".into());
-        let visibility = form.optional_text("visibility", 50).unwrap_or_else(|| "private".into());
+        let data_type = form.optional_text("data_type", LONGEST_KIND).unwrap_or_else(|| "image".into());
+        let visibility = form.optional_text("visibility", LONGEST_KIND).unwrap_or_else(|| "private".into());
         form.check()?;
 
         let (uid, created_at) = (new_uid().map_err(ApiError::internal)?, rfc3339(SystemTime::now()));
@@ -108,7 +114,8 @@ pub(crate) mod exports {
     /// Of a dataset or a project of the same organization; any other one is not found.
     pub(crate) async fn create(key: ApiKey, data: State<Data>, request: Request) -> Made<Export> {
         let mut form = Form::read(request).await?;
-        let (dataset, project) = (form.optional_text("dataset", 100), form.optional_text("project", 100));
+        let (dataset, project) =
+            (form.optional_text("dataset", LONGEST_UID), form.optional_text("project", LONGEST_UID));
         if dataset.is_none() && project.is_none() {
             form.wrong("dataset", "Give the uid of a dataset or of a project.");
         }
@@ -135,22 +142,31 @@ pub(crate) mod exports {
     }
 }
 
-/// What the key that asks may do. Clients read an empty list of scopes as "nothing", so that full access is
-/// written as all of them.
-pub(crate) async fn permissions(key: ApiKey) -> Json<Value> {
+/// What a key may do. Clients read an empty list of scopes as "nothing", so that full access is written as all of
+/// them.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Permissions {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    is_staff_privileged: bool,
+    scopes: Vec<String>,
+    capabilities: Vec<String>,
+    toolsets: Vec<String>,
+}
+
+pub(crate) async fn permissions(key: ApiKey) -> Json<Permissions> {
     let all = || ScopeSet::from(avala::ALL);
     let scopes = match key.access() {
         Access::Full => all(),
         Access::Scoped(scopes) => scopes.clone(),
     };
-    let scopes: Vec<_> = scopes.iter().map(Scope::as_str).collect();
-    Json(json!({
-        "type": "customer",
-        "is_staff_privileged": false,
-        "scopes": scopes,
-        "capabilities": [],
-        "toolsets": [],
-    }))
+    Json(Permissions {
+        kind: "customer",
+        is_staff_privileged: false,
+        scopes: scopes.iter().map(Scope::to_string).collect(),
+        capabilities: Vec::new(),
+        toolsets: Vec::new(),
+    })
 }
 
 fn one<T>(found: Option<T>) -> Read<T> {

@@ -10,6 +10,7 @@ use tower_api_key::{Otherwise, Refusal, Rejection, Requirement, RouteTable, Rout
 use crate::app::BASE;
 
 pub(crate) const SIGN_UP: &str = "/api/v1/signup/";
+pub(crate) const OPENAPI: &str = "/api/v1/openapi.json";
 
 /// A route that somebody forgot to list is closed.
 pub(crate) fn table() -> Result<RouteTable, RouteTableError> {
@@ -33,7 +34,10 @@ pub(crate) fn table() -> Result<RouteTable, RouteTableError> {
         (Method::POST, "/api-keys/{uid}/revoke/", manage_keys()),
         (Method::POST, "/api-keys/{uid}/regenerate/", manage_keys()),
     ];
-    let table = RouteTable::builder(Otherwise::Deny).catalogue(avala::catalogue()).public(Method::POST, SIGN_UP);
+    let table = RouteTable::builder(Otherwise::Deny)
+        .catalogue(avala::catalogue())
+        .public(Method::POST, SIGN_UP)
+        .public(Method::GET, OPENAPI);
     let table = lines
         .into_iter()
         .fold(table, |table, (method, path, requirement)| table.route(method, format!("{BASE}{path}"), requirement));

@@ -3,6 +3,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use tower_api_key::{Access, IssuedKey, KeyManager, NewKey, OrganizationId};
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use crate::accounts::{Account, User};
@@ -15,12 +16,12 @@ use crate::reply::{ApiError, in_time, with_secret};
 pub(crate) const LONGEST_EMAIL: usize = 254;
 /// Longer ones only cost time: nobody types them.
 pub(crate) const LONGEST_PASSWORD: usize = 1000;
-const LONGEST_NAME: usize = 150;
+pub(crate) const LONGEST_NAME: usize = 150;
 /// Whom the audit trail names where there is no key yet.
 const ACTOR: &str = "signup";
 
-#[derive(Serialize)]
-struct SignedUp<'a> {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SignedUp<'a> {
     user: &'a User,
     api_key: &'a str,
 }

@@ -9,6 +9,7 @@ mod limits;
 mod lists;
 mod metrics;
 mod mission_control;
+mod openapi;
 mod options;
 mod passwords;
 mod paths;

@@ -12,7 +12,8 @@ const ODD: &[&str] = &[
     "/api/v1",
     "/api/v1/",
     "/api/v1/nowhere/",
-    "/api/v1/openapi.json",
+    "/api/v1/openapi.json/",
+    "/api/v1/openapi",
     "/api/v2/datasets/",
     "/api/v1/datasets",
     "/api/v1/api-keys",
@@ -104,6 +105,7 @@ async fn case_028_case_029_another_method_is_a_405_for_those_with_a_key() {
         ("/api-keys/x/revoke/", "POST"),
         ("/api-keys/x/regenerate/", "POST"),
         ("/signup/", "POST"),
+        ("/openapi.json", "GET,HEAD"),
     ];
     for (path, allowed) in table {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"] {
