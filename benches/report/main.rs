@@ -1,0 +1,47 @@
+//! What the crate costs, beside what people write by hand and beside the bare service: a report in Markdown.
+//!
+//! ```text
+//! cargo bench --all-features --bench report
+//! ```
+//!
+//! `benches/README.md` says how to read it.
+
+mod bars;
+mod case;
+mod counting;
+mod figures;
+mod guard;
+mod inner;
+mod keys;
+mod peers;
+mod rounds;
+mod sections;
+mod steps;
+
+use tower_api_key::BoxError;
+
+use self::bars::Bars;
+use self::sections::{accepted, loopback, memory, options, parts, rejected, router, stalled, threads};
+
+#[global_allocator]
+static ALLOCATOR: counting::Counting = counting::Counting;
+
+fn main() -> Result<(), BoxError> {
+    println!("# Report");
+    let bars = Bars::default();
+    // A store that must be awaited has a timer of this runtime. It has no thread, which a fork would leave behind.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let entered = runtime.enter();
+    accepted::report(&bars);
+    rejected::report(&bars);
+    router::report(&bars);
+    options::report(&bars, &runtime)?;
+    parts::report();
+    memory::report(&bars);
+    threads::report(&bars);
+    drop(entered);
+    stalled::report()?;
+    loopback::report(&bars)?;
+    bars.print();
+    Ok(())
+}

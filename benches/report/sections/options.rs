@@ -1,0 +1,120 @@
+//! What is added by a store that must be awaited, a cache, a table of routes, and those who watch.
+
+use std::convert::Infallible;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method, StatusCode};
+use tokio::runtime::Runtime;
+use tower::ServiceBuilder;
+use tower_api_key::throttle::{SlidingWindow, ThrottleLayer};
+use tower_api_key::{
+    ApiKeyLayer, BoxError, CacheConfig, CachedStore, KeyDigest, KeyManager, KeyRecord, KeyStore, MemoryStore, NewKey,
+    Otherwise, Requirement, RouteTable, SqliteStore, StoredCredential, UsageTracker, scope::avala,
+};
+
+use crate::bars::Bars;
+use crate::case::{Case, KEY};
+use crate::figures::Group;
+use crate::guard::{accepted, bare, leaner, same_work};
+use crate::inner::Inner;
+use crate::keys::{name, presented, store, tomorrow};
+
+const SAME: &str = "memory store";
+const AWAITED: &str = "store that must be awaited";
+const CACHED: &str = "cache hit over SQLite";
+const FEW: &str = "route table of 10";
+const MANY: &str = "route table of 1,000";
+const USAGE: &str = "usage tracking";
+
+pub(crate) fn report(bars: &Bars, runtime: &Runtime) -> Result<(), BoxError> {
+    let values = presented(1_000);
+    let keys = store(1_000, Some(tomorrow()));
+    let same = same_work(keys.clone());
+    let usage = UsageTracker::new();
+    let sqlite = runtime.block_on(cached(&values))?;
+    let case = |name, layer: &ApiKeyLayer| accepted(name, &values, layer, Inner::PLAIN);
+    let table = |routes| leaner(ApiKeyLayer::new(keys.clone())).routes(table(routes));
+    let window = SlidingWindow::new(NonZeroU32::new(1_000_000).expect("not 0"), Duration::from_millis(1));
+    let throttled = ServiceBuilder::new().layer(same.clone()).layer(ThrottleLayer::per_key(window));
+    let cases = vec![
+        bare(&values, Inner::PLAIN),
+        case(SAME, &same),
+        case(AWAITED, &same_work(Awaited { store: keys.clone(), pending: false })),
+        case(
+            "store that is not ready when it is first asked",
+            &same_work(Awaited { store: keys.clone(), pending: true }),
+        ),
+        case(CACHED, &same_work(sqlite)),
+        case(FEW, &table(10)),
+        case("route table of 100", &table(100)),
+        case(MANY, &table(1_000)),
+        case(USAGE, &same.clone().track_usage(&usage)),
+        case(
+            "hook",
+            &same.clone().on_decision(|event| {
+                std::hint::black_box(event.outcome());
+            }),
+        ),
+        Case::requests("limit by key", (KEY, &values), throttled.service(Inner::PLAIN), StatusCode::OK),
+    ];
+    let group = Group::measure("Accepted, same work, with more", cases);
+    bars.at_most("accepted, store that must be awaited: allocations", group.allocations(AWAITED), 4.0, 0);
+    bars.at_most("accepted, store that must be awaited: instructions", group.instructions(AWAITED), 2_300.0, 0);
+    let more = |name| group.of(name).instructions - group.of(SAME).instructions;
+    let allocations = |name| group.of(name).allocations - group.of(SAME).allocations;
+    bars.at_most("cache hit over SQLite: allocations more than memory", allocations(CACHED), 0.0, 1);
+    bars.at_most("cache hit over SQLite: instructions more than memory", more(CACHED), 400.0, 0);
+    bars.at_most("growth: 1,000 routes, of 10", group.instructions(MANY) / group.instructions(FEW), 1.3, 2);
+    bars.at_most("usage tracking: instructions more", more(USAGE), 60.0, 0);
+    bars.at_most("usage tracking: allocations more", allocations(USAGE), 0.0, 1);
+    Ok(())
+}
+
+/// The keys that are presented, in an SQLite file, and all of them in a cache.
+async fn cached(values: &Arc<[HeaderValue]>) -> Result<CachedStore<SqliteStore>, BoxError> {
+    let directory = std::env::temp_dir().join(format!("tower-api-key-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&directory)?;
+    let sqlite = SqliteStore::connect(&format!("sqlite:{}/keys.db", directory.display())).await?;
+    sqlite.migrate().await?;
+    let cache = CachedStore::with(sqlite, CacheConfig::new().with_time_to_live(Duration::from_secs(3_600)));
+    let scopes = [avala::DATASETS_READ, avala::PROJECTS_READ];
+    for (number, value) in values.iter().enumerate() {
+        let access = tower_api_key::Access::scoped(scopes.clone());
+        let new = NewKey::new(name(number as u64), access)?.with_expires_at(tomorrow());
+        cache.import(&"acme".parse()?, new, StoredCredential::of_presented(value.as_bytes())).await?;
+    }
+    for value in &**values {
+        let found = cache.find(&KeyDigest::of(value.as_bytes())).await?;
+        assert!(found.is_some());
+    }
+    std::fs::remove_dir_all(directory)?;
+    Ok(cache)
+}
+
+fn table(routes: usize) -> RouteTable {
+    let mut table = RouteTable::builder(Otherwise::Deny).route(Method::GET, "/datasets", avala::DATASETS_READ);
+    for number in 1..routes {
+        let pattern = format!("/resource{number}/{{uid}}/");
+        table = table.route(Method::GET, pattern, Requirement::from(avala::DATASETS_READ));
+    }
+    table.build().expect("no two lines are alike")
+}
+
+/// Answers when it is awaited, at the first poll or at the second one.
+struct Awaited {
+    store: MemoryStore,
+    pending: bool,
+}
+
+impl KeyStore for Awaited {
+    type Error = Infallible;
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, Infallible> {
+        if self.pending {
+            tokio::task::yield_now().await;
+        }
+        self.store.find(digest).await
+    }
+}
