@@ -34,9 +34,23 @@ impl CredentialSource {
     /// The digest of the one credential in `headers`. Afterwards the credential is gone from them, or, when the
     /// source keeps it, marked as sensitive.
     pub(crate) fn take(&self, headers: &mut HeaderMap) -> Result<KeyDigest, CredentialError> {
+        // Where no header has a second value, there is one place to look at, and it is found once.
+        if !self.bearer && headers.len() == headers.keys_len() {
+            return self.take_only(headers);
+        }
         let digest = self.read(headers);
         self.hide(headers);
         digest
+    }
+
+    fn take_only(&self, headers: &mut HeaderMap) -> Result<KeyDigest, CredentialError> {
+        if !self.keep {
+            let value = headers.remove(&self.header).ok_or(CredentialError::Missing)?;
+            return self.digest(value.as_bytes());
+        }
+        let value = headers.get_mut(&self.header).ok_or(CredentialError::Missing)?;
+        value.set_sensitive(true);
+        self.digest(value.as_bytes())
     }
 
     /// Removes the credential from `headers`, or marks it as sensitive.
@@ -68,6 +82,10 @@ impl CredentialSource {
         } else {
             only(own)?
         };
+        self.digest(presented)
+    }
+
+    fn digest(&self, presented: &[u8]) -> Result<KeyDigest, CredentialError> {
         if presented.len() > LONGEST {
             return Err(CredentialError::TooLong);
         }
