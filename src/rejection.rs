@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::header::{
@@ -114,7 +115,7 @@ impl Rejection {
     /// its own replies with its own challenge.
     #[must_use]
     pub fn to_response(&self) -> Response<Bytes> {
-        self.response(&Challenge::AVALA)
+        self.response(&AVALA)
     }
 
     pub(crate) fn response(&self, challenge: &Challenge) -> Response<Bytes> {
@@ -128,23 +129,14 @@ impl Rejection {
         response
     }
 
+    /// A copy of headers that are ready, which costs less than to put them together for each request.
     fn headers(&self, challenge: &Challenge) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(3);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self {
-            Self::Unavailable(_) => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            Self::Throttled { retry_after } => {
-                headers.insert(RETRY_AFTER, (*retry_after).into());
-            }
-            _ if self.status() == StatusCode::UNAUTHORIZED => {
-                headers.insert(WWW_AUTHENTICATE, challenge.0.clone());
-            }
-            _ => {}
+            Self::Throttled { retry_after } => headers_with(RETRY_AFTER, (*retry_after).into()),
+            Self::Unavailable(_) => OUTAGE_HEADERS.clone(),
+            _ if self.status() == StatusCode::UNAUTHORIZED => challenge.headers.clone(),
+            _ => HEADERS.clone(),
         }
-        headers
     }
 
     /// `None` for the one text that holds a number.
@@ -213,21 +205,42 @@ impl Default for Realm {
     }
 }
 
-/// The value of `WWW-Authenticate`, which a 401 must carry (RFC 9110, 15.5.2).
+/// The value of `WWW-Authenticate`, which a 401 must carry (RFC 9110, 15.5.2), and the headers of a 401 with it.
 #[derive(Clone, Debug)]
-pub(crate) struct Challenge(HeaderValue);
+pub(crate) struct Challenge {
+    value: HeaderValue,
+    headers: HeaderMap,
+}
 
 impl Challenge {
-    const AVALA: Self = Self(HeaderValue::from_static(r#"ApiKey realm="api", header="X-Avala-Api-Key""#));
-
     pub(crate) fn new(realm: &Realm, header: &HeaderName) -> Self {
         let value = format!(r#"ApiKey realm="{}", header="{}""#, realm.0, TitleCase(header));
-        Self(HeaderValue::try_from(value).expect("a realm and a header name are printable ASCII"))
+        let value = HeaderValue::try_from(value).expect("a realm and a header name are printable ASCII");
+        Self { headers: headers_with(WWW_AUTHENTICATE, value.clone()), value }
     }
 
     pub(crate) const fn value(&self) -> &HeaderValue {
-        &self.0
+        &self.value
     }
+}
+
+static AVALA: LazyLock<Challenge> =
+    LazyLock::new(|| Challenge::new(&Realm::default(), &HeaderName::from_static("x-avala-api-key")));
+
+static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let mut headers = HeaderMap::with_capacity(3);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers
+});
+
+static OUTAGE_HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| headers_with(RETRY_AFTER, HeaderValue::from_static("1")));
+
+/// The headers of every reply, and this one.
+fn headers_with(name: HeaderName, value: HeaderValue) -> HeaderMap {
+    let mut headers = HEADERS.clone();
+    headers.insert(name, value);
+    headers
 }
 
 /// `x-avala-api-key` as `X-Avala-Api-Key`.
@@ -329,8 +342,7 @@ mod tests {
             assert!(Realm::new(bad).is_none(), "{bad:?}");
         }
         let challenge = Challenge::new(&Realm::new("my api, v2").unwrap(), &HeaderName::from_static("x-acme-key"));
-        assert_eq!(challenge.0, r#"ApiKey realm="my api, v2", header="X-Acme-Key""#);
-        let avala = Challenge::new(&Realm::default(), &HeaderName::from_static("x-avala-api-key"));
-        assert_eq!(avala.0, Challenge::AVALA.0);
+        assert_eq!(challenge.value, r#"ApiKey realm="my api, v2", header="X-Acme-Key""#);
+        assert_eq!(AVALA.value, r#"ApiKey realm="api", header="X-Avala-Api-Key""#);
     }
 }
