@@ -85,6 +85,10 @@ impl Ledger {
 
     /// Whether an answer about any of these is stale, if the store was asked at `asked`.
     pub(super) fn is_stale(&self, asked: Generation, subjects: impl FnOnce() -> [Option<Subject>; 3]) -> bool {
+        // Nothing at all was invalidated since, so that no mark needs to be looked for.
+        if asked.0 == self.generation.load(Ordering::SeqCst) {
+            return false;
+        }
         if asked.0 < self.floor.load(Ordering::SeqCst) {
             return true;
         }
