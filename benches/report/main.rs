@@ -5,6 +5,7 @@
 //! ```
 //!
 //! `benches/README.md` says how to read it.
+#![expect(clippy::result_large_err, reason = "a peer that refuses with a whole response")]
 
 mod bars;
 mod case;
