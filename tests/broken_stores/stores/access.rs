@@ -40,11 +40,11 @@ pub(super) fn all() -> Vec<Broken> {
             &["keeps_unknown_scopes", "keeps_or_refuses_many_scopes", "narrow_keeps_what_was_asked_for"],
         ),
         Broken::new(
-            "scopes are separated by commas",
+            "scopes are separated by bars",
             |it| {
                 it.reads(|key| {
                     change_scopes(key, |scopes| {
-                        let names = scopes.iter().flat_map(|scope| scope.as_str().split(','));
+                        let names = scopes.iter().flat_map(|scope| scope.as_str().split('|'));
                         names.map(|name| Scope::new(name).unwrap()).collect()
                     })
                 })
