@@ -36,7 +36,7 @@ pub(crate) fn report(bars: &Bars) {
 
     let (map, whole) = (per_key(map_bytes), per_key(memory_bytes));
     println!("\n## Memory of a key, of {KEYS}\n\n| what | bytes |\n|---|--:|");
-    println!("| record, name and hint, behind an `Arc` | {record_bytes:.0} |");
+    println!("| record and name, behind an `Arc` | {record_bytes:.0} |");
     println!("| map that requests read | {map:.0} |");
     println!("| index of organizations and ids, to manage keys by | {:.0} |", whole - record_bytes - map);
     println!("| this crate, all of it | {whole:.0} |");
