@@ -160,7 +160,8 @@
 //! - What a store keeps: [`KeyRecord`], with the [`KeyDigest`] of the key, its [`KeyId`], its [`OrganizationId`] and
 //!   its [`Access`].
 //! - What a key may do and what a route asks: the types of [`scope`], which are also at the top of the crate.
-//! - What is reported: [`DecisionEvent`] about each request; [`UsageTracker`] for when each key was last used.
+//! - What is reported: [`DecisionEvent`] about each request; [`AuditedStore`] and its [`ChangeEvent`] about each change of
+//!   a key; [`UsageTracker`] for when each key was last used.
 //!
 //! # Replies
 //!
@@ -180,6 +181,72 @@
 //! A key is malformed only where [`ApiKeyLayer::only_format`] says what a good one looks like. [`Rejection`] also
 //! has the replies of what may stand beside these checks: to a request over plain HTTP (403) and to one request too
 //! many (429).
+//!
+//! # Around it
+//!
+//! **Observability and audit.** [`ApiKeyLayer::on_decision`] tells each request, and an [`AuditedStore`] each change with
+//! who asked for it. The hooks of `observe` (features `tracing` and `metrics`) tell both to either, without a key, and
+//! without an organization or a path in a label.
+//!
+//! ```
+//! # #[cfg(all(feature = "metrics", feature = "tracing"))]
+//! # futures::executor::block_on(async {
+//! use tower_api_key::{Access, ApiKeyLayer, AuditedStore, KeyManager, MemoryStore, NewKey, observe};
+//!
+//! let keys = AuditedStore::new(MemoryStore::new(), |event| {
+//!     observe::trace_change(event);
+//!     observe::count_change(event);
+//! });
+//! let layer = ApiKeyLayer::new(keys.clone()).on_decision(|event| {
+//!     observe::trace_decision(event);
+//!     observe::count_decision(event);
+//! });
+//! keys.on_behalf_of("ada@example.com").issue(&"acme".parse()?, NewKey::new("ci", Access::Full)?).await?;
+//! # drop(layer);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
+//! **OpenAPI.** With the feature `openapi`, a `RouteTable` writes what it enforces into a document of `utoipa`: the
+//! security scheme, the scopes of each operation, and how it is refused.
+//!
+//! ```
+//! # #[cfg(feature = "openapi")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use http::Method;
+//! use tower_api_key::{Otherwise, RouteTable, scope::avala};
+//! use utoipa::openapi::Info;
+//!
+//! let table = RouteTable::builder(Otherwise::Deny).route(Method::GET, "/tasks/", avala::TASKS_READ).build()?;
+//! let document = table.openapi().document(Info::new("Tasks", "1.0.0"));
+//! assert!(document.to_json()?.contains(r#""security":[{"ApiKey":["tasks.read"]}]"#));
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "openapi"))]
+//! # fn main() {}
+//! ```
+//!
+//! **Browsers, strangers, gRPC.** Three switches, all off by default: [`ApiKeyLayer::allow_preflight`] lets preflights
+//! through to a CORS layer that stands inside, [`ApiKeyLayer::optional`] lets in who has no key wherever any key would do,
+//! and [`ApiKeyLayer::grpc`] refuses gRPC calls with a `grpc-status`.
+//!
+//! ```
+//! use http::{Request, Response};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_api_key::{ApiKeyLayer, MemoryStore};
+//!
+//! # futures::executor::block_on(async {
+//! let handle = service_fn(async |_: Request<String>| Ok::<_, std::convert::Infallible>(Response::new(String::new())));
+//! let layer = ApiKeyLayer::new(MemoryStore::new()).optional().grpc();
+//! let service = ServiceBuilder::new().layer(layer).service(handle);
+//! assert_eq!(service.clone().oneshot(Request::new(String::new())).await?.status(), 200);
+//!
+//! let call = Request::post("/x.Y/Z").header("Content-Type", "application/grpc").header("X-Avala-Api-Key", "bad");
+//! let response = service.oneshot(call.body(String::new())?).await?;
+//! assert_eq!((response.status().as_u16(), &response.headers()["grpc-status"]), (200, &"16".parse()?));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
 //!
 //! # Deployment
 //!
