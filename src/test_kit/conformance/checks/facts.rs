@@ -50,8 +50,7 @@ pub(super) async fn keeps_scopes<S: KeyStore>(bench: &Bench<'_, S>) -> Verdict {
 /// Names that no catalogue has, among them what a careless column, list or pattern takes for something else.
 pub(super) async fn keeps_unknown_scopes<S: KeyStore>(bench: &Bench<'_, S>) -> Verdict {
     let longest = "x".repeat(128);
-    let names =
-        ["conformance.read", "a|b:c", "*", "null", "full", "[]", "{}", "'--", "%_$1?", "Tasks.Read", &longest];
+    let names = ["conformance.read", "a|b:c", "*", "null", "full", "[]", "{}", "'--", "%_$1?", "Tasks.Read", &longest];
     let scopes: Vec<_> = names.into_iter().map(Scope::new).collect::<Result<_, _>>().expecting("scopes")?;
     for scope in &scopes {
         keeps_access(bench, Access::scoped([scope.clone()])).await?;
