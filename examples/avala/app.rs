@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{ConnectInfo, FromRef};
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use tower::ServiceBuilder;
 use tower_api_key::transport::{ClientLayer, Connection, RequireHttpsLayer, TrustedProxies};
@@ -19,7 +20,7 @@ use crate::options::Options;
 use crate::passwords::Passwords;
 use crate::reply::not_found;
 use crate::store::{Keys, Store};
-use crate::{audit, keys, limits, openapi, policy, resources, routes, signup};
+use crate::{audit, keys, limits, openapi, policy, resources, routes, signup, unread};
 
 pub(crate) const BASE: &str = "/api/v1";
 
@@ -79,7 +80,8 @@ pub(crate) fn router(app: App, options: &Options) -> Result<Router, BoxError> {
         router = router.layer(RequireHttpsLayer::new(&keys));
     }
     let connection = |ConnectInfo(peer): &ConnectInfo<SocketAddr>| Connection::plain(peer.ip());
-    Ok(router.layer(ClientLayer::new().trust(TrustedProxies::new(&options.trusted_proxy)?).connection_from(connection)))
+    let client = ClientLayer::new().trust(TrustedProxies::new(&options.trusted_proxy)?).connection_from(connection);
+    Ok(router.layer(client).layer(from_fn(unread::read_on)))
 }
 
 /// What each of them asks of a key is in the [table](routes::table).

@@ -32,6 +32,7 @@ mod serve;
 mod signup;
 mod store;
 mod time;
+mod unread;
 mod usage;
 
 use std::io::IsTerminal;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::client::{Api, raw};
+use super::client::{Api, NO_KEY, raw};
 use super::server::Server;
 
 #[tokio::test]
@@ -92,4 +92,29 @@ async fn a_request_that_never_ends_does_not_keep_it_up() {
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("requests under way"), "{log}");
     drop(stalled);
+}
+
+/// Clients write the head of a request and its body one after the other. A refusal that comes in between leaves them
+/// with a connection that still works.
+#[tokio::test]
+async fn a_body_that_comes_after_its_refusal_does_not_cost_the_connection() {
+    let server = Server::start(&[]);
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    let head =
+        "POST /api/v1/datasets/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n";
+    for _ in 0..3 {
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let reply = read_until(&mut stream, NO_KEY).await;
+        assert!(reply.starts_with("HTTP/1.1 401 "), "{reply}");
+        stream.write_all(b"{\"name\": \"x\"").await.unwrap();
+    }
+}
+
+async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut reply = String::new();
+    while !reply.ends_with(end) {
+        let byte = stream.read_u8().await.unwrap_or_else(|error| panic!("{error} after {reply:?}"));
+        reply.push(char::from(byte));
+    }
+    reply
 }
