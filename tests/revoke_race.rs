@@ -10,6 +10,15 @@
 //! In place of `memory`: `sqlite`, or `postgres --ignored`, which uses `DATABASE_URL`. Both run with a cache in front
 //! as well.
 
+#[cfg(feature = "postgres")]
+#[path = "pg/schema.rs"]
+#[expect(dead_code, reason = "shared with tests of the store itself")]
+mod schema;
+#[cfg(feature = "postgres")]
+#[path = "pg/sql.rs"]
+#[expect(dead_code, reason = "shared with tests of the store itself")]
+mod sql;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
@@ -22,6 +31,9 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_api_key::{
     Access, ApiKeyLayer, KeyDigest, KeyId, KeyManager, KeyRecord, KeyStore, MemoryStore, NewKey, OrganizationId,
 };
+
+#[cfg(feature = "postgres")]
+use self::schema::Schema;
 
 const TASKS: usize = 8;
 
@@ -58,23 +70,22 @@ async fn case_078_a_cache_before_sqlite_accepts_nothing_after_a_revoke() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs Postgres"]
 async fn case_078_postgres_accepts_nothing_after_a_revoke() {
-    let schema = PostgresSchema::new("plain").await;
-    let figures = race(schema.store.clone(), schema.store.clone(), Size::from_env(4_000, 200)).await;
+    let schema = Schema::new().await;
+    let store = schema.store().await;
+    let figures = race(store.clone(), store, Size::from_env(4_000, 200)).await;
     figures.print("postgres");
     figures.assert_nothing_was_accepted_late();
-    schema.remove().await;
 }
 
 #[cfg(all(feature = "cache", feature = "postgres"))]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs Postgres"]
 async fn case_078_a_cache_before_postgres_accepts_nothing_after_a_revoke() {
-    let schema = PostgresSchema::new("cached").await;
-    let cache = tower_api_key::CachedStore::new(schema.store.clone());
+    let schema = Schema::new().await;
+    let cache = tower_api_key::CachedStore::new(schema.store().await);
     let figures = race(cache.clone(), cache, Size::from_env(40_000, 400)).await;
     figures.print("postgres behind a cache");
     figures.assert_nothing_was_accepted_late();
-    schema.remove().await;
 }
 
 #[cfg(feature = "sqlite")]
@@ -97,38 +108,6 @@ impl SqliteFile {
     async fn remove(self) {
         self.store.pool().close().await;
         std::fs::remove_dir_all(&self.directory).unwrap();
-    }
-}
-
-#[cfg(feature = "postgres")]
-struct PostgresSchema {
-    store: tower_api_key::PostgresStore,
-    admin: sqlx::postgres::PgPool,
-    name: String,
-}
-
-#[cfg(feature = "postgres")]
-impl PostgresSchema {
-    async fn new(name: &str) -> Self {
-        use std::str::FromStr;
-
-        use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-
-        let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| "postgres://postgres@127.0.0.1:5432/test".into());
-        let name = format!("revoke_race_{name}_{}", std::process::id());
-        let admin = PgPool::connect(&url).await.unwrap();
-        sqlx::query(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {name}"))).execute(&admin).await.unwrap();
-        let options = PgConnectOptions::from_str(&url).unwrap().options([("search_path", &name)]);
-        let pool = PgPoolOptions::new().max_connections(10).connect_with(options).await.unwrap();
-        let store = tower_api_key::PostgresStore::from_pool(pool);
-        store.migrate().await.unwrap();
-        Self { store, admin, name }
-    }
-
-    async fn remove(self) {
-        self.store.pool().close().await;
-        let drop = format!("DROP SCHEMA {} CASCADE", self.name);
-        sqlx::query(sqlx::AssertSqlSafe(drop)).execute(&self.admin).await.unwrap();
     }
 }
 
