@@ -32,12 +32,31 @@ async fn refused_within(limit: Duration, cache: &CachedStore<PostgresStore>, key
     }
 }
 
+const TIME_TO_LIVE: Duration = Duration::from_secs(1);
+
+/// The log says once that nothing is heard, and what is revoked elsewhere is refused after the time to live.
+async fn told_once_and_late(told: &str, cache: &CachedStore<PostgresStore>, elsewhere: &PostgresStore) {
+    let start = Instant::now();
+    while logged(told).is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(10), "the log does not tell: {:?}", logged("noticed after"));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    println!("told {:.1?} after the start", start.elapsed());
+    for _ in 0..3 {
+        let key = issue(elsewhere, full()).await;
+        assert_eq!(ask(cache, &key).await, Reply::accepted(&Access::Full));
+        elsewhere.revoke(&acme(), key.record.id()).await.unwrap();
+        let elapsed = refused_within(TIME_TO_LIVE + Duration::from_millis(500), cache, &key).await;
+        println!("revoked elsewhere, refused {elapsed:.1?} later");
+    }
+    assert_eq!(logged(told).len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Postgres and pgbouncer"]
 async fn case_111_case_112_a_pooler_that_swallows_notifications_is_told_once_and_the_time_to_live_remains() {
     const TOLD: &str =
         "changes that other processes make are noticed after the time to live: a pool without a statement cache";
-    const TIME_TO_LIVE: Duration = Duration::from_secs(1);
     record_log();
     let bouncer = PgBouncer::start(3, IGNORE).await;
     let elsewhere = PostgresStore::connect(&bouncer.database().url()).await.unwrap();
@@ -46,20 +65,7 @@ async fn case_111_case_112_a_pooler_that_swallows_notifications_is_told_once_and
     let cache = cached(PostgresStore::connect(&url).await.unwrap(), TIME_TO_LIVE);
     let watching = tokio::spawn(cache.watch());
 
-    let start = Instant::now();
-    while logged(TOLD).is_empty() {
-        assert!(start.elapsed() < Duration::from_secs(10), "the log does not tell: {:?}", logged("noticed after"));
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    println!("told {:.1?} after the start", start.elapsed());
-    for _ in 0..3 {
-        let key = issue(&elsewhere, full()).await;
-        assert_eq!(ask(&cache, &key).await, Reply::accepted(&Access::Full));
-        elsewhere.revoke(&acme(), key.record.id()).await.unwrap();
-        let elapsed = refused_within(TIME_TO_LIVE + Duration::from_millis(500), &cache, &key).await;
-        println!("revoked elsewhere, refused {elapsed:.1?} later");
-    }
-    assert_eq!(logged(TOLD).len(), 1);
+    told_once_and_late(TOLD, &cache, &elsewhere).await;
     watching.abort();
 }
 
@@ -68,7 +74,6 @@ async fn case_111_case_112_a_pooler_that_swallows_notifications_is_told_once_and
 #[ignore = "needs Postgres and pgbouncer"]
 async fn case_111_a_pooler_that_nobody_spoke_of_is_found_by_the_self_test() {
     const TOLD: &str = "changes that other processes make are noticed after the time to live: nothing is heard at all";
-    const TIME_TO_LIVE: Duration = Duration::from_secs(1);
     record_log();
     let bouncer = PgBouncer::start(1, IGNORE).await;
     let elsewhere = PostgresStore::connect(&bouncer.database().url()).await.unwrap();
@@ -77,20 +82,7 @@ async fn case_111_a_pooler_that_nobody_spoke_of_is_found_by_the_self_test() {
     let cache = cached(PostgresStore::from_pool(one), TIME_TO_LIVE);
     let watching = tokio::spawn(cache.watch());
 
-    let start = Instant::now();
-    while logged(TOLD).is_empty() {
-        assert!(start.elapsed() < Duration::from_secs(10), "the log does not tell: {:?}", logged("noticed after"));
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    println!("told {:.1?} after the start", start.elapsed());
-    for _ in 0..3 {
-        let key = issue(&elsewhere, full()).await;
-        assert_eq!(ask(&cache, &key).await, Reply::accepted(&Access::Full));
-        elsewhere.revoke(&acme(), key.record.id()).await.unwrap();
-        let elapsed = refused_within(TIME_TO_LIVE + Duration::from_millis(500), &cache, &key).await;
-        println!("revoked elsewhere, refused {elapsed:.1?} later");
-    }
-    assert_eq!(logged(TOLD).len(), 1);
+    told_once_and_late(TOLD, &cache, &elsewhere).await;
     watching.abort();
 }
 
