@@ -126,18 +126,24 @@ async fn case_048_revoked_unknown_and_malformed_are_the_same_bytes() {
     }
 }
 
+/// What a layer answers in front of a service that says nothing.
+async fn answer(layer: &ApiKeyLayer, request: Request<String>) -> (http::response::Parts, bytes::Bytes) {
+    let service = layer.layer(tower::service_fn(async |_: Request<String>| {
+        Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+    }));
+    let (parts, body) = service.oneshot(request).await.unwrap().into_parts();
+    (parts, http_body_util::BodyExt::collect(body).await.unwrap().to_bytes())
+}
+
 /// JSON, whatever a client would rather have: nobody has documented another form.
 #[tokio::test]
 async fn case_054_what_a_client_accepts_changes_nothing() {
-    let service = ApiKeyLayer::new(MemoryStore::new()).layer(tower::service_fn(async |_: Request<String>| {
-        Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
-    }));
+    let layer = ApiKeyLayer::new(MemoryStore::new());
     for accept in ["text/html", "application/problem+json", "application/xml;q=1, */*;q=0", "image/*", "nonsense"] {
         let request = Request::builder().header("accept", accept).body(String::new()).unwrap();
-        let response = service.clone().oneshot(request).await.unwrap();
-        assert_eq!(response.status(), 401, "{accept}");
-        assert_eq!(response.headers()["content-type"], "application/json", "{accept}");
-        let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+        let (parts, body) = answer(&layer, request).await;
+        assert_eq!(parts.status, 401, "{accept}");
+        assert_eq!(parts.headers["content-type"], "application/json", "{accept}");
         assert_eq!(body, r#"{"detail":"Authentication credentials were not provided."}"#, "{accept}");
     }
 }
@@ -149,17 +155,14 @@ async fn case_050_a_key_that_is_wrong_at_its_end_is_like_one_that_nobody_has() {
     let issued = keys.issue(&"acme".parse().unwrap(), NewKey::new("key", Access::Full).unwrap()).await.unwrap();
     let known = issued.secret.expose_secret();
     let unknown = KeySecret::generate().unwrap();
-    let service = ApiKeyLayer::new(keys).only_format(format).layer(tower::service_fn(async |_: Request<String>| {
-        Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
-    }));
+    let layer = ApiKeyLayer::new(keys).only_format(format);
     let mut texts = HashSet::new();
     // Half of it, the start that lists show, its checksum, its last character: no such key, or none at all.
     let wrong = [&known[..24], &known[..8], &known[..40], &known[..43], unknown.expose_secret()];
     let last = if known.ends_with('0') { "1" } else { "0" };
     for key in wrong.into_iter().map(str::to_owned).chain([format!("{}{last}", &known[..43])]) {
         let request = Request::builder().header("x-avala-api-key", key).body(String::new()).unwrap();
-        let (parts, body) = service.clone().oneshot(request).await.unwrap().into_parts();
-        let body = http_body_util::BodyExt::collect(body).await.unwrap().to_bytes();
+        let (parts, body) = answer(&layer, request).await;
         texts.insert(format!("{} {:?} {body:?}", parts.status, parts.headers));
     }
     assert_eq!(texts.len(), 1, "{texts:#?}");
