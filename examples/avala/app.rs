@@ -67,7 +67,7 @@ pub(crate) fn router(app: App, options: &Options) -> Result<Router, BoxError> {
         .layer(limits::per_key(options.requests_per_minute))
         .layer(judged.render_with(move |refusal| routes::refuse(&table, refusal)))
         .service(guarded().with_state(app.clone()));
-    let sign_up = post(signup::sign_up).layer(limits::signups().refuse_as(&keys)).fallback_service(guarded.clone());
+    let sign_up = post(signup::sign_up).layer(limits::attempts().refuse_as(&keys)).fallback_service(guarded.clone());
     let document =
         get(async move || ([(CONTENT_TYPE, "application/json")], document)).fallback_service(guarded.clone());
     let mut router = Router::new()

@@ -10,13 +10,9 @@ use crate::options::RequestsPerMinute;
 const MINUTE: Duration = Duration::from_secs(60);
 const ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
-/// Counts the attempts of one client to sign up, those that fail as well.
-pub(crate) fn signups() -> ThrottleLayer {
-    ThrottleLayer::per_client(SlidingWindow::new(ATTEMPTS, MINUTE))
-}
-
-/// Counts the attempts of one client to log in, apart from those to sign up.
-pub(crate) fn logins() -> ThrottleLayer {
+/// Counts the attempts of one client to sign up or to log in, those that fail as well. Each of these layers has a count
+/// of its own.
+pub(crate) fn attempts() -> ThrottleLayer {
     ThrottleLayer::per_client(SlidingWindow::new(ATTEMPTS, MINUTE))
 }
 

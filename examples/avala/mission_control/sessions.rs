@@ -73,6 +73,10 @@ impl Sessions {
         self.lock().retain(|session| session.digest() != digest);
     }
 
+    fn get(&self, digest: &KeyDigest) -> Option<Arc<KeyRecord>> {
+        self.lock().iter().find(|session| session.digest() == digest).map(Arc::clone)
+    }
+
     fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<KeyRecord>>> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -82,11 +86,11 @@ impl KeyStore for Sessions {
     type Error = Infallible;
 
     async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, Infallible> {
-        Ok(self.lock().iter().find(|session| session.digest() == digest).map(Arc::clone))
+        Ok(self.get(digest))
     }
 
     fn find_now(&self, digest: &KeyDigest) -> Lookup {
-        self.lock().iter().find(|session| session.digest() == digest).map(Arc::clone).into()
+        self.get(digest).into()
     }
 }
 
