@@ -75,6 +75,7 @@ pub(crate) fn authenticate<'a>(
 }
 
 /// The second half: may a valid key do this?
+#[inline]
 pub(crate) fn authorize(access: &Access, requirement: &Requirement) -> Result<(), Denial> {
     if requirement.is_met_by(access) { Ok(()) } else { Err(Denial::InsufficientScope) }
 }

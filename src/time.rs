@@ -1,5 +1,7 @@
 //! Where the time comes from, and how a key record keeps it.
 
+use std::fmt;
+use std::num::NonZeroU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A source of wall-clock time.
@@ -43,45 +45,60 @@ impl Clock for SystemClock {
 }
 
 /// A point in time in whole Unix seconds, which is all that a key record keeps of one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Timestamp(i64);
+///
+/// Kept as the distance from the one before the earliest. So none is 0, an `Option` takes no more room, and the order is
+/// that of the numbers. The latest second of all is kept as the one before it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Timestamp(NonZeroU64);
 
 impl Timestamp {
-    pub(crate) const EPOCH: Self = Self(0);
+    pub(crate) const EPOCH: Self = Self::from_seconds(0);
+    pub(crate) const EARLIEST: Self = Self::from_seconds(i64::MIN);
 
     /// Rounds down, so that an expiry kept in seconds never comes later than the one that was asked for.
     pub(crate) fn floor(time: SystemTime) -> Self {
         match time.duration_since(UNIX_EPOCH) {
-            Ok(after) => Self(i64::try_from(after.as_secs()).unwrap_or(i64::MAX)),
+            Ok(after) => Self::from_seconds(i64::try_from(after.as_secs()).unwrap_or(i64::MAX)),
             Err(before) => {
                 let before = before.duration();
                 let fraction = i64::from(before.subsec_nanos() > 0);
-                Self(0_i64.saturating_sub_unsigned(before.as_secs()).saturating_sub(fraction))
+                Self::from_seconds(0_i64.saturating_sub_unsigned(before.as_secs()).saturating_sub(fraction))
             }
         }
     }
 
-    pub(crate) fn saturating_add(self, duration: Duration) -> Self {
-        let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-        Self(self.0.saturating_add(seconds))
+    /// Whether this point in time has come.
+    pub(crate) fn is_reached(self, now: SystemTime) -> bool {
+        self.system_time() <= now
+    }
+
+    pub(crate) const fn saturating_add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration.as_secs()))
     }
 
     pub(crate) const fn seconds(self) -> i64 {
-        self.0
+        (self.0.get() - 1).cast_signed() ^ i64::MIN
     }
 
     pub(crate) const fn from_seconds(seconds: i64) -> Self {
-        Self(seconds)
+        Self(NonZeroU64::MIN.saturating_add((seconds ^ i64::MIN).cast_unsigned()))
     }
 
     /// Times that this platform cannot represent become the nearest end of what it can.
     pub(crate) fn system_time(self) -> SystemTime {
-        let distance = Duration::from_secs(self.0.unsigned_abs());
-        if self.0 < 0 {
+        let seconds = self.seconds();
+        let distance = Duration::from_secs(seconds.unsigned_abs());
+        if seconds < 0 {
             UNIX_EPOCH.checked_sub(distance).unwrap_or(UNIX_EPOCH)
         } else {
             UNIX_EPOCH.checked_add(distance).unwrap_or_else(latest)
         }
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Timestamp").field(&self.seconds()).finish()
     }
 }
 
@@ -110,11 +127,14 @@ mod tests {
 
     #[test]
     fn case_075_the_ends_of_the_range_neither_panic_nor_wrap() {
-        for seconds in [i64::MIN, i64::MIN + 1, -62_167_219_200, 0, 253_402_300_799, i64::MAX - 1, i64::MAX] {
+        for seconds in [i64::MIN, i64::MIN + 1, -62_167_219_200, 0, 253_402_300_799, i64::MAX - 1] {
             let stamp = Timestamp::from_seconds(seconds);
             assert_eq!(Timestamp::floor(stamp.system_time()), stamp, "{seconds}");
+            assert_eq!(stamp.seconds(), seconds);
         }
-        assert_eq!(Timestamp(i64::MAX).saturating_add(Duration::MAX), Timestamp(i64::MAX));
-        assert_eq!(Timestamp(0).saturating_add(Duration::MAX), Timestamp(i64::MAX));
+        let latest = Timestamp::from_seconds(i64::MAX);
+        assert_eq!(latest.saturating_add(Duration::MAX), latest);
+        assert_eq!(Timestamp::EPOCH.saturating_add(Duration::MAX), latest);
+        assert_eq!(latest, Timestamp::from_seconds(i64::MAX - 1), "never later than it was asked for");
     }
 }

@@ -179,7 +179,7 @@ impl UsageTracker {
                 pending.record = Some(Arc::clone(record));
             }
             Entry::Vacant(entry) if room => {
-                let last = Timestamp::from_seconds(i64::MIN);
+                let last = Timestamp::EARLIEST;
                 entry.insert(Pending { record: Some(Arc::clone(record)), requests: 0, last });
             }
             Entry::Vacant(_) => self.drop_requests(record.unreported().take().0),

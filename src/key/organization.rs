@@ -1,4 +1,5 @@
 use std::fmt;
+use std::num::NonZeroU64;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,9 +75,10 @@ pub struct InvalidOrganization;
 /// let quarterly = OrganizationPolicy::default().with_max_key_age(Duration::from_secs(90 * 24 * 60 * 60));
 /// assert!(!quarterly.is_disabled());
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct OrganizationPolicy {
-    max_key_age: Option<Duration>,
+    /// In seconds and one more, so that an `Option` takes no more room.
+    max_key_age: Option<NonZeroU64>,
     disabled: bool,
 }
 
@@ -84,7 +86,7 @@ impl OrganizationPolicy {
     /// Keys expire at this age even when they carry no expiry or a later one. Whole seconds, rounded down.
     #[must_use]
     pub const fn with_max_key_age(mut self, age: Duration) -> Self {
-        self.max_key_age = Some(age);
+        self.max_key_age = Some(NonZeroU64::MIN.saturating_add(age.as_secs()));
         self
     }
 
@@ -98,7 +100,10 @@ impl OrganizationPolicy {
     /// The age at which keys expire, if there is one.
     #[must_use]
     pub const fn max_key_age(&self) -> Option<Duration> {
-        self.max_key_age
+        match self.max_key_age {
+            Some(age) => Some(Duration::from_secs(age.get() - 1)),
+            None => None,
+        }
     }
 
     /// Whether all keys of the organization are refused.
@@ -108,9 +113,31 @@ impl OrganizationPolicy {
     }
 }
 
+impl fmt::Debug for OrganizationPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OrganizationPolicy")
+            .field("max_key_age", &self.max_key_age())
+            .field("disabled", &self.disabled)
+            .finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_maximum_age_is_kept_in_whole_seconds() {
+        let kept = |age| OrganizationPolicy::default().with_max_key_age(age).max_key_age();
+        for seconds in [0, 1, 90 * 24 * 60 * 60, u64::MAX - 1] {
+            let age = Duration::from_secs(seconds);
+            assert_eq!(kept(age), Some(age));
+            assert_eq!(kept(age + Duration::from_nanos(999_999_999)), Some(age));
+        }
+        assert_eq!(kept(Duration::MAX), Some(Duration::from_secs(u64::MAX - 1)));
+        let policy = OrganizationPolicy::default().with_max_key_age(Duration::from_secs(7));
+        assert_eq!(format!("{policy:?}"), "OrganizationPolicy { max_key_age: Some(7s), disabled: false }");
+    }
 
     #[test]
     fn bad_ids_are_refused() {

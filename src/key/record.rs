@@ -24,20 +24,22 @@ use crate::usage::Unreported;
 /// assert_eq!(record.status(now + Duration::from_secs(3600)), KeyStatus::Expired);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+// In this order, so that what each request reads lies in two cache lines.
+#[repr(C)]
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyRecord {
     digest: KeyDigest,
-    id: KeyId,
-    organization: OrganizationId,
     access: Access,
+    revocation: Option<Box<Revocation>>,
     created: Timestamp,
     expires: Option<Timestamp>,
-    revocation: Option<Box<Revocation>>,
+    policy: OrganizationPolicy,
+    id: KeyId,
+    organization: OrganizationId,
     last_used: Option<Timestamp>,
     requests: u64,
     /// What this process has seen of it and not yet told the store.
     unreported: Unreported,
-    policy: OrganizationPolicy,
     name: Box<str>,
     hint: KeyHint,
 }
@@ -240,7 +242,7 @@ impl KeyRecord {
     /// expires.
     #[must_use]
     pub fn is_expired(&self, now: impl FnOnce() -> SystemTime) -> bool {
-        self.end().is_some_and(|end| Timestamp::floor(now()) >= end)
+        self.end().is_some_and(|end| end.is_reached(now()))
     }
 
     /// The state of the key as lists show it.
@@ -329,6 +331,14 @@ mod tests {
     fn record() -> KeyRecord {
         let organization = "acme".parse().unwrap();
         KeyRecord::new(KeyId::from_u128(1), KeyDigest::of(b"key"), organization, Access::Full).with_created_at(at(1000))
+    }
+
+    /// Behind the two counts of an `Arc`. Instructions and times that are said of many keys rest on it.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn what_a_request_reads_lies_in_two_cache_lines() {
+        assert!(16 + std::mem::offset_of!(KeyRecord, id) <= 2 * 64);
+        assert_eq!(size_of::<KeyRecord>(), 184);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod access;
 pub mod avala;
 mod catalogue;
+mod documented;
 mod name;
 mod requirement;
 mod set;

@@ -80,6 +80,7 @@ impl Requirement {
 
     /// Whether a key with this access may pass.
     #[must_use]
+    #[inline]
     pub fn is_met_by(&self, access: &Access) -> bool {
         match (&self.0, access) {
             (Kind::FullAccess, access) => access.is_full(),

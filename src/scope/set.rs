@@ -1,7 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Scope, avala};
+use super::Scope;
+use super::documented::Documented;
 
 /// A set of scopes. The five documented ones take a bit each, so that checking them costs next to nothing.
 ///
@@ -15,11 +16,10 @@ use super::{Scope, avala};
 /// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct ScopeSet {
-    /// Bit `n` stands for `avala::ALL[n]`.
-    documented: u8,
+    documented: Documented,
     /// Sorted, without repeats and without documented scopes; `None` when there is none, so that equal sets
-    /// have one form.
-    other: Option<Arc<[Scope]>>,
+    /// have one form. Behind one pointer, since most keys have none.
+    other: Option<Arc<Box<[Scope]>>>,
 }
 
 impl ScopeSet {
@@ -30,50 +30,61 @@ impl ScopeSet {
     /// A set without any scope.
     #[must_use]
     pub const fn empty() -> Self {
-        Self { documented: 0, other: None }
+        Self { documented: Documented::EMPTY, other: None }
     }
 
     /// Whether there is no scope in it.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.documented == 0 && self.other.is_none()
+        self.documented.is_empty() && self.other.is_none()
     }
 
     /// How many scopes are in it.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.documented.count_ones() as usize + self.others().len()
+        self.documented.len() + self.others().len()
     }
 
     /// Whether this scope is in it, byte for byte.
     #[must_use]
     pub fn contains(&self, scope: &Scope) -> bool {
-        match bit(scope) {
-            Some(bit) => self.documented & bit != 0,
+        match Documented::of(scope) {
+            Some(documented) => self.documented.contains_all(documented),
             None => self.has_other(scope),
         }
     }
 
     /// Whether every scope of `other` is in it. True of an empty `other`.
     #[must_use]
+    #[inline]
     pub fn contains_all(&self, other: &Self) -> bool {
-        other.documented & !self.documented == 0 && other.others().iter().all(|scope| self.has_other(scope))
+        self.documented.contains_all(other.documented) && (other.other.is_none() || self.has_all(other.others()))
     }
 
     /// Whether any scope of `other` is in it. False of an empty `other`.
     #[must_use]
     pub fn contains_any(&self, other: &Self) -> bool {
-        other.documented & self.documented != 0 || other.others().iter().any(|scope| self.has_other(scope))
+        self.documented.contains_any(other.documented) || (other.other.is_some() && self.has_any(other.others()))
     }
 
     /// The scopes: the documented ones in the documentation's order, then the others sorted.
     pub fn iter(&self) -> impl Iterator<Item = &Scope> {
-        let documented = avala_scopes().iter().enumerate().filter(|(n, _)| self.documented & (1 << n) != 0);
-        documented.map(|(_, scope)| scope).chain(self.others())
+        self.documented.iter().chain(self.others())
     }
 
     fn others(&self) -> &[Scope] {
-        self.other.as_deref().unwrap_or_default()
+        self.other.as_ref().map_or(&[], |other| other)
+    }
+
+    // Both out of line, so that they cost nothing where every scope is a documented one.
+    #[inline(never)]
+    fn has_all(&self, others: &[Scope]) -> bool {
+        others.iter().all(|scope| self.has_other(scope))
+    }
+
+    #[inline(never)]
+    fn has_any(&self, others: &[Scope]) -> bool {
+        others.iter().any(|scope| self.has_other(scope))
     }
 
     fn has_other(&self, scope: &Scope) -> bool {
@@ -81,27 +92,18 @@ impl ScopeSet {
     }
 }
 
-fn avala_scopes() -> &'static [Scope; 5] {
-    static ALL: [Scope; 5] = avala::ALL;
-    &ALL
-}
-
-fn bit(scope: &Scope) -> Option<u8> {
-    avala_scopes().iter().position(|documented| documented == scope).map(|n| 1 << n)
-}
-
 impl FromIterator<Scope> for ScopeSet {
     fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
-        let (mut documented, mut other) = (0, Vec::new());
+        let (mut documented, mut other) = (Documented::EMPTY, Vec::new());
         for scope in scopes {
-            match bit(&scope) {
-                Some(bit) => documented |= bit,
+            match Documented::of(&scope) {
+                Some(one) => documented = documented.with(one),
                 None => other.push(scope),
             }
         }
         other.sort_unstable();
         other.dedup();
-        Self { documented, other: (!other.is_empty()).then(|| other.into()) }
+        Self { documented, other: (!other.is_empty()).then(|| Arc::new(other.into())) }
     }
 }
 
