@@ -118,6 +118,13 @@ impl Rejection {
         self.response(&AVALA)
     }
 
+    /// The same for a request with this method, where no layer is there to say it in its own form.
+    pub(crate) fn response_to(&self, method: &Method) -> Response<Bytes> {
+        let mut response = self.to_response();
+        suit_method(method, &mut response);
+        response
+    }
+
     pub(crate) fn response(&self, challenge: &Challenge) -> Response<Bytes> {
         let body = match self.text() {
             Some(text) => Bytes::from_static(text.body.as_bytes()),
@@ -160,13 +167,12 @@ impl Rejection {
     }
 }
 
-/// The reply without its body where the request was `HEAD`. hyper leaves the body out only over HTTP/1.
-pub(crate) fn for_method(method: &Method, mut response: Response<Bytes>) -> Response<Bytes> {
+/// Leaves the body of a reply to `HEAD` out. hyper leaves the body out only over HTTP/1.
+pub(crate) fn suit_method(method: &Method, response: &mut Response<Bytes>) {
     if method == Method::HEAD {
         let length = std::mem::take(response.body_mut()).len();
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
-    response
 }
 
 impl From<CredentialError> for Rejection {

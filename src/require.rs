@@ -15,7 +15,7 @@ use tower_layer::Layer;
 use crate::auth::{Anonymous, ApiKey, Reply, ResponseBody, take_ready};
 use crate::decision::authorize;
 use crate::key::CredentialError;
-use crate::rejection::{Rejection, for_method};
+use crate::rejection::Rejection;
 use crate::scope::Requirement;
 
 /// Asks for scopes where an [`ApiKeyLayer`](crate::ApiKeyLayer) further out has let the request in: one layer
@@ -88,7 +88,7 @@ impl<S> RequireScopes<S> {
             "a RequireScopesLayer got a request without an API key: no ApiKeyLayer stands outside it (in an axum \
              Router, the layer that is added last runs first); answering 500"
         );
-        Some(for_method(request.method(), Rejection::Misconfigured.to_response()))
+        Some(Rejection::Misconfigured.response_to(request.method()))
     }
 }
 

@@ -6,16 +6,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::header::{CACHE_CONTROL, HeaderValue};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::ResponseBody;
+use super::finish::Finish;
 use super::lookup::Found;
-use super::preflight::is_answered;
-use super::reply::Reply;
-use super::settings::{Claim, Reporting, Settings};
+use super::settings::{Claim, Reporting, Settings, unavailable};
 use crate::key::CredentialError;
 
 pin_project! {
@@ -29,9 +27,6 @@ pin_project! {
     {
         #[pin]
         state: State<S, S::Future, B>,
-        cache_control: bool,
-        // The reply to a preflight that no CORS layer answers.
-        unanswered: Option<Box<Response<Bytes>>>,
         report: Reporting,
     }
 }
@@ -40,7 +35,8 @@ pin_project! {
     #[project = StateProj]
     enum State<S, F, B> {
         Waiting { waiting: Option<Waiting<S, B>> },
-        Decided { #[pin] reply: Reply<F> },
+        Passed { #[pin] future: F, finish: Finish },
+        Refused { response: Option<Response<Bytes>> },
     }
 }
 
@@ -57,22 +53,12 @@ impl<S, B> ResponseFuture<S, B>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn decided(reply: Reply<S::Future>, settings: &Settings, report: Reporting) -> Self {
-        Self { state: State::Decided { reply }, cache_control: settings.cache_control, unanswered: None, report }
+    pub(super) fn passed(future: S::Future, finish: Finish, report: Reporting) -> Self {
+        Self { state: State::Passed { future, finish }, report }
     }
 
-    /// Nobody's key was asked for, so that the reply may be cached.
-    pub(super) fn public(reply: Reply<S::Future>, report: Reporting) -> Self {
-        Self { state: State::Decided { reply }, cache_control: false, unanswered: None, report }
-    }
-
-    pub(super) fn preflight(
-        reply: Reply<S::Future>,
-        unanswered: Box<Response<Bytes>>,
-        settings: &Settings,
-        report: Reporting,
-    ) -> Self {
-        Self { unanswered: Some(unanswered), ..Self::decided(reply, settings, report) }
+    pub(super) fn refused(response: Response<Bytes>, report: Reporting) -> Self {
+        Self { state: State::Refused { response: Some(response) }, report }
     }
 
     pub(super) fn waiting(
@@ -83,9 +69,8 @@ where
         settings: Arc<Settings>,
         report: Reporting,
     ) -> Self {
-        let cache_control = settings.cache_control;
         let waiting = Some(Waiting { inner, request, claim, lookup, settings });
-        Self { state: State::Waiting { waiting }, cache_control, unanswered: None, report }
+        Self { state: State::Waiting { waiting }, report }
     }
 }
 
@@ -94,15 +79,19 @@ where
     S: Service<Request<B>>,
 {
     /// Consumes the ready instance in either case: it is called, or dropped so that it holds nothing back.
-    fn conclude(mut self, found: Found, report: &mut Reporting) -> Reply<S::Future> {
-        match self.settings.conclude(self.claim, found, &mut self.request, report) {
-            Ok(()) => Reply::inner(self.inner.call(self.request)),
+    fn conclude(mut self, found: Found, report: &mut Reporting) -> State<S, S::Future, B> {
+        let concluded = match found {
+            Ok(record) => self.settings.conclude(&self.claim, record, &mut self.request, report),
+            Err(error) => Err(unavailable(error, report)),
+        };
+        match concluded {
+            Ok(()) => State::Passed { future: self.inner.call(self.request), finish: self.settings.finish() },
             Err(rejection) => {
                 let rejection = self.settings.throttle(rejection, &self.request);
                 if let Some(report) = report {
                     report.rejection = Some(rejection);
                 }
-                Reply::own(self.settings.refuse(rejection, &self.request))
+                State::Refused { response: Some(self.settings.refuse(rejection, &self.request)) }
             }
         }
     }
@@ -116,40 +105,40 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        loop {
-            let reply = match this.state.as_mut().project() {
-                StateProj::Decided { reply } => {
-                    let from_inner = reply.is_inner();
-                    let mut result = ready!(reply.poll(cx));
-                    if let Ok(response) = &mut result
-                        && let Some(unanswered) = this.unanswered.take()
-                        && !is_answered(response.headers())
-                    {
-                        *response = unanswered.map(ResponseBody::own);
-                        if let Some(report) = this.report {
-                            report.rejection = Some(CredentialError::Missing.into());
-                        }
-                    } else if let Ok(response) = &mut result
-                        && from_inner
-                        && *this.cache_control
-                    {
-                        let headers = response.headers_mut();
-                        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
-                    }
-                    if let Some(report) = this.report.take() {
-                        report.finish(result.as_ref().ok().map(Response::status));
-                    }
-                    return Poll::Ready(result);
-                }
-                StateProj::Waiting { waiting } => {
-                    let lookup = &mut waiting.as_mut().expect("polled after a panic").lookup;
-                    let found = ready!(lookup.as_mut().poll(cx));
-                    let waiting = waiting.take().expect("it was there a moment ago");
-                    waiting.conclude(found, this.report)
-                }
-            };
-            this.state.set(State::Decided { reply });
+        if let StateProj::Waiting { waiting } = this.state.as_mut().project() {
+            let lookup = &mut waiting.as_mut().expect("polled after a panic").lookup;
+            let found = ready!(lookup.as_mut().poll(cx));
+            let waiting = waiting.take().expect("it was there a moment ago");
+            let decided = waiting.conclude(found, this.report);
+            this.state.set(decided);
         }
+        match this.state.project() {
+            StateProj::Waiting { .. } => unreachable!("decided a moment ago"),
+            StateProj::Passed { future, finish } => {
+                let mut result = ready!(future.poll(cx));
+                let refusal = result.as_mut().ok().and_then(|response| finish.apply(response.headers_mut()));
+                if let Some(refusal) = refusal {
+                    if let Some(report) = this.report {
+                        report.rejection = Some(CredentialError::Missing.into());
+                    }
+                    emit(this.report, Some(refusal.status()));
+                    return Poll::Ready(Ok(refusal.map(ResponseBody::own)));
+                }
+                emit(this.report, result.as_ref().ok().map(Response::status));
+                Poll::Ready(result.map(|response| response.map(ResponseBody::inner)))
+            }
+            StateProj::Refused { response } => {
+                let response = response.take().expect("polled after it was ready");
+                emit(this.report, Some(response.status()));
+                Poll::Ready(Ok(response.map(ResponseBody::own)))
+            }
+        }
+    }
+}
+
+fn emit(report: &mut Reporting, status: Option<StatusCode>) {
+    if let Some(report) = report.take() {
+        report.finish(status);
     }
 }
 

@@ -7,7 +7,7 @@ use http::{Request, Response};
 use super::settings::Settings;
 use crate::event::InnerVerdict;
 use crate::key::{KeyId, KeyRecord, OrganizationId};
-use crate::rejection::{Rejection, for_method};
+use crate::rejection::Rejection;
 use crate::scope::{Access, Requirement, Scope};
 
 /// The key that a request was let in with: what handlers see of it. Never the secret.
@@ -118,7 +118,7 @@ impl ApiKey {
     pub(crate) fn refuse<B>(&self, rejection: Rejection, request: &Request<B>) -> Response<Bytes> {
         match &self.origin {
             Some(origin) => origin.refuse(rejection, request),
-            None => for_method(request.method(), rejection.to_response()),
+            None => rejection.response_to(request.method()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The layer: reads the credential, asks the store, and calls the inner service or replies.
 
 mod body;
+mod finish;
 mod future;
 mod grpc;
 mod identity;

@@ -26,10 +26,6 @@ impl<F> Reply<F> {
     pub(crate) fn own(response: Response<Bytes>) -> Self {
         Self::Own { response: Some(response) }
     }
-
-    pub(crate) const fn is_inner(&self) -> bool {
-        matches!(self, Self::Inner { .. })
-    }
 }
 
 impl<F, B, E> Future for Reply<F>

@@ -7,9 +7,8 @@ use tower::Service;
 
 use super::ResponseBody;
 use super::future::ResponseFuture;
-use super::reply::{Reply, take_ready};
+use super::reply::take_ready;
 use super::settings::{Settings, Step};
-use crate::event::Report;
 
 /// The service that [`ApiKeyLayer`](crate::ApiKeyLayer) makes: an inner service behind a key check.
 ///
@@ -56,31 +55,22 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let settings = &self.settings;
         let mut report = None;
-        let step = if settings.is_judged(&request) {
-            settings.authorize_again(&mut request).map_or_else(Step::Rejected, |()| Step::Accepted)
-        } else {
-            report = settings.hook.as_ref().map(|hook| Report::begin(hook, &request));
-            settings.begin(&mut request, &mut report)
-        };
-        match step {
-            Step::Public => ResponseFuture::public(Reply::inner(self.inner.call(request)), report),
-            Step::Accepted => ResponseFuture::decided(Reply::inner(self.inner.call(request)), settings, report),
-            Step::Preflight(unanswered) => {
-                ResponseFuture::preflight(Reply::inner(self.inner.call(request)), unanswered, settings, report)
-            }
+        let finish = match settings.begin(&mut request, &mut report) {
+            Step::Passed(finish) => finish,
             Step::Rejected(rejection) => {
                 drop(take_ready(&mut self.inner));
                 let rejection = settings.throttle(rejection, &request);
                 if let Some(report) = &mut report {
                     report.rejection = Some(rejection);
                 }
-                ResponseFuture::decided(Reply::own(settings.refuse(rejection, &request)), settings, report)
+                return ResponseFuture::refused(settings.refuse(rejection, &request), report);
             }
             Step::Waiting { claim, lookup } => {
                 let inner = take_ready(&mut self.inner);
-                ResponseFuture::waiting(inner, request, claim, lookup, Arc::clone(settings), report)
+                return ResponseFuture::waiting(inner, request, claim, lookup, Arc::clone(settings), report);
             }
-        }
+        };
+        ResponseFuture::passed(self.inner.call(request), finish, report)
     }
 }
 

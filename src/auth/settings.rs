@@ -1,4 +1,3 @@
-use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +6,7 @@ use futures::future::BoxFuture;
 use http::header::{CACHE_CONTROL, HeaderValue, WWW_AUTHENTICATE};
 use http::{Request, Response, StatusCode};
 
+use super::finish::Finish;
 use super::grpc;
 use super::identity::{Anonymous, ApiKey, Origin};
 use super::lookup::{Found, GuardedStore, LookupError};
@@ -16,8 +16,8 @@ use crate::decision::{Denial, RouteVerdict, authenticate, authorize};
 use crate::error_chain::error_chain;
 use crate::event::{Hook, LookupKind, Outcome, Report};
 use crate::key::presented::CredentialSource;
-use crate::key::{CredentialError, KeyDigest};
-use crate::rejection::{Challenge, Realm, Rejection, for_method};
+use crate::key::{CredentialError, KeyDigest, KeyRecord};
+use crate::rejection::{Challenge, Realm, Rejection, suit_method};
 use crate::scope::{Access, Requirement};
 use crate::store::{Lookup, StoreId};
 use crate::time::Clock;
@@ -64,27 +64,14 @@ pub(super) struct Claim {
 
 /// Where a request stands after what can be done without waiting.
 pub(super) enum Step {
-    /// Let in without a look at the key, since its route is public.
-    Public,
-    Accepted,
-    /// Let through to a CORS layer. Where none answers, this is the reply.
-    Preflight(Box<Response<Bytes>>),
+    Passed(Finish),
     Rejected(Rejection),
-    Waiting {
-        claim: Claim,
-        lookup: BoxFuture<'static, Found>,
-    },
+    Waiting { claim: Claim, lookup: BoxFuture<'static, Found> },
 }
 
 impl Settings {
-    /// Another layer has been here, or somebody pretends so.
-    pub(super) fn is_judged<B>(&self, request: &Request<B>) -> bool {
-        let settings = request.extensions().get::<ApiKey>().and_then(ApiKey::settings);
-        settings.is_some_and(|outer| outer.store_id == self.store_id)
-    }
-
     /// For a request that a layer on the same store let through: only what this layer asks for is left to check.
-    pub(super) fn authorize_again<B>(&self, request: &mut Request<B>) -> Result<(), Rejection> {
+    fn authorize_again<B>(&self, request: &mut Request<B>) -> Result<(), Rejection> {
         self.source.hide(request.headers_mut());
         let key = request.extensions().get::<ApiKey>().ok_or(Rejection::Misconfigured)?;
         let verdict = self.authorize(key.access(), self.route(request), request);
@@ -93,27 +80,62 @@ impl Settings {
 
     /// Reads the credential and asks the store for what it can say at once.
     pub(super) fn begin<B>(self: &Arc<Self>, request: &mut Request<B>, report: &mut Reporting) -> Step {
+        // Another layer has been here, or somebody pretends so.
+        let outer = request.extensions().get::<ApiKey>();
+        if outer.and_then(ApiKey::settings).is_some_and(|outer| outer.store_id == self.store_id) {
+            return self.passed_if(self.authorize_again(request));
+        }
+        let foreign = outer.is_some();
+        *report = self.hook.as_ref().map(|hook| Report::begin(hook, request));
         let route = self.route(request);
         if route == RouteVerdict::Public {
             self.enter_without_key(request, report, Outcome::Public);
-            return Step::Public;
+            // Nobody's key was asked for, so that the reply may be cached.
+            return Step::Passed(Finish::Nothing);
         }
         if self.preflight && is_preflight(request) {
             self.enter_without_key(request, report, Outcome::Preflight);
-            return Step::Preflight(Box::new(self.refuse(CredentialError::Missing.into(), request)));
+            let refusal = Box::new(self.refuse(CredentialError::Missing.into(), request));
+            return Step::Passed(Finish::Unanswered(refusal));
         }
-        match self.present(request) {
-            Err(rejection @ Rejection::Credential(CredentialError::Missing)) if self.optional => {
-                // What a key without a single scope may do.
-                if self.authorize(&Access::scoped([]), route, request).is_err() {
-                    return Step::Rejected(rejection);
+        match self.source.take(request.headers_mut()) {
+            Ok(digest) => {
+                if foreign {
+                    request.extensions_mut().remove::<ApiKey>();
                 }
-                self.enter_without_key(request, report, Outcome::Anonymous);
-                Step::Accepted
+                self.look_up(Claim { digest, route }, request, report)
             }
-            Err(rejection) => Step::Rejected(rejection),
-            Ok(digest) => self.look_up(Claim { digest, route }, request, report),
+            Err(error) => self.go_without(error, route, request, report),
         }
+    }
+
+    /// For a request whose credential cannot be looked up.
+    fn go_without<B>(
+        self: &Arc<Self>,
+        error: CredentialError,
+        route: RouteVerdict,
+        request: &mut Request<B>,
+        report: &mut Reporting,
+    ) -> Step {
+        let outer = request.extensions_mut().remove::<ApiKey>();
+        if error != CredentialError::Missing {
+            return Step::Rejected(error.into());
+        }
+        // A layer that stands further out may have taken our credential away. Then the stack can never work, and to
+        // call the key missing would send its owner looking in the wrong place.
+        if outer.as_ref().and_then(ApiKey::settings).is_some_and(|outer| outer.source.hides(&self.source)) {
+            log::error!(
+                "an ApiKeyLayer stands inside another one on a different store, which removes the key header: let the \
+                 outer one keep_header(), or build both on one store; answering 500"
+            );
+            return Step::Rejected(Rejection::Misconfigured);
+        }
+        // What a key without a single scope may do, a request without a key may do where one is optional.
+        if self.optional && self.authorize(&Access::scoped([]), route, request).is_ok() {
+            self.enter_without_key(request, report, Outcome::Anonymous);
+            return self.passed_if(Ok(()));
+        }
+        Step::Rejected(error.into())
     }
 
     fn look_up<B>(self: &Arc<Self>, claim: Claim, request: &mut Request<B>, report: &mut Reporting) -> Step {
@@ -122,39 +144,49 @@ impl Settings {
             report.digest = Some(digest);
             report.lookup = LookupKind::Immediate;
         }
-        let found = match self.store.find_now(&digest) {
-            Ok(Lookup::Found(record)) => Ok(Some(record)),
-            Ok(Lookup::NotFound) => Ok(None),
+        let record = match self.store.find_now(&digest) {
+            Ok(Lookup::Found(record)) => Some(record),
+            Ok(Lookup::NotFound) => None,
             Ok(Lookup::Later) => {
                 if let Some(report) = report {
                     report.lookup = LookupKind::Awaited;
                 }
                 return Step::Waiting { claim, lookup: Arc::clone(&self.store).find(digest, self.lookup_timeout) };
             }
-            Err(error) => Err(error),
+            Err(error) => return Step::Rejected(unavailable(error, report)),
         };
-        self.conclude(claim, found, request, report).map_or_else(Step::Rejected, |()| Step::Accepted)
+        self.passed_if(self.conclude(&claim, record, request, report))
+    }
+
+    fn passed_if(&self, verdict: Result<(), Rejection>) -> Step {
+        match verdict {
+            Ok(()) => Step::Passed(self.finish()),
+            Err(rejection) => Step::Rejected(rejection),
+        }
+    }
+
+    /// What is done to the response to a good key.
+    pub(super) const fn finish(&self) -> Finish {
+        if self.cache_control { Finish::CacheControl } else { Finish::Nothing }
     }
 
     /// Judges what the store said, and lets the request carry the identity of its key.
     pub(super) fn conclude<B>(
         self: &Arc<Self>,
-        claim: Claim,
-        found: Found,
+        claim: &Claim,
+        record: Option<Arc<KeyRecord>>,
         request: &mut Request<B>,
         report: &mut Reporting,
     ) -> Result<(), Rejection> {
-        let Claim { digest, route } = claim;
-        let record = found.map_err(|error| unavailable(error, report))?;
         if let Some(report) = report {
-            report.record = record.clone().filter(|record| *record.digest() == digest);
+            report.record = record.clone().filter(|record| *record.digest() == claim.digest);
         }
-        let read = OnceCell::new();
-        let now = || *read.get_or_init(|| self.clock.now());
-        self.authorize(authenticate(&digest, record.as_deref(), now)?.access(), route, request)?;
+        let mut read = None;
+        let valid = authenticate(&claim.digest, record.as_deref(), || *read.insert(self.clock.now()))?;
+        self.authorize(valid.access(), claim.route, request)?;
         let Some(record) = record else { return Err(Denial::Unknown.into()) };
         if let Some(usage) = &self.usage {
-            usage.count(&record, now());
+            usage.count(&record, read.unwrap_or_else(|| self.clock.now()));
         }
         request.extensions_mut().insert(ApiKey::judged(record, self.origin(report)));
         Ok(())
@@ -182,25 +214,8 @@ impl Settings {
         if self.expose_rejection {
             response.extensions_mut().insert(rejection);
         }
-        for_method(request.method(), response)
-    }
-
-    /// A layer that stands further out may have taken our credential away. Then the stack can never work, and
-    /// to call the key missing would send its owner looking in the wrong place.
-    fn present<B>(&self, request: &mut Request<B>) -> Result<KeyDigest, Rejection> {
-        let outer = request.extensions_mut().remove::<ApiKey>();
-        let digest = self.source.take(request.headers_mut());
-        let hidden = outer.as_ref().and_then(ApiKey::settings).is_some_and(|outer| outer.source.hides(&self.source));
-        match digest {
-            Err(CredentialError::Missing) if hidden => {
-                log::error!(
-                    "an ApiKeyLayer stands inside another one on a different store, which removes the key header: \
-                     let the outer one keep_header(), or build both on one store; answering 500"
-                );
-                Err(Rejection::Misconfigured)
-            }
-            digest => Ok(digest?),
-        }
+        suit_method(request.method(), &mut response);
+        response
     }
 
     /// What the table asks of a request, where there is a table.
@@ -214,17 +229,23 @@ impl Settings {
     }
 
     /// Whether a valid key with this access may make this request.
+    #[inline]
     fn authorize<B>(&self, access: &Access, route: RouteVerdict, request: &Request<B>) -> Result<(), Rejection> {
-        match route {
-            RouteVerdict::Public | RouteVerdict::AnyKey => {}
-            RouteVerdict::FullAccess => authorize(access, &Requirement::full_access())?,
-            RouteVerdict::Lines(line, other) => self.authorize_lines(access, [Some(line), other])?,
-            RouteVerdict::NotFound => return Err(Rejection::NotFound),
-        }
+        self.authorize_route(access, route)?;
         if let Some(require_with) = &self.require_with {
             authorize(access, &require_with(RequestHead::of(request)))?;
         }
         Ok(authorize(access, &self.requirement)?)
+    }
+
+    #[inline]
+    fn authorize_route(&self, access: &Access, route: RouteVerdict) -> Result<(), Rejection> {
+        match route {
+            RouteVerdict::Public | RouteVerdict::AnyKey => Ok(()),
+            RouteVerdict::FullAccess => Ok(authorize(access, &Requirement::full_access())?),
+            RouteVerdict::Lines(line, other) => self.authorize_lines(access, [Some(line), other]),
+            RouteVerdict::NotFound => Err(Rejection::NotFound),
+        }
     }
 
     /// Whether a valid key with this access meets these lines of the table.
@@ -249,6 +270,7 @@ impl Settings {
         request.extensions_mut().insert(Anonymous { origin });
     }
 
+    #[inline]
     fn origin(self: &Arc<Self>, report: &Reporting) -> Origin {
         let inner_verdict = report.as_ref().map(|report| Arc::clone(&report.inner_verdict));
         Origin { settings: Arc::clone(self), inner_verdict }
@@ -266,7 +288,8 @@ impl Settings {
     }
 }
 
-fn unavailable(error: LookupError, report: &mut Reporting) -> Rejection {
+/// Says why there is no answer to those who may know.
+pub(super) fn unavailable(error: LookupError, report: &mut Reporting) -> Rejection {
     let LookupError { outage, cause } = error;
     log::warn!("no answer from the key store, answering 503: {}", error_chain(&*cause));
     if let Some(report) = report {

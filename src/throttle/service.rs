@@ -13,7 +13,7 @@ use super::layer::{Count, ThrottleLayer};
 use super::{Hit, whole_seconds};
 use crate::RequestHead;
 use crate::auth::{Reply, ResponseBody, refuse_inside, take_ready};
-use crate::rejection::{Rejection, for_method};
+use crate::rejection::Rejection;
 use crate::time::Clock;
 
 /// The service that [`ThrottleLayer`] makes.
@@ -31,8 +31,7 @@ impl<S> Throttle<S> {
     fn refuse<B>(&self, rejection: Rejection, request: &mut Request<B>) -> Response<Bytes> {
         match &self.layer.refuser {
             Some(refuser) => refuser.refuse(rejection, request),
-            None => refuse_inside(rejection, request)
-                .unwrap_or_else(|| for_method(request.method(), rejection.to_response())),
+            None => refuse_inside(rejection, request).unwrap_or_else(|| rejection.response_to(request.method())),
         }
     }
 }
