@@ -29,7 +29,7 @@ impl Case {
     pub(crate) fn requests<S, B>(
         name: &'static str,
         (header, values): (HeaderName, &Arc<[HeaderValue]>),
-        mut service: S,
+        service: S,
         status: StatusCode,
     ) -> Self
     where
@@ -37,10 +37,26 @@ impl Case {
     {
         let values = Arc::clone(values);
         let mut at = 0;
-        let mut once = move || {
+        let next = move || {
             let value = values.get(at);
             at = if at + 1 < values.len() { at + 1 } else { 0 };
-            let request = request(&header, value);
+            request(&header, value)
+        };
+        Self::sending(name, next, service, status)
+    }
+
+    /// What `next` makes, sent to `service`.
+    pub(crate) fn sending<S, B>(
+        name: &'static str,
+        mut next: impl FnMut() -> Request<Body> + 'static,
+        mut service: S,
+        status: StatusCode,
+    ) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + 'static,
+    {
+        let mut once = move || {
+            let request = next();
             let mut context = Context::from_waker(Waker::noop());
             assert!(service.poll_ready(&mut context).is_ready());
             let Ok(response) = wait(service.call(request));

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures::executor::block_on;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use tower::Layer;
 use tower_api_key::test_kit::{Fault, FaultyStore};
-use tower_api_key::{ApiKeyLayer, KeyFormat, KeyId, KeyManager, scope::avala};
+use tower_api_key::{ApiKeyLayer, KeyFormat, KeyId, KeyManager, Otherwise, Requirement, RouteTable, scope::avala};
 
 use crate::bars::Bars;
-use crate::case::{Case, KEY};
+use crate::case::{Case, KEY, request};
 use crate::figures::Group;
 use crate::guard::{bare, by_default};
 use crate::inner::Inner;
@@ -56,8 +56,20 @@ fn every_other_kind(layer: &ApiKeyLayer) {
     let failing = FaultyStore::new(store(1, None));
     failing.set_fault(Fault::Error);
     let long: Arc<[HeaderValue]> = [value("x".repeat(513))].into();
+    let routes = RouteTable::builder(Otherwise::Deny).route(Method::GET, "/other", Requirement::any_key()).build();
+    let table = layer.clone().routes(routes.expect("one line"));
+    let twice = {
+        let (one, other) = (good[0].clone(), good[1].clone());
+        move || {
+            let mut request = request(&KEY, Some(&one));
+            request.headers_mut().append(KEY, other.clone());
+            request
+        }
+    };
     let cases = vec![
         bare(&good, Inner::PLAIN),
+        Case::sending("two keys", twice, layer.layer(Inner::PLAIN), unauthorized),
+        rejected("not in the table of routes", &table, &good, StatusCode::NOT_FOUND),
         rejected("expired key", &expired, &good, unauthorized),
         rejected("revoked key", &by_default(revoked), &good, unauthorized),
         rejected("too long", layer, &long, unauthorized),
