@@ -243,10 +243,21 @@ impl<S: KeyStore> KeyStore for AuditedStore<S> {
 }
 
 impl<S: KeyManager> KeyManager for AuditedStore<S> {
-    // Provided by the trait, and forwarded so that an issued key is told from an imported one.
+    // Both provided by the trait, and forwarded so that an issued key is told from an imported one, and one that the
+    // catalogue refuses is told at all.
     async fn issue(&self, organization: &OrganizationId, key: NewKey) -> Result<IssuedKey, ManageError> {
         let asked = self.asks(Change::Issued, organization, None);
         self.report(asked, self.store.issue(organization, key), |issued| Some(&issued.record)).await
+    }
+
+    async fn import(
+        &self,
+        organization: &OrganizationId,
+        key: NewKey,
+        credential: StoredCredential,
+    ) -> Result<Arc<KeyRecord>, ManageError> {
+        let asked = self.asks(Change::Imported, organization, None);
+        self.report(asked, self.store.import(organization, key, credential), |record| Some(record)).await
     }
 
     fn issue_policy(&self) -> &IssuePolicy {

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use futures::FutureExt;
 use tower_api_key::test_kit::{Conformance, Fault, FaultyStore};
 use tower_api_key::{
-    Access, AuditedStore, ChangeEvent, Expiry, KeyDigest, KeyId, KeyManager, KeyStore, ListKeys, ManageError,
-    MemoryStore, NewKey, OrganizationId, OrganizationPolicy, ScopeSet, StoredCredential, scope::avala,
+    Access, AuditedStore, Catalogue, ChangeEvent, Expiry, IssuePolicy, KeyDigest, KeyId, KeyManager, KeyStore,
+    ListKeys, ManageError, MemoryStore, NewKey, OrganizationId, OrganizationPolicy, ScopeSet, StoredCredential,
+    SystemClock, scope::avala,
 };
 
 #[tokio::test]
@@ -65,6 +66,21 @@ async fn a_change_that_is_refused_or_fails_is_reported_as_that() {
     store.set_fault(Fault::Error);
     assert!(matches!(keys.revoke(&acme(), nobody).await, Err(ManageError::Store(_))));
     assert_eq!(trail.take(), [told("revoked", "failed", Some(nobody), None)]);
+}
+
+#[tokio::test]
+async fn a_key_with_a_scope_that_the_catalogue_does_not_have_is_reported_as_refused() {
+    let trail = Trail::default();
+    let policy = IssuePolicy::default().with_catalogue(Catalogue::new([avala::DATASETS_READ]));
+    let keys = trail.of(MemoryStore::with(policy, SystemClock));
+    let new = || NewKey::new("ci", Access::scoped([avala::DATASETS_WRITE])).unwrap();
+
+    assert!(matches!(keys.issue(&acme(), new()).await, Err(ManageError::UnknownScope(_))));
+    assert_eq!(trail.take(), [told("issued", "refused", None, None)]);
+
+    let imported = keys.import(&acme(), new(), StoredCredential::of_presented(b"elsewhere")).await;
+    assert!(matches!(imported, Err(ManageError::UnknownScope(_))));
+    assert_eq!(trail.take(), [told("imported", "refused", None, None)]);
 }
 
 #[tokio::test]
