@@ -131,8 +131,8 @@
 //! Without a table, one [`ApiKeyLayer`] authenticates for a router, and a [`RequireScopesLayer`] stands beside each
 //! route.
 //!
-//! The [guide] goes through a whole API, moving from middleware of your own, writing a store, rotating keys, several
-//! processes, and proxies.
+//! The [guide] goes through a whole API, plain hyper, moving from middleware of your own, writing a store, testing
+//! handlers, rotating keys, audit, HTTPS and proxies, limits, OpenAPI, browsers and gRPC, and several processes.
 //!
 //! # How a request flows
 //!
@@ -380,15 +380,6 @@ pub use self::time::{Clock, SystemClock};
 pub use self::usage::{KeyUsage, UsageTracker};
 
 /// The samples of the README are compiled and run as tests.
-#[cfg(all(
-    doctest,
-    feature = "axum",
-    feature = "metrics",
-    feature = "openapi",
-    feature = "routes",
-    feature = "sqlite",
-    feature = "throttle",
-    feature = "tracing"
-))]
+#[cfg(all(doctest, feature = "axum", feature = "routes", feature = "sqlite"))]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;

@@ -2,7 +2,7 @@
 //! regenerate it. The real Avala Python SDK can use it.
 //!
 //! ```text
-//! cargo run --example avala --features axum,cache,metrics,openapi,postgres,routes,sqlite,throttle
+//! cargo run --example avala --all-features
 //! ```
 //!
 //! Keys and accounts are kept in the file `avala.db`; `--store` names another place.
