@@ -286,7 +286,8 @@ async fn case_097_case_103_no_connection_to_be_had_is_a_503_in_time() {
     let began = Instant::now();
     assert_eq!(call(&layer, key.secret.expose_secret()).await, Reply::unavailable());
     let took = began.elapsed();
-    assert!(took >= LIMIT && took < LIMIT + Duration::from_millis(50), "{took:?}");
+    // The pool would wait for much longer; a busy machine may take some of that.
+    assert!(took >= LIMIT && took < 5 * LIMIT, "{took:?}");
     drop(held);
     assert_eq!(call(&layer, key.secret.expose_secret()).await, Reply::accepted(&Access::Full));
 
