@@ -336,6 +336,7 @@ mod require;
 mod routes;
 pub mod scope;
 mod store;
+mod sync;
 #[cfg(feature = "test-kit")]
 pub mod test_kit;
 #[cfg(feature = "throttle")]

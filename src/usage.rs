@@ -5,13 +5,14 @@ use std::collections::hash_map::Entry;
 use std::convert::Infallible;
 use std::fmt;
 use std::mem;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::error_chain::error_chain;
 use crate::key::{KeyId, KeyRecord};
 use crate::store::{KeyManager, ManageError};
+use crate::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::time::Timestamp;
 
 /// Counts the requests of each key, and tells the store in one statement now and then.

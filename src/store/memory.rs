@@ -1,10 +1,13 @@
+#[cfg(all(test, loom_model))]
+mod model;
+
 use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::convert::Infallible;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 use super::digest_hash::DigestHasher;
@@ -14,6 +17,7 @@ use super::manager::{
 use super::{KeyStore, Lookup, StoreId};
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
 use crate::scope::{Access, ScopeSet};
+use crate::sync::{Mutex, MutexGuard, RwLock};
 use crate::time::{Clock, SystemClock};
 use crate::usage::KeyUsage;
 

@@ -1,12 +1,16 @@
+#[cfg(all(test, loom_model))]
+mod model;
+
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::hash::Hash;
 use std::mem;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::rejection::Rejection;
+use crate::sync::Mutex;
 
 /// Counts hits per key, and allows never more than `limit` of them in any span of `window`: at the edge of a
 /// minute too, where counters that start anew every minute allow twice as many.

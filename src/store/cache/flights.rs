@@ -1,8 +1,11 @@
-use std::collections::HashMap;
-use std::sync::PoisonError;
+#[cfg(all(test, loom_model))]
+mod model;
 
-use super::sync::{Arc, Mutex};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+
 use crate::key::KeyDigest;
+use crate::sync::Mutex;
 
 /// The lookups that are under way, so that requests for the same key share one. Each remembers how it began, `B`.
 pub(super) struct Flights<B, H> {

@@ -2,8 +2,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::sync::{AtomicU64, Ordering, RwLock};
 use crate::key::{KeyDigest, KeyId, OrganizationId};
+use crate::sync::RwLock;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts invalidations. What was asked of the store at one generation is stale after a later invalidation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

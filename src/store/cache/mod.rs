@@ -6,7 +6,6 @@ mod ledger;
 mod managed;
 #[cfg(all(test, loom_model))]
 mod model;
-mod sync;
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;

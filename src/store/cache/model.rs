@@ -1,6 +1,6 @@
 //! loom tries every order in which a lookup and a revoke can meet, and finds the naive versions wrong.
 //!
-//! `RUSTFLAGS="--cfg loom_model" cargo test --lib --features cache --target-dir target/loom --release model`
+//! CONTRIBUTING.md says how to run it.
 
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
