@@ -1,5 +1,8 @@
 //! Who used what, and when: gathered in memory, told to the store now and then.
 
+#[cfg(all(test, loom_model))]
+mod model;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::convert::Infallible;
@@ -162,10 +165,8 @@ impl UsageTracker {
 
     /// Counts a request.
     pub(crate) fn count(&self, record: &Arc<KeyRecord>, now: SystemTime) {
-        let unreported = record.unreported();
-        unreported.last.store(Timestamp::floor(now).seconds(), Ordering::Relaxed);
         // The first one since the last report puts the record on the list.
-        if unreported.requests.fetch_add(1, Ordering::Relaxed) == 0 {
+        if record.unreported().add(Timestamp::floor(now)) == 0 {
             self.enlist(record);
         }
     }
@@ -253,9 +254,19 @@ impl Drop for Report<'_> {
 }
 
 impl Unreported {
+    /// Adds a request, and says how many there were before it since they were taken last.
+    fn add(&self, now: Timestamp) -> u32 {
+        // Of two requests at once the later one is the last. Most come in the second of the one before.
+        if self.last.load(Ordering::Relaxed) < now.seconds() {
+            self.last.fetch_max(now.seconds(), Ordering::Relaxed);
+        }
+        // Whoever takes this request must see its time.
+        self.requests.fetch_add(1, Ordering::Release)
+    }
+
     /// How many requests there were since this was called last, and when the last one came.
     fn take(&self) -> (u64, Timestamp) {
-        let requests = self.requests.swap(0, Ordering::Relaxed);
+        let requests = self.requests.swap(0, Ordering::Acquire);
         (requests.into(), Timestamp::from_seconds(self.last.load(Ordering::Relaxed)))
     }
 }
