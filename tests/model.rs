@@ -1,8 +1,8 @@
 //! Whole requests through the layer, against a reference model of what each must come to.
 //!
-//! Keys, policies of organizations, clocks, outages, headers and targets are generated, and keys are revoked and
-//! replaced in between. `MODEL_REQUESTS=1000000` asks for so many requests, in place of 5,000.
-#![cfg(all(feature = "routes", feature = "test-kit"))]
+//! Keys, policies of organizations, clocks, outages, headers and targets are generated, and keys are revoked, replaced
+//! and narrowed in between: through the layer's own store, which may be a cache, or elsewhere. `MODEL_REQUESTS=1000000` asks for so many requests, in place of 5,000.
+#![cfg(all(feature = "cache", feature = "routes", feature = "test-kit"))]
 
 #[path = "common/clock.rs"]
 mod clock;
@@ -74,10 +74,10 @@ fn check(runtime: &Runtime, case: &Case, seed: Seed, tally: &Tally) -> Result<()
         let mut reference = Reference::new(case);
         let subject = Subject::new(case, seed);
         for step in &case.steps {
-            if let Some(change) = step.change {
-                let made = subject.change(change, &reference).await;
+            if let Some(change) = &step.change {
+                let made = subject.change(change, step.elsewhere, &reference).await;
                 prop_assert_eq!(made.is_some(), reference.takes(change), "{:?}", change);
-                reference.change(change, made);
+                reference.change(change, step.elsewhere, made);
             }
             let headers = reference.headers(step);
             let got = subject.ask(step, &headers).await;

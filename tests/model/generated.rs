@@ -20,6 +20,8 @@ pub(crate) struct Case {
     pub(crate) only_format: bool,
     pub(crate) optional: bool,
     pub(crate) awaited: bool,
+    /// Whether there is a cache in front of the store.
+    pub(crate) cached: bool,
     pub(crate) keys: Vec<Key>,
     pub(crate) steps: Vec<Step>,
 }
@@ -46,19 +48,25 @@ pub(crate) struct Key {
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub(crate) change: Option<Change>,
+    /// Whether another process makes the change, so that no cache hears of it.
+    pub(crate) elsewhere: bool,
     pub(crate) fault: Fault,
     pub(crate) method: &'static str,
     pub(crate) path: &'static str,
     pub(crate) headers: Vec<(Place, Presented)>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Change {
     Revoke(usize),
     Regenerate(usize),
+    Narrow(usize, Vec<&'static str>),
     Disable(usize, bool),
     MaximumAge(usize, Option<u64>),
+    /// Somebody sets the clock, and no time passes.
     Clock(u64),
+    /// So many seconds pass.
+    Wait(u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,17 +100,11 @@ pub(crate) enum Alteration {
 }
 
 pub(crate) fn case() -> impl Strategy<Value = Case> {
-    let flags = (any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.2), any::<bool>());
+    let flags = (any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.2), any::<bool>(), any::<bool>());
     let keys = prop::collection::vec(key(), KEYS);
     let steps = prop::collection::vec(step(), REQUESTS as usize);
-    (guard(), flags, keys, steps).prop_map(|(guard, (bearer, only_format, optional, awaited), keys, steps)| Case {
-        guard,
-        bearer,
-        only_format,
-        optional,
-        awaited,
-        keys,
-        steps,
+    (guard(), flags, keys, steps).prop_map(|(guard, (bearer, only_format, optional, awaited, cached), keys, steps)| {
+        Case { guard, bearer, only_format, optional, awaited, cached, keys, steps }
     })
 }
 
@@ -166,17 +168,26 @@ fn step() -> impl Strategy<Value = Step> {
         8 => key_of_the_store().prop_map(|key| vec![(Place::Header, key)]),
         4 => prop::collection::vec((place(), presented()), 0..3),
     ];
-    (prop::option::weighted(0.3, change()), fault, method, path, headers)
-        .prop_map(|(change, fault, method, path, headers)| Step { change, fault, method, path, headers })
+    let change = (prop::option::weighted(0.3, change()), any::<bool>());
+    (change, fault, method, path, headers).prop_map(|((change, elsewhere), fault, method, path, headers)| Step {
+        change,
+        elsewhere,
+        fault,
+        method,
+        path,
+        headers,
+    })
 }
 
 fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         2 => (0..KEYS).prop_map(Change::Revoke),
         2 => (0..KEYS).prop_map(Change::Regenerate),
+        2 => (0..KEYS, scopes()).prop_map(|(which, scopes)| Change::Narrow(which, scopes)),
         1 => (0..ORGANIZATIONS.len(), any::<bool>()).prop_map(|(which, disabled)| Change::Disable(which, disabled)),
         1 => (0..ORGANIZATIONS.len(), prop::option::of(0..30_u64)).prop_map(|(which, age)| Change::MaximumAge(which, age)),
         3 => seconds().prop_map(Change::Clock),
+        2 => (0..8_u64).prop_map(Change::Wait),
     ]
 }
 

@@ -1,5 +1,7 @@
 //! What each request must come to, in the words of the documentation, with nothing of the crate but a few names.
 
+use std::sync::Arc;
+
 use tower_api_key::Otherwise;
 use tower_api_key::test_kit::Fault;
 
@@ -11,22 +13,45 @@ pub(crate) const START: u64 = 1_000;
 pub(crate) type Headers = Vec<(&'static str, Vec<u8>)>;
 
 pub(crate) struct Reference {
-    case: Case,
+    case: Arc<Case>,
     now: u64,
+    /// How many seconds have passed, whatever the clock was set to.
+    passed: u64,
     keys: Vec<Known>,
     disabled: [bool; 2],
     maximum_age: [Option<u64>; 2],
-    /// Those that were replaced or revoked.
-    dead: Vec<Vec<u8>>,
+    /// Those that were replaced.
+    dead: Vec<Known>,
+    /// What the cache has seen of a text that was presented, the latest last.
+    seen: Vec<Seen>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
     pub(crate) id: u128,
     pub(crate) text: Vec<u8>,
+    pub(crate) organization: usize,
+    /// `None` is full access.
+    scopes: Option<Vec<&'static str>>,
     created: u64,
     expires: Option<u64>,
     revoked: bool,
+}
+
+/// A key as the store has it, with what its organization demands.
+#[derive(Clone, Debug)]
+struct Stored {
+    key: Known,
+    disabled: bool,
+    maximum_age: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    text: Vec<u8>,
+    stored: Option<Stored>,
+    now: u64,
+    passed: u64,
 }
 
 /// A reply, and what was done for it.
@@ -63,17 +88,21 @@ impl Reference {
         let known = |((key, id), text): ((&super::generated::Key, u128), Vec<u8>)| Known {
             id,
             text,
+            organization: key.organization,
+            scopes: key.scopes.clone(),
             created: START,
             expires: key.expires,
             revoked: false,
         };
         Self {
-            case: case.clone(),
+            case: Arc::new(case.clone()),
             now: START,
+            passed: 0,
             keys: keys.map(known).collect(),
             disabled: [false; 2],
             maximum_age: [None; 2],
             dead: Vec::new(),
+            seen: Vec::new(),
         }
     }
 
@@ -85,24 +114,70 @@ impl Reference {
         (self.disabled[organization], self.maximum_age[organization])
     }
 
-    /// Whether the store makes this change: a revoked key is not regenerated.
-    pub(crate) fn takes(&self, change: Change) -> bool {
-        !matches!(change, Change::Regenerate(which) if self.keys[which].revoked)
+    /// Whether the store makes this change: a revoked key is neither regenerated nor narrowed, and none is widened.
+    pub(crate) fn takes(&self, change: &Change) -> bool {
+        match change {
+            Change::Regenerate(which) => !self.keys[*which].revoked,
+            Change::Narrow(which, left) => {
+                let Known { scopes, revoked, .. } = &self.keys[*which];
+                !revoked && scopes.as_ref().is_none_or(|scopes| left.iter().all(|scope| scopes.contains(scope)))
+            }
+            _ => true,
+        }
     }
 
-    pub(crate) fn change(&mut self, change: Change, made: Option<(u128, Vec<u8>)>) {
-        match change {
-            Change::Revoke(which) => self.keys[which].revoked = true,
-            Change::Regenerate(which) => {
-                let Some((id, text)) = made else { return };
-                let new = Known { id, text, created: self.now, expires: None, revoked: false };
-                let old = std::mem::replace(&mut self.keys[which], new);
-                self.dead.push(old.text);
-            }
-            Change::Disable(which, disabled) => self.disabled[which] = disabled,
-            Change::MaximumAge(which, age) => self.maximum_age[which] = age,
-            Change::Clock(now) => self.now = now,
+    /// What was made by it, where it was taken.
+    pub(crate) fn change(&mut self, change: &Change, elsewhere: bool, made: Option<(u128, Vec<u8>)>) {
+        if !elsewhere {
+            self.forget(change);
         }
+        let Some((id, text)) = made else { return };
+        match change {
+            Change::Revoke(which) => self.keys[*which].revoked = true,
+            Change::Regenerate(which) => {
+                let old = &mut self.keys[*which];
+                let new = Known { id, text, created: self.now, expires: None, ..old.clone() };
+                old.revoked = true;
+                self.dead.push(std::mem::replace(old, new));
+            }
+            Change::Narrow(which, left) => self.keys[*which].scopes = Some(left.clone()),
+            Change::Disable(which, disabled) => self.disabled[*which] = *disabled,
+            Change::MaximumAge(which, age) => self.maximum_age[*which] = *age,
+            Change::Clock(now) => self.now = *now,
+            Change::Wait(seconds) => {
+                self.now += seconds;
+                self.passed += seconds;
+            }
+        }
+    }
+
+    /// What the cache has seen of a key is over when the key or its organization was changed through it.
+    fn forget(&mut self, change: &Change) {
+        let keys = &self.keys;
+        self.seen.retain(|seen| {
+            let Some(Stored { key, .. }) = &seen.stored else { return true };
+            match change {
+                Change::Revoke(which) | Change::Regenerate(which) | Change::Narrow(which, _) => {
+                    key.id != keys[*which].id
+                }
+                Change::Disable(which, _) | Change::MaximumAge(which, _) => key.organization != *which,
+                Change::Clock(_) | Change::Wait(_) => true,
+            }
+        });
+    }
+
+    /// What the cache says without asking the store: a key for 5 seconds, an unknown one for 1, by either clock.
+    fn cached(&self, text: &[u8]) -> Option<Option<Stored>> {
+        let seen = self.seen.iter().rfind(|seen| self.case.cached && seen.text == text)?;
+        let age = self.now.saturating_sub(seen.now).max(self.passed - seen.passed);
+        let life = if seen.stored.is_some() { 5 } else { 1 };
+        (age < life).then(|| seen.stored.clone())
+    }
+
+    fn stored(&self, text: &[u8]) -> Option<Stored> {
+        let key = self.keys.iter().chain(&self.dead).find(|key| key.text == text)?.clone();
+        let (disabled, maximum_age) = self.policy(key.organization);
+        Some(Stored { key, disabled, maximum_age })
     }
 
     pub(crate) fn headers(&self, step: &Step) -> Headers {
@@ -123,7 +198,7 @@ impl Reference {
     /// A key that was replaced is presented now and then in place of the one that replaced it.
     fn presented(&self, presented: &Presented) -> Vec<u8> {
         match presented {
-            Presented::Key(which) => self.dead.get(*which).unwrap_or(&self.keys[*which].text).clone(),
+            Presented::Key(which) => self.dead.get(*which).unwrap_or(&self.keys[*which]).text.clone(),
             Presented::Changed(which, alteration) => changed(&self.keys[*which].text, *alteration),
             Presented::Blank(text) => text.as_bytes().to_vec(),
             Presented::Bytes(bytes) => bytes.clone(),
@@ -131,7 +206,7 @@ impl Reference {
         }
     }
 
-    pub(crate) fn expect(&self, step: &Step, headers: &Headers) -> Expected {
+    pub(crate) fn expect(&mut self, step: &Step, headers: &Headers) -> Expected {
         let mut expected = self.verdict(step, headers);
         if step.method == "HEAD" && !expected.handler_may_run() {
             expected.body.clear();
@@ -139,32 +214,37 @@ impl Reference {
         expected
     }
 
-    fn verdict(&self, step: &Step, headers: &Headers) -> Expected {
-        let asked = self.asked(step);
+    fn verdict(&mut self, step: &Step, headers: &Headers) -> Expected {
+        let (case, now) = (Arc::clone(&self.case), self.now);
+        let asked = asked(&case, step);
         if asked == Asked::Nothing {
             return handled("no key", 0);
         }
         let text = match self.credential(headers) {
             Ok(text) => text,
-            Err(true) if self.case.optional && asked == Asked::AnyKey => return handled("no key", 0),
+            Err(true) if case.optional && asked == Asked::AnyKey => return handled("no key", 0),
             Err(true) => return refused(401, "Authentication credentials were not provided.", 0),
             Err(false) => return refused(401, "Invalid API key.", 0),
         };
-        match step.fault {
-            Fault::None => {}
-            Fault::Slow(time) if time.as_millis() < 1_000 => {}
-            _ => return refused(503, "Service temporarily unavailable, try again later.", 1),
-        }
-        let Some(which) = self.keys.iter().position(|key| key.text == text && !key.revoked) else {
-            return refused(401, "Invalid API key.", 1);
+        let (stored, lookups) = match self.cached(&text) {
+            Some(seen) => (seen, 0),
+            None => {
+                match step.fault {
+                    Fault::None => {}
+                    Fault::Slow(time) if time.as_millis() < 1_000 => {}
+                    _ => return refused(503, "Service temporarily unavailable, try again later.", 1),
+                }
+                let stored = self.stored(&text);
+                self.seen.push(Seen { text, stored: stored.clone(), now, passed: self.passed });
+                (stored, 1)
+            }
         };
-        let (known, key) = (&self.keys[which], &self.case.keys[which]);
-        if self.disabled[key.organization] {
-            return refused(401, "Invalid API key.", 1);
-        }
-        let oldest = self.maximum_age[key.organization].map(|age| known.created + age);
-        if known.expires.is_some_and(|at| self.now >= at) || oldest.is_some_and(|at| self.now >= at) {
-            return refused(401, "API key has expired.", 1);
+        let Some(Stored { key, disabled: false, maximum_age }) = stored.filter(|stored| !stored.key.revoked) else {
+            return refused(401, "Invalid API key.", lookups);
+        };
+        let oldest = maximum_age.map(|age| key.created + age);
+        if key.expires.is_some_and(|at| now >= at) || oldest.is_some_and(|at| now >= at) {
+            return refused(401, "API key has expired.", lookups);
         }
         let has = |scope: &&'static str| key.scopes.as_ref().is_none_or(|scopes| scopes.contains(scope));
         let may = match asked {
@@ -172,12 +252,12 @@ impl Reference {
             Asked::Full => key.scopes.is_none(),
             Asked::All(scopes) => scopes.iter().all(has),
             Asked::Any(scopes) => scopes.iter().any(has),
-            Asked::Absent => return refused(404, "Not found.", 1),
+            Asked::Absent => return refused(404, "Not found.", lookups),
         };
         if may {
-            handled(&format!("key {}", known.id), 1)
+            handled(&format!("key {}", key.id), lookups)
         } else {
-            refused(403, "You do not have permission to perform this action.", 1)
+            refused(403, "You do not have permission to perform this action.", lookups)
         }
     }
 
@@ -204,32 +284,32 @@ impl Reference {
             _ => Err(false),
         }
     }
+}
 
-    fn asked(&self, step: &Step) -> Asked<'_> {
-        let otherwise = match &self.case.guard {
-            Guard::AnyKey => return Asked::AnyKey,
-            Guard::FullAccess => return Asked::Full,
-            Guard::AllOf(scopes) if scopes.is_empty() => return Asked::AnyKey,
-            Guard::AllOf(scopes) => return Asked::All(scopes),
-            Guard::AnyOf(scopes) => return Asked::Any(scopes),
-            Guard::Table(otherwise) => *otherwise,
-        };
-        match (step.method, step.path) {
-            ("GET" | "HEAD", "/open") => Asked::Nothing,
-            ("GET" | "HEAD", "/any") => Asked::AnyKey,
-            ("GET" | "HEAD", "/full") => Asked::Full,
-            ("GET" | "HEAD", "/items/7" | "/items/7?x=/open") => Asked::All(&["datasets.read"]),
-            ("POST", "/items/7" | "/items/7?x=/open") => Asked::Any(&["items.write", "items"]),
-            // A listed route but for its last slash.
-            ("GET" | "HEAD", "/open/") => Asked::Absent,
-            // With two readings.
-            (_, "//open" | "/items/%2f" | "/items/.." | "/items/7;x" | "/%6fpen") => Asked::Absent,
-            _ => match otherwise {
-                Otherwise::AnyKey => Asked::AnyKey,
-                Otherwise::FullAccess => Asked::Full,
-                _ => Asked::Absent,
-            },
-        }
+fn asked<'a>(case: &'a Case, step: &Step) -> Asked<'a> {
+    let otherwise = match &case.guard {
+        Guard::AnyKey => return Asked::AnyKey,
+        Guard::FullAccess => return Asked::Full,
+        Guard::AllOf(scopes) if scopes.is_empty() => return Asked::AnyKey,
+        Guard::AllOf(scopes) => return Asked::All(scopes),
+        Guard::AnyOf(scopes) => return Asked::Any(scopes),
+        Guard::Table(otherwise) => *otherwise,
+    };
+    match (step.method, step.path) {
+        ("GET" | "HEAD", "/open") => Asked::Nothing,
+        ("GET" | "HEAD", "/any") => Asked::AnyKey,
+        ("GET" | "HEAD", "/full") => Asked::Full,
+        ("GET" | "HEAD", "/items/7" | "/items/7?x=/open") => Asked::All(&["datasets.read"]),
+        ("POST", "/items/7" | "/items/7?x=/open") => Asked::Any(&["items.write", "items"]),
+        // A listed route but for its last slash.
+        ("GET" | "HEAD", "/open/") => Asked::Absent,
+        // With two readings.
+        (_, "//open" | "/items/%2f" | "/items/.." | "/items/7;x" | "/%6fpen") => Asked::Absent,
+        _ => match otherwise {
+            Otherwise::AnyKey => Asked::AnyKey,
+            Otherwise::FullAccess => Asked::Full,
+            _ => Asked::Absent,
+        },
     }
 }
 

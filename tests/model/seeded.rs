@@ -1,10 +1,10 @@
 //! Faults that the model must find.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use tower_api_key::test_kit::FaultyStore;
-use tower_api_key::{Access, BoxError, KeyDigest, KeyRecord, KeyStore, Lookup, MemoryStore, StoreId};
+use tower_api_key::{Access, BoxError, KeyDigest, KeyId, KeyRecord, KeyStore, Lookup, SharedStore, StoreId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seed {
@@ -17,6 +17,12 @@ pub(crate) enum Seed {
     NoScopesIsFull,
     /// Forgets that an organization is disabled.
     Enabled,
+    /// Serves a key with the access that it had when it was served first.
+    Unnarrowed,
+    /// The cache hears of no change.
+    Deaf,
+    /// The cache keeps a key for an hour.
+    Undying,
     /// Does not know a key that it could not look up.
     OutageIsUnknown,
     /// In front of the layer: keeps the first of several keys.
@@ -28,11 +34,14 @@ pub(crate) enum Seed {
 }
 
 impl Seed {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Unrevoked,
         Self::NeverExpires,
         Self::NoScopesIsFull,
         Self::Enabled,
+        Self::Unnarrowed,
+        Self::Deaf,
+        Self::Undying,
         Self::OutageIsUnknown,
         Self::FirstOfMany,
         Self::Underscores,
@@ -64,11 +73,16 @@ impl Seed {
 }
 
 pub(crate) struct SeededStore {
-    pub(crate) store: FaultyStore<MemoryStore>,
-    pub(crate) seed: Seed,
+    store: SharedStore,
+    seed: Seed,
+    first: Mutex<HashMap<KeyId, Access>>,
 }
 
 impl SeededStore {
+    pub(crate) fn new(store: SharedStore, seed: Seed) -> Self {
+        Self { store, seed, first: Mutex::default() }
+    }
+
     fn spoilt(&self, record: Arc<KeyRecord>) -> Arc<KeyRecord> {
         let spoilt = KeyRecord::clone(&record);
         Arc::new(match self.seed {
@@ -78,6 +92,10 @@ impl SeededStore {
             Seed::Enabled => {
                 let policy = spoilt.policy().with_disabled(false);
                 spoilt.with_policy(policy)
+            }
+            Seed::Unnarrowed => {
+                let first = self.first.lock().unwrap().entry(spoilt.id()).or_insert(spoilt.access().clone()).clone();
+                spoilt.with_access(first)
             }
             _ => return record,
         })

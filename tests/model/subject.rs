@@ -1,18 +1,19 @@
-//! The layer itself, on a store that fails, around a handler that counts.
+//! The layer itself, on a store that fails or a cache in front of it, around a handler that counts.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::Once;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_api_key::test_kit::{Fault, FaultyStore, InjectedFault};
 use tower_api_key::{
-    Access, ApiKey, ApiKeyLayer, Expiry, IssuePolicy, KeyDigest, KeyFormat, KeyId, KeyManager, KeyRecord, MemoryStore,
-    OrganizationId, OrganizationPolicy, Otherwise, Requirement, RouteTable, Scope,
+    Access, ApiKey, ApiKeyLayer, CacheConfig, CachedStore, Clock, Expiry, IssuePolicy, KeyDigest, KeyFormat, KeyId,
+    KeyManager, KeyRecord, MemoryStore, OrganizationId, OrganizationPolicy, Otherwise, Requirement, RouteTable, Scope,
+    SharedStore,
 };
 
 use super::clock::Hands;
@@ -22,9 +23,12 @@ use super::seeded::{Seed, SeededStore};
 
 pub(crate) struct Subject {
     layer: ApiKeyLayer,
+    /// As the layer has it, and as others do.
+    own: SharedStore,
     keys: FaultyStore<MemoryStore>,
-    organizations: Vec<usize>,
     hands: Hands,
+    /// How many seconds have passed, whatever the clock was set to.
+    passed: Arc<AtomicU64>,
     seed: Seed,
     calls: Arc<AtomicUsize>,
 }
@@ -45,27 +49,39 @@ impl Subject {
         }
         let keys = FaultyStore::new(memory);
         keys.set_always_later(case.awaited);
-        let layer = ApiKeyLayer::new(SeededStore { store: keys.clone(), seed }).clock(hands.clone());
-        Self {
-            layer: configured(layer, case),
-            keys,
-            organizations: case.keys.iter().map(|key| key.organization).collect(),
-            hands,
-            seed,
-            calls: Arc::default(),
-        }
+        let (passed, start) = (Arc::new(AtomicU64::new(0)), Instant::now());
+        let own = if case.cached {
+            let life = if seed == Seed::Undying { 3_600 } else { 5 };
+            let config = CacheConfig::new().with_time_to_live(Duration::from_secs(life));
+            let passed = Arc::clone(&passed);
+            let monotonic = move || start + Duration::from_secs(passed.load(Ordering::Relaxed));
+            SharedStore::new(CachedStore::with_clocks(keys.clone(), config, monotonic, hands.clone()))
+        } else {
+            SharedStore::new(keys.clone())
+        };
+        let layer = ApiKeyLayer::new(SeededStore::new(own.clone(), seed)).clock(hands.clone());
+        Self { layer: configured(layer, case), own, keys, hands, passed, seed, calls: Arc::default() }
     }
 
     /// The id and the text of the key that was made by it, where one was. `None` when it was refused.
-    pub(crate) async fn change(&self, change: Change, reference: &Reference) -> Option<(u128, Vec<u8>)> {
+    pub(crate) async fn change(
+        &self,
+        change: &Change,
+        elsewhere: bool,
+        reference: &Reference,
+    ) -> Option<(u128, Vec<u8>)> {
         let nothing = (0, Vec::new());
-        let keys = self.keys.get_ref();
-        let owned = |which: usize| (organization(self.organizations[which]), KeyId::from_u128(reference.key(which).id));
+        let others = SharedStore::new(self.keys.clone());
+        let keys = if elsewhere || self.seed == Seed::Deaf { &others } else { &self.own };
+        let owned = |which: usize| {
+            let key = reference.key(which);
+            (organization(key.organization), KeyId::from_u128(key.id))
+        };
         let policy = |(disabled, age): (bool, Option<u64>)| {
             let policy = OrganizationPolicy::default().with_disabled(disabled);
             age.map_or(policy, |age| policy.with_max_key_age(Duration::from_secs(age)))
         };
-        match change {
+        match *change {
             Change::Revoke(which) => {
                 let (organization, id) = owned(which);
                 keys.revoke(&organization, id).await.ok()?;
@@ -74,6 +90,10 @@ impl Subject {
                 let (organization, id) = owned(which);
                 let new = keys.regenerate(&organization, id, Expiry::Never).await.ok()?;
                 return Some((new.record.id().as_u128(), new.secret.expose_secret().as_bytes().to_vec()));
+            }
+            Change::Narrow(which, ref left) => {
+                let (organization, id) = owned(which);
+                keys.narrow(&organization, id, named(left).into_iter().collect()).await.ok()?;
             }
             Change::Disable(which, disabled) => {
                 let (_, age) = reference.policy(which);
@@ -84,6 +104,10 @@ impl Subject {
                 keys.set_policy(&organization(which), policy((disabled, age))).await.ok()?;
             }
             Change::Clock(now) => self.hands.set(time(now)),
+            Change::Wait(seconds) => {
+                self.hands.set(self.hands.now() + Duration::from_secs(seconds));
+                self.passed.fetch_add(seconds, Ordering::Relaxed);
+            }
         }
         Some(nothing)
     }
