@@ -79,12 +79,12 @@ fn counted_while(report: fn(&World)) {
 }
 
 #[test]
-fn a_report_takes_each_request_once_and_the_time_of_the_last() {
+fn case_117_a_report_takes_each_request_once_and_the_time_of_the_last() {
     counted_while(World::flush);
 }
 
 #[test]
-fn a_report_that_failed_loses_nothing() {
+fn case_118_a_report_that_failed_loses_nothing() {
     counted_while(|world| {
         let report = world.tracker.take();
         world.tracker.keep(&report);

@@ -96,13 +96,13 @@ fn three_managers(regenerate: Regenerate) {
 }
 
 #[test]
-fn a_key_that_is_revoked_and_regenerated_at_once_is_dead_and_has_one_successor_or_none() {
+fn case_082_a_key_that_is_revoked_and_regenerated_at_once_is_dead_and_has_one_successor_or_none() {
     three_managers(regenerate);
 }
 
 #[test]
 #[should_panic(expected = "two keys in the place of one")]
-fn in_steps_it_has_two() {
+fn case_082_in_steps_it_has_two() {
     three_managers(naively_regenerate);
 }
 

@@ -37,7 +37,7 @@ fn five_hits(hit: impl Fn() -> bool + Send + Sync + 'static) {
 }
 
 #[test]
-fn never_more_than_the_limit_whoever_comes_first() {
+fn case_040_never_more_than_the_limit_whoever_comes_first() {
     loom::model(|| {
         let (window, _) = window(2);
         five_hits(move || window.hit(()).is_allowed());
@@ -47,7 +47,7 @@ fn never_more_than_the_limit_whoever_comes_first() {
 /// The naive window looks under one lock and counts under the next.
 #[test]
 #[should_panic(expected = "hits were allowed")]
-fn in_two_steps_more_are_allowed() {
+fn case_040_in_two_steps_more_are_allowed() {
     loom::model(|| {
         let hits = Mutex::new(0);
         five_hits(move || {

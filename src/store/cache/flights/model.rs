@@ -95,7 +95,7 @@ impl World {
 
 /// Three requests for one key at a time.
 #[test]
-fn one_lookup_of_a_key_at_a_time_answers_all_who_ask() {
+fn case_086_one_lookup_of_a_key_at_a_time_answers_all_who_ask() {
     loom::model(|| {
         let world = Arc::new(World::default());
         let others = [(); 2].map(|()| {
@@ -112,7 +112,7 @@ fn one_lookup_of_a_key_at_a_time_answers_all_who_ask() {
 
 #[test]
 #[should_panic(expected = "two lookups of a key at a time")]
-fn in_two_steps_there_are_two() {
+fn case_086_in_two_steps_there_are_two() {
     loom::model(|| {
         let (world, lookups) = (Arc::new(World::default()), Arc::new(Mutex::new(None)));
         let other = {
@@ -192,12 +192,12 @@ fn given_up(landing: bool) {
 }
 
 #[test]
-fn nobody_joins_a_lookup_that_was_given_up() {
+fn case_087_nobody_joins_a_lookup_that_was_given_up() {
     given_up(true);
 }
 
 #[test]
 #[should_panic(expected = "joined a lookup that was given up")]
-fn without_the_landing_somebody_does() {
+fn case_087_without_the_landing_somebody_does() {
     given_up(false);
 }
