@@ -64,6 +64,10 @@ impl fmt::Debug for KeyDigest {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{BuildHasher, RandomState};
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -83,6 +87,26 @@ mod tests {
             let mut bytes = *digest.as_bytes();
             bytes[at] ^= 0x80;
             assert_ne!(KeyDigest::from_bytes(bytes), digest, "byte {at}");
+        }
+    }
+
+    proptest! {
+        /// Two differences of the same bits do not make up for each other.
+        #[test]
+        fn equal_is_what_has_equal_bytes(a: [u8; 32], at in 0..31_usize, bits: u8) {
+            let mut b = a;
+            b[at] ^= bits;
+            b[at + 1] ^= bits;
+            prop_assert_eq!(KeyDigest::from_bytes(a) == KeyDigest::from_bytes(b), a == b);
+        }
+
+        /// Whatever hasher a map brings along, digests spread over its buckets.
+        #[test]
+        fn what_differs_hashes_to_something_else(a: [u8; 32], b: [u8; 32]) {
+            let hasher = RandomState::new();
+            let hash = |bytes| hasher.hash_one(KeyDigest::from_bytes(bytes));
+            prop_assert_eq!(hash(a) == hash(b), a == b);
+            prop_assert_eq!(hash(a), hash(a));
         }
     }
 

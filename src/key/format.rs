@@ -158,4 +158,17 @@ mod tests {
         }
         assert!(KeyFormat::new("x".repeat(32)).is_ok());
     }
+
+    #[test]
+    fn a_key_begins_with_the_prefix_and_only_its_own_format_knows_it() {
+        for (prefix, other) in [("acme-live_", "acme-test_"), ("x", "y")] {
+            let (format, other) = (KeyFormat::new(prefix).unwrap(), KeyFormat::new(other).unwrap());
+            assert_eq!(format.prefix(), prefix);
+            let secret = format.generate().unwrap();
+            assert!(secret.expose_secret().starts_with(prefix));
+            assert!(format.matches(secret.expose_secret().as_bytes()));
+            assert!(!other.matches(secret.expose_secret().as_bytes()));
+        }
+        assert_eq!(KeyFormat::default(), KeyFormat::new("avk_").unwrap());
+    }
 }

@@ -59,6 +59,8 @@ impl fmt::Debug for KeyHint {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -83,5 +85,32 @@ mod tests {
         assert_eq!(KeyHint::from_stored(whole).as_str(), "avk_...4567");
         assert_eq!(KeyHint::from_stored("avk_...4567").as_str(), "avk_...4567");
         assert_eq!(KeyHint::from_stored("a\n\u{1b}b").as_str(), "ab");
+    }
+
+    proptest! {
+        #[test]
+        fn a_hint_is_stored_and_read_back_as_it_is(prefix in "[!-~]{0,16}", rest in "[!-~]{20,40}") {
+            let hint = KeyHint::of(format!("{prefix}_{rest}").as_bytes());
+            prop_assert_eq!(KeyHint::from_stored(hint.as_str()), hint);
+        }
+
+        /// Whoever stored a whole key in its place by mistake.
+        #[test]
+        fn what_is_longer_than_a_hint_is_never_shown_whole(key in "[!-~]{24,64}") {
+            prop_assert!(KeyHint::from_stored(&key).as_str().len() <= 23);
+            prop_assert!(!KeyHint::from_stored(&key).as_str().contains(&key));
+        }
+    }
+
+    #[test]
+    fn the_longest_hint_is_stored_and_read_back() {
+        let hint = KeyHint::of(b"acme_production_0123456789abcdef");
+        assert_eq!(hint.as_str(), "acme_production_...cdef");
+        assert_eq!(KeyHint::from_stored(hint.as_str()), hint);
+    }
+
+    #[test]
+    fn debug_shows_the_hint() {
+        assert_eq!(format!("{:?}", KeyHint::from_stored("avk_...4567")), "KeyHint(avk_...4567)");
     }
 }

@@ -83,7 +83,7 @@ impl FromStr for KeyId {
         for (at, &byte) in text.iter().enumerate() {
             match (at, byte) {
                 (8 | 13 | 18 | 23, b'-') => {}
-                (8 | 13 | 18 | 23, _) => return Err(InvalidKeyId),
+                // Anything else in the place of a dash is a digit too many.
                 _ => *digits.next().ok_or(InvalidKeyId)? = byte,
             }
         }
@@ -113,5 +113,23 @@ mod tests {
             assert_eq!(bad.parse::<KeyId>(), Err(InvalidKeyId), "{bad}");
         }
         assert!("0000000A-0000-0000-0000-000000000000".parse::<KeyId>().is_err());
+    }
+
+    #[test]
+    fn a_random_id_is_a_uuid_of_version_4_and_every_other_bit_is_random() {
+        let ids: Vec<u128> = (0..128).map(|_| KeyId::random().unwrap().as_u128()).collect();
+        let (always_set, ever_set) = ids.iter().fold((u128::MAX, 0), |(all, any), id| (all & id, any | id));
+        assert_eq!(always_set, 0x4000_8000_0000_0000_0000, "set in every one");
+        assert_eq!(!ever_set, 0xb000_4000_0000_0000_0000, "set in none");
+    }
+
+    #[test]
+    fn number_bytes_and_text_say_the_same() {
+        let id = KeyId::from_u128(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
+        assert_eq!(id.as_bytes()[..3], [0x00, 0x11, 0x22]);
+        assert_eq!(KeyId::from_bytes(*id.as_bytes()), id);
+        assert_eq!(id.as_u128(), 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
+        assert_eq!(id.to_string(), "00112233-4455-6677-8899-aabbccddeeff");
+        assert_eq!(format!("{id:?}"), "KeyId(00112233-4455-6677-8899-aabbccddeeff)");
     }
 }

@@ -146,4 +146,21 @@ mod tests {
         }
         assert!("x".repeat(128).parse::<OrganizationId>().is_ok());
     }
+
+    #[test]
+    fn an_id_is_shown_as_it_was_given() {
+        let id: OrganizationId = "acme \"west\"".parse().unwrap();
+        assert_eq!((id.as_str(), &*id.to_string()), ("acme \"west\"", "acme \"west\""));
+        assert_eq!(format!("{id:?}"), r#"OrganizationId("acme \"west\"")"#);
+    }
+
+    #[test]
+    fn a_policy_says_what_was_set() {
+        let nothing = OrganizationPolicy::default();
+        assert_eq!((nothing.max_key_age(), nothing.is_disabled()), (None, false));
+        let day = Duration::from_secs(86_400);
+        let both = nothing.with_max_key_age(day).with_disabled(true);
+        assert_eq!((both.max_key_age(), both.is_disabled()), (Some(day), true));
+        assert!(!both.with_disabled(false).is_disabled());
+    }
 }

@@ -225,4 +225,42 @@ mod tests {
         CredentialSource { bearer: true, ..source() }.take(&mut taken).unwrap();
         assert!(taken.is_empty());
     }
+
+    #[test]
+    fn a_bearer_token_that_nobody_reads_is_left_alone() {
+        let bearer = format!("Bearer {KEY}");
+        // Repeated headers and a single one are read in two ways.
+        for own in [&[KEY][..], &[KEY, KEY], &[]] {
+            let mut pairs: Vec<(&'static str, &[u8])> = vec![("authorization", bearer.as_bytes())];
+            pairs.extend(own.iter().map(|key| ("x-avala-api-key", key.as_bytes())));
+            for keep in [false, true] {
+                let mut sent = headers(&pairs);
+                let _ = CredentialSource { keep, ..source() }.take(&mut sent);
+                assert_eq!(sent[AUTHORIZATION], *bearer, "{own:?}");
+                assert!(!sent[AUTHORIZATION].is_sensitive(), "{own:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_kept_credential_is_marked_however_it_was_sent() {
+        let bearer = format!("Bearer {KEY}");
+        let own = ("x-avala-api-key", KEY.as_bytes());
+        let authorization = ("authorization", bearer.as_bytes());
+        for pairs in [vec![own, own], vec![authorization], vec![own, authorization]] {
+            let mut kept = headers(&pairs);
+            let _ = CredentialSource { keep: true, bearer: true, ..source() }.take(&mut kept);
+            assert_eq!(kept.len(), pairs.len());
+            assert!(kept.values().all(HeaderValue::is_sensitive), "{kept:?}");
+        }
+    }
+
+    #[test]
+    fn hides_the_header_of_another_when_it_takes_that_header_away() {
+        let other = CredentialSource { header: HeaderName::from_static("x-other"), ..source() };
+        assert!(source().hides(&source()));
+        assert!(!source().hides(&other));
+        assert!(!CredentialSource { keep: true, ..source() }.hides(&source()));
+        assert!(!CredentialSource { keep: true, ..source() }.hides(&other));
+    }
 }

@@ -398,4 +398,48 @@ mod tests {
         assert_eq!(record.replaced_by(), Some(KeyId::from_u128(2)));
         assert_eq!(record.revoked_at(), Some(at(1500)));
     }
+
+    #[test]
+    fn a_record_says_what_it_was_made_of() {
+        let bare = record();
+        assert_eq!((bare.name(), bare.hint().as_str(), bare.requests()), ("", "", 0));
+        assert_eq!((bare.expires_at(), bare.valid_until(), bare.revoked_at()), (None, None, None));
+        assert_eq!((bare.replaced_by(), bare.last_used_at(), bare.is_revoked()), (None, None, false));
+        assert_eq!((bare.id(), bare.digest()), (KeyId::from_u128(1), &KeyDigest::of(b"key")));
+        assert_eq!((bare.access(), bare.created_at()), (&Access::Full, at(1000)));
+        assert_eq!((bare.organization().as_str(), *bare.policy()), ("acme", OrganizationPolicy::default()));
+
+        let (access, policy) = (Access::scoped([]), OrganizationPolicy::default().with_disabled(true));
+        let full = bare
+            .with_name("nightly export")
+            .with_hint(KeyHint::from_stored("avk_...4567"))
+            .with_access(access.clone())
+            .with_policy(policy)
+            .with_usage(at(1700), 42)
+            .with_expires_at(at(1800))
+            .with_replaced_by(at(1750), KeyId::from_u128(2));
+        assert_eq!((full.name(), full.hint().as_str()), ("nightly export", "avk_...4567"));
+        assert_eq!((full.access(), *full.policy()), (&access, policy));
+        assert_eq!((full.last_used_at(), full.requests()), (Some(at(1700)), 42));
+        assert_eq!((full.expires_at(), full.valid_until()), (Some(at(1800)), Some(at(1800))));
+        assert_eq!((full.revoked_at(), full.replaced_by()), (Some(at(1750)), Some(KeyId::from_u128(2))));
+        assert!(full.is_revoked());
+    }
+
+    #[test]
+    fn debug_tells_the_record_and_a_part_of_the_digest() {
+        let text = format!("{:?}", record().with_name("nightly export"));
+        for part in ["00000000-0000-0000-0000-000000000001", "acme", "nightly export", "KeyDigest(2c70e12b..)"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_status_has_a_word() {
+        for (status, word) in
+            [(KeyStatus::Active, "active"), (KeyStatus::Expired, "expired"), (KeyStatus::Revoked, "revoked")]
+        {
+            assert_eq!((status.as_str(), &*status.to_string()), (word, word));
+        }
+    }
 }

@@ -88,4 +88,9 @@ mod tests {
         fn wiped<T: ZeroizeOnDrop>() {}
         wiped::<KeySecret>();
     }
+
+    #[test]
+    fn debug_is_redacted() {
+        assert_eq!(format!("{:?}", KeySecret::generate().unwrap()), "KeySecret([redacted])");
+    }
 }

@@ -62,3 +62,24 @@ impl Access {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scope::avala::{DATASETS_READ, TASKS_READ};
+
+    #[test]
+    fn only_full_access_is_full() {
+        let (none, one) = (Access::scoped([]), Access::scoped([TASKS_READ]));
+        for (access, is_full, tasks, datasets) in
+            [(&Access::Full, true, true, true), (&none, false, false, false), (&one, false, true, false)]
+        {
+            assert_eq!(access.is_full(), is_full);
+            assert_eq!((access.allows(&TASKS_READ), access.allows(&DATASETS_READ)), (tasks, datasets));
+        }
+        assert_eq!(Access::Full.scopes(), None);
+        assert_eq!(one.scopes(), Some(&ScopeSet::from([TASKS_READ])));
+        assert_eq!(Access::full_if_none_selected([]), Access::Full);
+        assert_eq!(Access::full_if_none_selected([TASKS_READ]), one);
+    }
+}

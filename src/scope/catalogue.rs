@@ -56,3 +56,23 @@ impl UnknownScope {
         &self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scope::avala;
+
+    #[test]
+    fn only_what_is_in_it_is_known_and_the_first_stranger_is_named() {
+        let catalogue = avala::catalogue();
+        assert_eq!(catalogue.scopes(), &ScopeSet::from(avala::ALL));
+        for access in [Access::Full, Access::scoped([]), Access::scoped(avala::ALL)] {
+            assert_eq!(catalogue.check(&access), Ok(()));
+        }
+        let typo = Scope::from_static("task.read");
+        let access = Access::scoped([avala::TASKS_READ, typo.clone()]);
+        let unknown = catalogue.check(&access).unwrap_err();
+        assert_eq!(unknown.scope(), &typo);
+        assert_eq!(unknown.to_string(), "the scope \"task.read\" is not in the catalogue of this service");
+    }
+}

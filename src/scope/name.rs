@@ -132,6 +132,10 @@ pub struct InvalidScope;
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{BuildHasher, RandomState};
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -156,5 +160,19 @@ mod tests {
         assert_eq!(fixed, parsed);
         assert_eq!(fixed.cmp(&parsed), Ordering::Equal);
         assert_eq!(std::collections::HashSet::from([fixed, parsed]).len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn is_compared_hashed_and_shown_as_its_text(a in "[a-c.]{1,3}", b in "[a-c.]{1,3}") {
+            let scope = |text: &str| Scope::new(text).unwrap();
+            prop_assert_eq!(scope(&a) == scope(&b), a == b);
+            prop_assert_eq!(scope(&a).cmp(&scope(&b)), a.cmp(&b));
+            prop_assert_eq!(scope(&a).partial_cmp(&scope(&b)), a.partial_cmp(&b));
+            let hasher = RandomState::new();
+            prop_assert_eq!(hasher.hash_one(scope(&a)) == hasher.hash_one(scope(&b)), a == b);
+            prop_assert_eq!(scope(&a).to_string(), a.clone());
+            prop_assert_eq!(format!("{:?}", scope(&a)), format!("Scope({a:?})"));
+        }
     }
 }

@@ -114,3 +114,33 @@ impl fmt::Display for Requirement {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scope::avala::{EXPORTS_CREATE, PROJECTS_READ, TASKS_READ};
+
+    #[test]
+    fn is_told_in_words_and_names_its_scopes() {
+        let either = [TASKS_READ, PROJECTS_READ];
+        for (requirement, words, scopes) in [
+            (Requirement::any_key(), "any key", ""),
+            (Requirement::full_access(), "full access", ""),
+            (Requirement::any_of([]), "nobody", ""),
+            (Requirement::all_and_any_of([TASKS_READ], []), "nobody", "tasks.read"),
+            (TASKS_READ.into(), "tasks.read", "tasks.read"),
+            (Requirement::all_of(either.clone()), "projects.read, tasks.read", "projects.read tasks.read"),
+            (Requirement::any_of(either.clone()), "any of projects.read, tasks.read", "projects.read tasks.read"),
+            (
+                Requirement::all_and_any_of([EXPORTS_CREATE], either),
+                "exports.create and any of projects.read, tasks.read",
+                "exports.create projects.read tasks.read",
+            ),
+        ] {
+            assert_eq!(requirement.to_string(), words);
+            assert_eq!(requirement.scopes().map(Scope::as_str).collect::<Vec<_>>().join(" "), scopes);
+            assert_eq!(requirement.is_unmeetable(), words == "nobody");
+            assert_eq!(requirement.is_met_by(&Access::Full), words != "nobody");
+        }
+    }
+}

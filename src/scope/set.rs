@@ -173,4 +173,18 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn is_shown_as_names_with_a_space_between_them() {
+        for (names, shown) in [
+            (&[][..], ""),
+            (&["b.c"], "b.c"),
+            (&["exports.create", "datasets.read"], "datasets.read exports.create"),
+            (&["b.c", "tasks.read", "a", "datasets.write"], "datasets.write tasks.read a b.c"),
+        ] {
+            let set: ScopeSet = names.iter().map(|name| Scope::from_static(name)).collect();
+            assert_eq!(set.to_string(), shown);
+            assert_eq!(format!("{set:?}"), format!("ScopeSet({shown})"));
+        }
+    }
 }
