@@ -70,3 +70,24 @@ impl<B, H> Drop for Landing<B, H> {
         }
     }
 }
+
+#[cfg(all(test, not(loom_model)))]
+mod tests {
+    use super::*;
+
+    /// The landing of a new lookup, or `None` where it joined one.
+    fn ask(flights: &Flights<u32, ()>, now: u32, fits: fn(&u32) -> bool) -> Option<Landing<u32, ()>> {
+        flights.join_or_start(KeyDigest::of(b"key"), now, fits, |()| Some(None), |landing| ((), Some(landing)))
+    }
+
+    #[test]
+    fn the_end_of_an_older_lookup_does_not_end_a_newer_one() {
+        let flights = Flights::default();
+        let older = ask(&flights, 1, |_| true).expect("there is none to join");
+        let newer = ask(&flights, 2, |&began| began == 2).expect("the older one does not fit");
+        drop(older);
+        assert!(ask(&flights, 3, |&began| began == 2).is_none());
+        drop(newer);
+        assert!(ask(&flights, 4, |_| true).is_some());
+    }
+}

@@ -125,3 +125,99 @@ impl Marks {
         }
     }
 }
+
+#[cfg(all(test, not(loom_model)))]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIFE: u64 = 10;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Ask,
+        Pass { seconds: u64 },
+        Invalidate { key: u128 },
+        Flush,
+        Tidy,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => Just(Step::Ask),
+            4 => (0..LIFE).prop_map(|seconds| Step::Pass { seconds }),
+            4 => (0..3_u128).prop_map(|key| Step::Invalidate { key }),
+            1 => Just(Step::Flush),
+            1 => Just(Step::Tidy),
+        ]
+    }
+
+    fn subject(key: u128) -> Subject {
+        Subject::Key(KeyId::from_u128(key))
+    }
+
+    proptest! {
+        /// No more than that either: a revoke costs no other key its place in the cache.
+        #[test]
+        fn stale_is_what_was_invalidated_after_it_was_asked(steps in vec(step(), 1..80)) {
+            let (ledger, start) = (Ledger::new(Duration::from_secs(LIFE)), Instant::now());
+            let (mut now, mut asked) = (0, Vec::new());
+            // Everything that was ever invalidated; `None` for a flush.
+            let mut history: Vec<Option<u128>> = Vec::new();
+            for step in steps {
+                let instant = start + Duration::from_secs(now);
+                match step {
+                    Step::Ask => asked.push((now, history.len(), ledger.generation())),
+                    Step::Pass { seconds } => now += seconds,
+                    Step::Invalidate { key } => {
+                        ledger.invalidate(subject(key), instant);
+                        history.push(Some(key));
+                    }
+                    Step::Flush => {
+                        ledger.flush();
+                        history.push(None);
+                    }
+                    Step::Tidy => ledger.tidy(instant),
+                }
+                // What is older is not served anyway.
+                for &(_, since, generation) in asked.iter().filter(|(at, ..)| now - at <= LIFE) {
+                    for key in 0..3 {
+                        let invalidated = history[since..].iter().any(|what| what.is_none_or(|what| what == key));
+                        let subjects = || [None, Some(subject(key)), None];
+                        prop_assert_eq!(ledger.is_stale(generation, subjects), invalidated);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_mark_is_kept_for_the_longest_life_and_then_leaves_nothing_behind() {
+        let (life, start) = (Duration::from_secs(LIFE), Instant::now());
+        let left = |later| {
+            let ledger = Ledger::new(life);
+            ledger.invalidate(subject(1), start);
+            ledger.tidy(start + later);
+            let marks = ledger.marks.into_inner().unwrap();
+            (ledger.marked.into_inner(), marks.latest.len(), marks.history.len())
+        };
+        assert_eq!(left(life), (1, 1, 1));
+        assert_eq!(left(life + Duration::from_nanos(1)), (0, 0, 0));
+    }
+
+    #[test]
+    fn more_marks_than_there_is_room_for_are_a_flush() {
+        let (ledger, now) = (Ledger::new(Duration::from_secs(LIFE)), Instant::now());
+        let unmarked = || [Some(subject(u128::MAX)), None, None];
+        let before = ledger.generation();
+        for key in 0..MOST_MARKS as u128 {
+            ledger.invalidate(subject(key), now);
+        }
+        assert!(!ledger.is_stale(before, unmarked));
+        ledger.invalidate(subject(0), now);
+        assert!(ledger.is_stale(before, unmarked));
+        assert!(!ledger.is_stale(ledger.generation(), unmarked));
+    }
+}
