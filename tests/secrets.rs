@@ -22,10 +22,10 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_api_key::{
-    Access, ApiKey, ApiKeyLayer, BoxError, Cursor, DecisionEvent, Expiry, KeyDigest, KeyFormat, KeyHint, KeyId,
-    KeyManager, KeyRecord, KeySecret, KeyStore, ListKeys, Lookup, ManageError, MemoryStore, NewKey, OrganizationId,
-    Rejection, RequestHead, RequireScopesLayer, Requirement, Scope, SharedStore, StoredCredential, UsageTracker,
-    scope::avala,
+    Access, ApiKey, ApiKeyLayer, AuditedStore, BoxError, Cursor, DecisionEvent, Expiry, KeyDigest, KeyFormat, KeyHint,
+    KeyId, KeyManager, KeyRecord, KeySecret, KeyStore, ListKeys, Lookup, ManageError, MemoryStore, NewKey,
+    OrganizationId, Rejection, RequestHead, RequireScopesLayer, Requirement, Scope, SharedStore, StoredCredential,
+    UsageTracker, scope::avala,
 };
 use tower_http::trace::{DefaultMakeSpan, TraceLayer};
 use tracing_subscriber::fmt::MakeWriter;
@@ -41,6 +41,7 @@ use self::common::request::request;
 async fn case_100_no_public_type_shows_a_key() {
     let canary = Canary::new();
     for (name, text) in printed_types(&canary).await {
+        assert!(!text.is_empty(), "{name}: it proves nothing that the key is not in it");
         canary.assert_not_in(name, &text);
     }
 }
@@ -277,6 +278,8 @@ async fn printed_types(canary: &Canary) -> Vec<(&'static str, String)> {
         debug("CachedStore", &cached);
     }
 
+    debug("AuditedStore", &AuditedStore::new(keys.clone(), |_| ()).on_behalf_of("canary"));
+
     // Layers.
     let usage = UsageTracker::new();
     let layer = ApiKeyLayer::new(keys.clone()).only_format(KeyFormat::AVALA).track_usage(&usage);
@@ -289,6 +292,15 @@ async fn printed_types(canary: &Canary) -> Vec<(&'static str, String)> {
     debug("Response and ResponseBody", &response);
     debug("ApiKeyService after a request", &service);
     debug("UsageTracker", &usage);
+    #[cfg(feature = "routes")]
+    debug("RouteTable", &tower_api_key::RouteTable::builder(tower_api_key::Otherwise::Deny).build().unwrap());
+    #[cfg(feature = "transport")]
+    debug("ClientLayer", &tower_api_key::transport::ClientLayer::new());
+    #[cfg(feature = "throttle")]
+    debug(
+        "SlidingWindow",
+        &tower_api_key::throttle::SlidingWindow::<u8>::new(std::num::NonZeroU32::MIN, Duration::ZERO),
+    );
     let mut waiting = ApiKeyLayer::new(Awaited(keys.clone())).layer(NotPrinted);
     let mut call = Box::pin(waiting.ready().await.unwrap().call(request(canary.text())));
     debug("ResponseFuture before the lookup", &call);
@@ -392,6 +404,11 @@ impl Printed {
         let is_logged = matches!(scenario, Scenario::StoreFails | Scenario::StoreHangs | Scenario::StorePanics);
         assert_eq!(self.log.contains("no answer from the key store"), is_logged, "{scenario:?}: {}", self.log);
         assert!(!self.reply.is_empty(), "{scenario:?}");
+        if matches!(scenario, Scenario::Unknown | Scenario::Revoked | Scenario::Expired) {
+            for printed in ["Refusal {", "RequestHead {"] {
+                assert!(self.hooks.contains(printed), "{scenario:?}: {}", self.hooks);
+            }
+        }
     }
 }
 
