@@ -71,7 +71,8 @@ impl<B, H> Drop for Landing<B, H> {
     }
 }
 
-#[cfg(all(test, not(loom_model)))]
+#[cfg(test)]
+#[cfg(not(loom_model))]
 mod tests {
     use super::*;
 

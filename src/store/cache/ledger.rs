@@ -126,7 +126,8 @@ impl Marks {
     }
 }
 
-#[cfg(all(test, not(loom_model)))]
+#[cfg(test)]
+#[cfg(not(loom_model))]
 mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
