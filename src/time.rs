@@ -137,4 +137,9 @@ mod tests {
         assert_eq!(Timestamp::EPOCH.saturating_add(Duration::MAX), latest);
         assert_eq!(latest, Timestamp::from_seconds(i64::MAX - 1), "never later than it was asked for");
     }
+
+    #[test]
+    fn the_latest_time_is_in_the_last_second_that_can_be_represented() {
+        assert_eq!(latest().checked_add(Duration::from_secs(1)), None);
+    }
 }

@@ -149,7 +149,11 @@ pub struct InvalidCursor;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::key::KeyDigest;
+    use crate::scope::Access;
 
     #[test]
     fn a_cursor_survives_its_text() {
@@ -157,6 +161,33 @@ mod tests {
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
         for bad in ["", "_", "5", "x_00000000-0000-0000-0000-000000000009", "5_9", "99999999999999999999_"] {
             assert_eq!(bad.parse::<Cursor>(), Err(InvalidCursor), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_page_has_what_there_is_room_for_and_goes_on_only_where_there_is_more(found in 0..8_usize, limit in 1..8_usize) {
+            let record = |n: usize| {
+                let (id, digest) = (KeyId::from_u128(n as u128), KeyDigest::of(&[n as u8]));
+                Arc::new(KeyRecord::new(id, digest, "acme".parse().unwrap(), Access::Full))
+            };
+            let all: Vec<_> = (0..found).map(record).collect();
+            let page = Page::cut(all.clone(), limit);
+            prop_assert_eq!(&page.keys[..], &all[..found.min(limit)]);
+            let next = (found > limit).then(|| Cursor::at(&all[limit - 1]));
+            prop_assert_eq!(page.next, next);
+        }
+    }
+
+    #[test]
+    fn a_query_says_what_was_asked_for_within_the_limits() {
+        let all = ListKeys::default();
+        assert_eq!((all.status(), all.after(), all.limit()), (None, None, 100));
+        let cursor = Cursor { created: Timestamp::from_seconds(7), id: KeyId::from_u128(9) };
+        let query = all.with_status(KeyStatus::Revoked).with_after(cursor);
+        assert_eq!((query.status(), query.after()), (Some(KeyStatus::Revoked), Some(cursor)));
+        for (asked, limit) in [(0, 1), (1, 1), (7, 7), (1000, 1000), (1001, 1000), (usize::MAX, 1000)] {
+            assert_eq!(ListKeys::new().with_limit(asked).limit(), limit);
         }
     }
 }
