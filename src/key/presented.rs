@@ -186,6 +186,7 @@ mod tests {
             (b"Bearer ", Err(CredentialError::Missing)),
             (b"Bearerx", Err(CredentialError::Missing)),
             (b"Basic eDp5", Err(CredentialError::Missing)),
+            (b"Digest x", Err(CredentialError::Missing)),
             (b"", Err(CredentialError::Missing)),
         ] {
             assert_eq!(take(&source, &[("authorization", value)]), expected, "{value:?}");
@@ -262,5 +263,15 @@ mod tests {
         assert!(!source().hides(&other));
         assert!(!CredentialSource { keep: true, ..source() }.hides(&source()));
         assert!(!CredentialSource { keep: true, ..source() }.hides(&other));
+    }
+
+    #[test]
+    fn a_key_of_another_format_is_malformed_where_only_one_is_taken() {
+        let strict = CredentialSource { format: Some(KeyFormat::AVALA), ..source() };
+        let key = KeyFormat::AVALA.generate().unwrap();
+        let good = key.expose_secret().as_bytes();
+        assert_eq!(take(&strict, &[("x-avala-api-key", good)]), Ok(key.digest()));
+        assert_eq!(take(&strict, &[("x-avala-api-key", b"key")]), Err(CredentialError::Malformed));
+        assert_eq!(take(&source(), &[("x-avala-api-key", b"key")]), Ok(KeyDigest::of(b"key")));
     }
 }
