@@ -142,4 +142,9 @@ mod tests {
     fn the_latest_time_is_in_the_last_second_that_can_be_represented() {
         assert_eq!(latest().checked_add(Duration::from_secs(1)), None);
     }
+
+    #[test]
+    fn debug_shows_the_seconds() {
+        assert_eq!(format!("{:?}", Timestamp::from_seconds(-5)), "Timestamp(-5)");
+    }
 }

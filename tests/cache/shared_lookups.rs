@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::join_all;
@@ -99,6 +99,31 @@ async fn case_086_requests_for_a_key_past_its_time_wait_for_one_lookup() {
     world.store.release();
     assert!(join_all(crowd).await.into_iter().all(|found| found.unwrap().is_some()));
     assert_eq!(world.store.lookups(), 2);
+}
+
+/// Its connection may be dead. So those who come after a second do not wait for it.
+#[tokio::test]
+async fn a_lookup_is_shared_for_less_than_a_second() {
+    for clock in ["monotonic", "wall"] {
+        let world = World::new();
+        let key = world.key().await;
+        let pass = |time| match clock {
+            "monotonic" => world.clocks.pass_monotonic(time),
+            _ => world.clocks.wall.set(world.clocks.now() + time),
+        };
+        world.store.hold();
+        let first = begin(find(&world.cache, key.record.digest()));
+        pass(CacheConfig::UNKNOWN_TIME_TO_LIVE - Duration::from_nanos(1));
+        let second = begin(find(&world.cache, key.record.digest()));
+        assert_eq!(world.store.lookups(), 1, "{clock}");
+        pass(Duration::from_nanos(1));
+        let third = begin(find(&world.cache, key.record.digest()));
+        assert_eq!(world.store.lookups(), 2, "{clock}");
+        world.store.release();
+        for found in join_all([first, second, third]).await {
+            assert!(found.unwrap().is_some());
+        }
+    }
 }
 
 #[tokio::test]
