@@ -5,8 +5,9 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::task::JoinSet;
 use tower_api_key::{
-    Access, ApiKeyLayer, CacheConfig, Expiry, IssuedKey, KeyManager, KeyStore, KeyUsage, ManageError, NewKey,
-    OrganizationId, OrganizationPolicy, ScopeSet, StoredCredential, scope::avala,
+    Access, ApiKeyLayer, CacheConfig, CachedStore, Catalogue, Expiry, IssuePolicy, IssuedKey, KeyFormat, KeyManager,
+    KeyStore, KeyUsage, ManageError, MemoryStore, NewKey, OrganizationId, OrganizationPolicy, ScopeSet,
+    StoredCredential, SystemClock, scope::avala,
 };
 
 use crate::probe::ChangeFault;
@@ -310,4 +311,28 @@ fn handles_share_an_identity() {
     assert_ne!(World::new().cache.store_id(), world.cache.store_id());
     assert!(world.cache.store_id().is_some());
     assert_ne!(world.cache.store_id(), world.store.elsewhere().store_id());
+}
+
+#[tokio::test]
+async fn keys_are_issued_by_the_rules_of_the_store_behind() {
+    let rules = IssuePolicy::default()
+        .with_format(KeyFormat::new("acme_").unwrap())
+        .with_catalogue(Catalogue::new([avala::TASKS_READ]));
+    let cache = CachedStore::new(MemoryStore::with(rules, SystemClock));
+    let new = |scope| NewKey::new("new", Access::scoped([scope])).unwrap();
+    let issued = cache.issue(&acme(), new(avala::TASKS_READ)).await.unwrap();
+    assert!(issued.secret.expose_secret().starts_with("acme_"));
+    let refused = cache.issue(&acme(), new(avala::DATASETS_READ)).await.unwrap_err();
+    assert!(matches!(refused, ManageError::UnknownScope(_)), "{refused}");
+}
+
+/// Changed here or elsewhere.
+#[tokio::test]
+async fn the_policy_of_an_organization_is_that_of_the_store_behind() {
+    let world = World::new();
+    let disabled = OrganizationPolicy::default().with_disabled(true);
+    world.store.elsewhere().set_policy(&acme(), disabled).await.unwrap();
+    assert_eq!(world.cache.policy(&acme()).await.unwrap(), disabled);
+    world.cache.set_policy(&acme(), OrganizationPolicy::default()).await.unwrap();
+    assert_eq!(world.store.elsewhere().policy(&acme()).await.unwrap(), OrganizationPolicy::default());
 }
