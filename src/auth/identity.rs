@@ -149,3 +149,28 @@ impl fmt::Debug for ApiKey {
         f.debug_tuple("ApiKey").field(&self.record).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::KeyDigest;
+    use crate::scope::avala::{PROJECTS_READ, TASKS_READ};
+
+    #[test]
+    fn a_handler_is_told_what_the_record_says() {
+        let either = Requirement::any_of([TASKS_READ, PROJECTS_READ]);
+        for (access, tasks, projects, meets_either, meets_full) in [
+            (Access::Full, true, true, true, true),
+            (Access::scoped([TASKS_READ]), true, false, true, false),
+            (Access::scoped([]), false, false, false, false),
+        ] {
+            let (id, organization) = (KeyId::from_u128(7), OrganizationId::new("acme").unwrap());
+            let record = KeyRecord::new(id, KeyDigest::of(b"key"), organization.clone(), access.clone());
+            let key = ApiKey::for_test(record);
+            assert_eq!((key.id(), key.organization(), key.access()), (id, &organization, &access));
+            assert_eq!((key.allows(&TASKS_READ), key.allows(&PROJECTS_READ)), (tasks, projects), "{access:?}");
+            assert_eq!(key.meets(&either), meets_either, "{access:?}");
+            assert_eq!(key.meets(&Requirement::full_access()), meets_full, "{access:?}");
+        }
+    }
+}
