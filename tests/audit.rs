@@ -116,6 +116,8 @@ async fn lookups_are_those_of_the_store_behind() {
     let issued = store.issue(&acme(), NewKey::new("ci", Access::Full).unwrap()).await.unwrap();
     assert_eq!(keys.find(issued.record.digest()).await.unwrap().unwrap().id(), issued.record.id());
     assert!(keys.find(&KeyDigest::of(b"other")).await.unwrap().is_none());
+    assert!(store.store_id().is_some());
+    assert_eq!(keys.store_id(), store.store_id(), "a second layer need not look the key up again");
 }
 
 #[tokio::test]

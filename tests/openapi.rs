@@ -119,6 +119,20 @@ fn a_document_of_the_handlers_is_completed() {
 }
 
 #[test]
+fn each_method_that_openapi_knows_is_an_operation() {
+    for method in
+        [Method::GET, Method::PUT, Method::POST, Method::DELETE, Method::OPTIONS, Method::PATCH, Method::TRACE]
+    {
+        let name = method.as_str().to_lowercase();
+        let table = RouteTable::builder(Otherwise::Deny).route(method, "/a/", avala::DATASETS_READ).build().unwrap();
+        let document = document(&table);
+        let operations = document["paths"]["/a/"].as_object().unwrap();
+        assert_eq!(operations.keys().collect::<Vec<_>>(), [&name]);
+        assert_eq!(operations[&name]["security"], json!([{ "ApiKey": ["datasets.read"] }]));
+    }
+}
+
+#[test]
 fn a_method_that_openapi_does_not_know_is_left_out() {
     let purge = Method::from_bytes(b"PURGE").unwrap();
     let table = RouteTable::builder(Otherwise::Deny).public(purge, "/cache/").public(Method::GET, "/cache/");

@@ -11,8 +11,8 @@ use http::{Request, Response, StatusCode};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_api_key::{
     Access, ApiKeyLayer, Expiry, IssuedKey, KeyDigest, KeyId, KeyManager, KeyRecord, KeyStore, KeyUsage, ListKeys,
-    Lookup, ManageError, MemoryStore, NewKey, OrganizationId, OrganizationPolicy, Page, ScopeSet, StoredCredential,
-    UsageTracker,
+    Lookup, ManageError, MemoryStore, NewKey, OrganizationId, OrganizationPolicy, Page, ScopeSet, SharedStore,
+    StoredCredential, UsageTracker,
 };
 
 fn organization() -> OrganizationId {
@@ -192,6 +192,16 @@ async fn what_is_later_in_the_store_stays() {
     };
     assert_eq!(tell(2_000).await, (Some(at(2_000)), 1));
     assert_eq!(tell(1_500).await, (Some(at(2_000)), 2));
+}
+
+#[tokio::test]
+async fn a_shared_store_passes_it_on() {
+    let store = MemoryStore::new();
+    let shared = SharedStore::new(store.clone());
+    let key = issue(&shared).await;
+    shared.record_usage(&[KeyUsage::new(key.record.id(), 3, at(2_000))]).await.unwrap();
+    let record = store.get(&organization(), key.record.id()).await.unwrap();
+    assert_eq!((record.last_used_at(), record.requests()), (Some(at(2_000)), 3));
 }
 
 #[tokio::test]

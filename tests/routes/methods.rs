@@ -105,3 +105,13 @@ async fn case_030_a_preflight_passes_where_somebody_said_so_and_reaches_no_handl
         }
     }
 }
+
+#[test]
+fn a_path_has_the_methods_that_are_listed_for_it() {
+    let table = lines(Otherwise::Deny).build().unwrap();
+    let methods = |path| table.methods(path).map(Method::as_str).collect::<Vec<_>>();
+    assert_eq!(methods("/items/1"), ["GET", "DELETE"]);
+    for other in ["/nowhere", "/items/1/../1", "//items/1"] {
+        assert!(methods(other).is_empty(), "{other}");
+    }
+}
