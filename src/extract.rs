@@ -71,3 +71,38 @@ impl IntoResponse for MissingApiKey {
         self.0.to_response().map(Body::from)
     }
 }
+
+#[cfg(all(test, feature = "routes"))]
+mod tests {
+    use axum::Router;
+    use axum::body::to_bytes;
+    use axum::routing::get;
+    use futures::executor::block_on;
+    use http::{Method, Request};
+    use tower::ServiceExt;
+    use tower_layer::Layer;
+
+    use super::*;
+    use crate::{ApiKeyLayer, MemoryStore, Otherwise, RouteTable};
+
+    fn ask(app: Router) -> (u16, String) {
+        block_on(async {
+            let response = app.oneshot(Request::get("/me").body(Body::empty()).unwrap()).await.unwrap();
+            assert_eq!(response.headers()["content-type"], "application/json");
+            let status = response.status().as_u16();
+            let body = to_bytes(response.into_body(), 1_000).await.unwrap();
+            (status, String::from_utf8(body.into()).unwrap())
+        })
+    }
+
+    #[test]
+    fn a_handler_that_asks_for_a_key_replies_as_documented_where_there_is_none() {
+        let router = || Router::new().route("/me", get(async |key: ApiKey| key.id().to_string()));
+        assert_eq!(ask(router()), (500, r#"{"detail":"Internal server error."}"#.to_owned()));
+
+        let table = RouteTable::builder(Otherwise::Deny).public(Method::GET, "/me").build().unwrap();
+        let public = ApiKeyLayer::new(MemoryStore::new()).routes(table).layer(router());
+        let missing = r#"{"detail":"Authentication credentials were not provided."}"#;
+        assert_eq!(ask(Router::new().fallback_service(public)), (401, missing.to_owned()));
+    }
+}

@@ -15,8 +15,8 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tower::{Layer, ServiceExt};
 use tower_api_key::test_kit::{Fault, FaultyStore};
 use tower_api_key::{
-    Access, ApiKeyLayer, AuditedStore, ChangeEvent, IssuePolicy, KeyDigest, KeyId, KeyManager, MemoryStore, NewKey,
-    OrganizationPolicy, Scope, SystemClock, observe, scope::avala,
+    Access, ApiKeyLayer, AuditedStore, ChangeEvent, Expiry, IssuePolicy, KeyDigest, KeyId, KeyManager, MemoryStore,
+    NewKey, OrganizationPolicy, Scope, SystemClock, observe, scope::avala,
 };
 
 use self::common::handler::Handler;
@@ -121,6 +121,23 @@ fn a_change_is_one_event_that_says_who_asked() {
             line("WARN", "key perhaps not changed", "issued", "failed"),
         ]
     );
+}
+
+/// The key that the caller named, and beside it the one that took its place.
+#[test]
+fn a_regenerated_key_is_told_with_the_new_one() {
+    let mut ids = Vec::new();
+    let lines = traced(|| {
+        run(async {
+            let keys = AuditedStore::new(MemoryStore::new(), observe::trace_change);
+            let acme = "acme".parse().unwrap();
+            let old = keys.issue(&acme, NewKey::new("ci", Access::Full).unwrap()).await.unwrap();
+            let new = keys.regenerate(&acme, old.record.id(), Expiry::Never).await.unwrap();
+            ids.extend([old.record.id(), new.record.id()]);
+        });
+    });
+    assert!(lines[0].ends_with(&format!(" api_key.id={}", ids[0])), "{}", lines[0]);
+    assert!(lines[1].ends_with(&format!(" api_key.id={} new_id={}", ids[0], ids[1])), "{}", lines[1]);
 }
 
 /// Whoever pastes a key where the name of a scope belongs is told so, and nobody else learns it.

@@ -74,3 +74,32 @@ impl<B> fmt::Debug for ResponseBody<B> {
         f.debug_struct("ResponseBody").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+    use http_body_util::{BodyExt, Empty, Full};
+
+    use super::*;
+
+    type OfService = ResponseBody<Full<Bytes>>;
+
+    #[test]
+    fn a_reply_of_this_crate_has_ended_when_it_was_read() {
+        let mut body = OfService::own(Bytes::from_static(b"refused"));
+        assert!(!body.is_end_stream());
+        assert_eq!(body.size_hint().exact(), Some(7));
+        let frame = block_on(body.frame()).unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), "refused");
+        assert!(body.is_end_stream());
+        assert_eq!(body.size_hint().exact(), Some(0));
+        assert!(OfService::own(Bytes::new()).is_end_stream());
+    }
+
+    #[test]
+    fn the_body_of_the_service_says_itself_when_it_has_ended() {
+        assert!(!OfService::inner(Full::from("ok")).is_end_stream());
+        assert_eq!(OfService::inner(Full::from("ok")).size_hint().exact(), Some(2));
+        assert!(ResponseBody::inner(Empty::<Bytes>::new()).is_end_stream());
+    }
+}
