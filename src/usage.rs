@@ -284,3 +284,33 @@ impl Pending {
         self.last = self.last.max(last);
     }
 }
+
+#[cfg(test)]
+#[cfg(not(loom_model))]
+mod tests {
+    use super::*;
+    use crate::key::KeyDigest;
+    use crate::scope::Access;
+
+    fn record(id: u128) -> Arc<KeyRecord> {
+        let digest = KeyDigest::of(&id.to_le_bytes());
+        Arc::new(KeyRecord::new(KeyId::from_u128(id), digest, "acme".parse().unwrap(), Access::Full))
+    }
+
+    /// Another key was used while the report was on its way.
+    #[test]
+    fn what_a_failed_report_brings_back_has_to_fit_too() {
+        for (capacity, dropped) in [(1, 3), (2, 0)] {
+            let usage = UsageTracker::with_capacity(capacity);
+            let (one, other) = (record(1), record(2));
+            (0..3).for_each(|_| usage.count(&one, SystemTime::UNIX_EPOCH));
+            let failed = usage.take();
+            usage.count(&other, SystemTime::UNIX_EPOCH);
+            usage.keep(&failed);
+            assert_eq!(usage.dropped(), dropped);
+            let kept = usage.take();
+            assert_eq!(kept.iter().map(|usage| usage.requests).sum::<u64>(), 4 - dropped);
+            assert_eq!(kept.len(), capacity);
+        }
+    }
+}

@@ -116,3 +116,18 @@ fn is_port(text: &str) -> bool {
         None => (1..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_a_number_or_a_name_that_hides_it() {
+        for port in ["0", "80", "65535", "_a", "_hidden.name-of_9"] {
+            assert!(is_port(port), "{port}");
+        }
+        for other in ["", "_", "_a b", "_a:1", "_\u{e9}", "123456", "8x", "-1", "+1", " 1"] {
+            assert!(!is_port(other), "{other}");
+        }
+    }
+}

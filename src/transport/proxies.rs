@@ -186,3 +186,22 @@ pub enum ProxyProblem {
     #[error("this is every address there is")]
     Everybody,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_ipv4_in_the_form_of_ipv6_is_one_of_ipv4() {
+        for (written, meant) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:0.0.0.0/96", "0.0.0.0/0"),
+            // Wider than all of IPv4, or none of it.
+            ("::ffff:0.0.0.0/95", "::ffff:0.0.0.0/95"),
+            ("2001:db8::/32", "2001:db8::/32"),
+        ] {
+            assert_eq!(canonical(written.parse().unwrap()), meant.parse::<IpNet>().unwrap(), "{written}");
+        }
+    }
+}
