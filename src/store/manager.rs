@@ -322,7 +322,7 @@ pub(super) fn check_narrowing(key: &KeyRecord, scopes: &ScopeSet) -> Result<(), 
 mod tests {
     use super::*;
     use crate::key::KeyDigest;
-    use crate::scope::Access;
+    use crate::scope::{Access, Scope};
 
     #[test]
     fn the_same_lifetime_counts_from_now() {
@@ -334,5 +334,16 @@ mod tests {
         assert_eq!(Expiry::SameLifetime.resolve(&old, at(1000)), Some(at(1060)));
         assert_eq!(Expiry::Never.resolve(&old, at(1000)), None);
         assert_eq!(Expiry::At(at(5)).resolve(&old, at(1000)), Some(at(5)));
+    }
+
+    #[test]
+    fn a_key_with_as_many_scopes_as_there_may_be_can_keep_them_all() {
+        let scopes = |count| (0..count).map(|n| Scope::new(format!("s{n}")).unwrap()).collect::<ScopeSet>();
+        let most = scopes(ScopeSet::MAX_LEN);
+        let access = Access::Scoped(scopes(ScopeSet::MAX_LEN + 1));
+        let key = KeyRecord::new(KeyId::from_u128(1), KeyDigest::of(b"key"), "acme".parse().unwrap(), access);
+        assert!(check_narrowing(&key, &most).is_ok());
+        let more = check_narrowing(&key, &scopes(ScopeSet::MAX_LEN + 1));
+        assert!(matches!(more, Err(ManageError::TooManyScopes)));
     }
 }
