@@ -167,7 +167,7 @@ impl Rejection {
     }
 }
 
-/// Leaves the body of a reply to `HEAD` out. hyper leaves the body out only over HTTP/1.
+/// Leaves the body of a reply to `HEAD` out. hyper does so over HTTP/1 alone.
 pub(crate) fn suit_method(method: &Method, response: &mut Response<Bytes>) {
     if method == Method::HEAD {
         let length = std::mem::take(response.body_mut()).len();

@@ -86,13 +86,7 @@ where
         };
         match concluded {
             Ok(()) => State::Passed { future: self.inner.call(self.request), finish: self.settings.finish() },
-            Err(rejection) => {
-                let rejection = self.settings.throttle(rejection, &self.request);
-                if let Some(report) = report {
-                    report.rejection = Some(rejection);
-                }
-                State::Refused { response: Some(self.settings.refuse(rejection, &self.request)) }
-            }
+            Err(rejection) => State::Refused { response: Some(self.settings.reject(rejection, &self.request, report)) },
         }
     }
 }

@@ -59,11 +59,8 @@ where
             Step::Passed(finish) => finish,
             Step::Rejected(rejection) => {
                 drop(take_ready(&mut self.inner));
-                let rejection = settings.throttle(rejection, &request);
-                if let Some(report) = &mut report {
-                    report.rejection = Some(rejection);
-                }
-                return ResponseFuture::refused(settings.refuse(rejection, &request), report);
+                let response = settings.reject(rejection, &request, &mut report);
+                return ResponseFuture::refused(response, report);
             }
             Step::Waiting { claim, lookup } => {
                 let inner = take_ready(&mut self.inner);

@@ -133,7 +133,7 @@ impl Settings {
         // What a key without a single scope may do, a request without a key may do where one is optional.
         if self.optional && self.authorize(&Access::scoped([]), route, request).is_ok() {
             self.enter_without_key(request, report, Outcome::Anonymous);
-            return self.passed_if(Ok(()));
+            return Step::Passed(self.finish());
         }
         Step::Rejected(error.into())
     }
@@ -194,12 +194,26 @@ impl Settings {
 
     /// Why the request is refused in the end: one failed attempt too many is throttled.
     #[cfg_attr(not(feature = "throttle"), expect(clippy::unused_self, unused_variables, reason = "there is no limit"))]
-    pub(super) fn throttle<B>(&self, rejection: Rejection, request: &Request<B>) -> Rejection {
+    fn throttle<B>(&self, rejection: Rejection, request: &Request<B>) -> Rejection {
         #[cfg(feature = "throttle")]
         if let Some(failures) = &self.failures {
             return failures.judge(rejection, request);
         }
         rejection
+    }
+
+    /// Refuses a request of this layer: reports why, and makes the reply.
+    pub(super) fn reject<B>(
+        &self,
+        rejection: Rejection,
+        request: &Request<B>,
+        report: &mut Reporting,
+    ) -> Response<Bytes> {
+        let rejection = self.throttle(rejection, request);
+        if let Some(report) = report {
+            report.rejection = Some(rejection);
+        }
+        self.refuse(rejection, request)
     }
 
     /// The reply to a refused request.
