@@ -164,13 +164,15 @@ impl UsageTracker {
     }
 
     /// Counts a request.
+    #[inline]
     pub(crate) fn count(&self, record: &Arc<KeyRecord>, now: SystemTime) {
         // The first one since the last report puts the record on the list.
-        if record.unreported().add(Timestamp::floor(now)) == 0 {
+        if record.unreported().add(now) == 0 {
             self.enlist(record);
         }
     }
 
+    #[cold]
     fn enlist(&self, record: &Arc<KeyRecord>) {
         let mut pending = self.pending();
         let room = pending.len() < self.shared.capacity;
@@ -255,13 +257,21 @@ impl Drop for Report<'_> {
 
 impl Unreported {
     /// Adds a request, and says how many there were before it since they were taken last.
-    fn add(&self, now: Timestamp) -> u32 {
-        // Of two requests at once the later one is the last. Most come in the second of the one before.
-        if self.last.load(Ordering::Relaxed) < now.seconds() {
-            self.last.fetch_max(now.seconds(), Ordering::Relaxed);
+    #[inline]
+    fn add(&self, now: SystemTime) -> u32 {
+        // Most come in the second of the one before. Then its time need not be turned into seconds.
+        let next_second = self.last.load(Ordering::Relaxed).saturating_add(1);
+        if Timestamp::from_seconds(next_second).is_reached(now) {
+            self.advance_to(Timestamp::floor(now));
         }
         // Whoever takes this request must see its time.
         self.requests.fetch_add(1, Ordering::Release)
+    }
+
+    #[cold]
+    fn advance_to(&self, time: Timestamp) {
+        // Of two requests at once the later one is the last.
+        self.last.fetch_max(time.seconds(), Ordering::Relaxed);
     }
 
     /// How many requests there were since this was called last, and when the last one came.
