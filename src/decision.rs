@@ -49,16 +49,18 @@ pub fn decide(
     requirement: &Requirement,
     now: impl FnOnce() -> SystemTime,
 ) -> Result<(), Denial> {
-    authorize(authenticate(presented, record, now)?.access(), requirement)
+    let record = record.ok_or(Denial::Unknown)?;
+    authenticate(presented, record, now)?;
+    authorize(record.access(), requirement)
 }
 
 /// The first half: is it the key that was presented, and is it still valid?
-pub(crate) fn authenticate<'a>(
+#[inline(always)]
+pub(crate) fn authenticate(
     presented: &KeyDigest,
-    record: Option<&'a KeyRecord>,
+    record: &KeyRecord,
     now: impl FnOnce() -> SystemTime,
-) -> Result<&'a KeyRecord, Denial> {
-    let record = record.ok_or(Denial::Unknown)?;
+) -> Result<(), Denial> {
     if record.digest() != presented {
         return Err(Denial::OtherKey);
     }
@@ -71,7 +73,7 @@ pub(crate) fn authenticate<'a>(
     if record.is_expired(now) {
         return Err(Denial::Expired);
     }
-    Ok(record)
+    Ok(())
 }
 
 /// The second half: may a valid key do this?

@@ -125,6 +125,7 @@ impl Rejection {
         response
     }
 
+    #[inline]
     pub(crate) fn response(&self, challenge: &Challenge) -> Response<Bytes> {
         let body = match self.text() {
             Some(text) => Bytes::from_static(text.body.as_bytes()),
@@ -168,6 +169,7 @@ impl Rejection {
 }
 
 /// Leaves the body of a reply to `HEAD` out. hyper does so over HTTP/1 alone.
+#[inline]
 pub(crate) fn suit_method(method: &Method, response: &mut Response<Bytes>) {
     if method == Method::HEAD {
         let length = std::mem::take(response.body_mut()).len();

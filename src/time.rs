@@ -68,6 +68,7 @@ impl Timestamp {
     }
 
     /// Whether this point in time has come.
+    #[inline]
     pub(crate) fn is_reached(self, now: SystemTime) -> bool {
         self.system_time() <= now
     }
@@ -85,6 +86,7 @@ impl Timestamp {
     }
 
     /// Times that this platform cannot represent become the nearest end of what it can.
+    #[inline]
     pub(crate) fn system_time(self) -> SystemTime {
         let seconds = self.seconds();
         let distance = Duration::from_secs(seconds.unsigned_abs());

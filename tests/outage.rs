@@ -12,6 +12,7 @@ mod common {
     pub(crate) mod store;
 }
 
+use std::convert::Infallible;
 use std::future::{self, Future};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -149,9 +150,21 @@ fn names_the_missing_timer(cause: &str, run: impl Fn(BoxFuture<'_, u16>) -> u16)
     assert_eq!(handler.calls(), 0);
 
     assert_eq!(status(&awaited.clone().without_lookup_timeout()), 200, "{cause}");
-    // A store that answers at once needs no timer, so none is made.
+    // A store that answers at once needs no timer, so none is made, however it is asked.
     assert_eq!(status(&ApiKeyLayer::new(store(Access::Full))), 200, "{cause}");
+    assert_eq!(status(&ApiKeyLayer::new(AtOnce(store(Access::Full)))), 200, "{cause}");
     assert_eq!(take_log(), [""; 0]);
+}
+
+/// Answers when it is polled first, and cannot be asked without a future.
+struct AtOnce(MemoryStore);
+
+impl KeyStore for AtOnce {
+    type Error = Infallible;
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, Infallible> {
+        self.0.find(digest).await
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::ResponseBody;
 use super::finish::Finish;
-use super::lookup::Found;
-use super::settings::{Claim, Reporting, Settings, unavailable};
+use super::preflight::is_answered;
+use super::settings::{Reporting, Settings, Waiting};
 use crate::key::CredentialError;
 
 pin_project! {
@@ -34,19 +33,11 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<S, F, B> {
-        Waiting { waiting: Option<Waiting<S, B>> },
+        Waiting { inner: S, request: Option<Request<B>>, waiting: Waiting, settings: Arc<Settings> },
         Passed { #[pin] future: F, finish: Finish },
+        Preflight { #[pin] future: F, unanswered: Option<Box<Response<Bytes>>> },
         Refused { response: Option<Response<Bytes>> },
     }
-}
-
-/// A request whose key is being looked up, with the instance of the inner service that is ready for it.
-struct Waiting<S, B> {
-    inner: S,
-    request: Request<B>,
-    claim: Claim,
-    lookup: BoxFuture<'static, Found>,
-    settings: Arc<Settings>,
 }
 
 impl<S, B> ResponseFuture<S, B>
@@ -57,37 +48,23 @@ where
         Self { state: State::Passed { future, finish }, report }
     }
 
+    pub(super) fn preflight(future: S::Future, unanswered: Box<Response<Bytes>>, report: Reporting) -> Self {
+        Self { state: State::Preflight { future, unanswered: Some(unanswered) }, report }
+    }
+
     pub(super) fn refused(response: Response<Bytes>, report: Reporting) -> Self {
         Self { state: State::Refused { response: Some(response) }, report }
     }
 
+    #[inline]
     pub(super) fn waiting(
         inner: S,
         request: Request<B>,
-        claim: Claim,
-        lookup: BoxFuture<'static, Found>,
+        waiting: Waiting,
         settings: Arc<Settings>,
         report: Reporting,
     ) -> Self {
-        let waiting = Some(Waiting { inner, request, claim, lookup, settings });
-        Self { state: State::Waiting { waiting }, report }
-    }
-}
-
-impl<S, B> Waiting<S, B>
-where
-    S: Service<Request<B>>,
-{
-    /// Consumes the ready instance in either case: it is called, or dropped so that it holds nothing back.
-    fn conclude(mut self, found: Found, report: &mut Reporting) -> State<S, S::Future, B> {
-        let concluded = match found {
-            Ok(record) => self.settings.conclude(&self.claim, record, &mut self.request, report),
-            Err(error) => Err(unavailable(error, report)),
-        };
-        match concluded {
-            Ok(()) => State::Passed { future: self.inner.call(self.request), finish: self.settings.finish() },
-            Err(rejection) => State::Refused { response: Some(self.settings.reject(rejection, &self.request, report)) },
-        }
+        Self { state: State::Waiting { inner, request: Some(request), waiting, settings }, report }
     }
 }
 
@@ -97,37 +74,79 @@ where
 {
     type Output = Result<Response<ResponseBody<ResBody>>, S::Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        if let StateProj::Waiting { waiting } = this.state.as_mut().project() {
-            let lookup = &mut waiting.as_mut().expect("polled after a panic").lookup;
-            let found = ready!(lookup.as_mut().poll(cx));
-            let waiting = waiting.take().expect("it was there a moment ago");
-            let decided = waiting.conclude(found, this.report);
-            this.state.set(decided);
-        }
-        match this.state.project() {
-            StateProj::Waiting { .. } => unreachable!("decided a moment ago"),
-            StateProj::Passed { future, finish } => {
-                let mut result = ready!(future.poll(cx));
-                let refusal = result.as_mut().ok().and_then(|response| finish.apply(response.headers_mut()));
-                if let Some(refusal) = refusal {
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.as_mut().project();
+        let StateProj::Passed { future, finish } = this.state.as_mut().project() else {
+            return self.poll_other(cx);
+        };
+        let response = match ready!(future.poll(cx)) {
+            Ok(response) => response,
+            Err(error) => {
+                emit(this.report, None);
+                return Poll::Ready(Err(error));
+            }
+        };
+        let (mut head, body) = response.into_parts();
+        finish.apply(&mut head.headers);
+        emit(this.report, Some(head.status));
+        Poll::Ready(Ok(Response::from_parts(head, ResponseBody::inner(body))))
+    }
+}
+
+impl<S, B, ResBody> ResponseFuture<S, B>
+where
+    S: Service<Request<B>, Response = Response<ResBody>>,
+{
+    /// Out of line, so that the way of a request that passed is straight.
+    #[cold]
+    #[inline(never)]
+    fn poll_other(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<ResponseBody<ResBody>>, S::Error>> {
+        let mut this = self.as_mut().project();
+        match this.state.as_mut().project() {
+            StateProj::Passed { .. } => unreachable!("polled as such"),
+            StateProj::Waiting { inner, request, waiting, settings } => {
+                let found = ready!(waiting.lookup.as_mut().poll(cx));
+                let head = request.as_mut().expect("polled after a panic");
+                // The ready instance is called, or dropped with this state so that it holds nothing back.
+                let decided = match settings.conclude_waiting(waiting, found, head, this.report) {
+                    Ok(()) => {
+                        let future = inner.call(request.take().expect("it was there a moment ago"));
+                        State::Passed { future, finish: settings.finish() }
+                    }
+                    Err(rejection) => State::Refused { response: Some(settings.reject(rejection, head, this.report)) },
+                };
+                this.state.set(decided);
+                self.poll(cx)
+            }
+            StateProj::Preflight { future, unanswered } => {
+                let result = ready!(future.poll(cx));
+                if result.as_ref().is_ok_and(|response| !is_answered(response.headers())) {
                     if let Some(report) = this.report {
                         report.rejection = Some(CredentialError::Missing.into());
                     }
-                    emit(this.report, Some(refusal.status()));
-                    return Poll::Ready(Ok(refusal.map(ResponseBody::own)));
+                    let refusal = *unanswered.take().expect("polled after it was ready");
+                    return Poll::Ready(Ok(own(refusal, this.report)));
                 }
                 emit(this.report, result.as_ref().ok().map(Response::status));
                 Poll::Ready(result.map(|response| response.map(ResponseBody::inner)))
             }
             StateProj::Refused { response } => {
                 let response = response.take().expect("polled after it was ready");
-                emit(this.report, Some(response.status()));
-                Poll::Ready(Ok(response.map(ResponseBody::own)))
+                Poll::Ready(Ok(own(response, this.report)))
             }
         }
     }
+}
+
+/// A reply of this crate.
+#[inline]
+fn own<B>(response: Response<Bytes>, report: &mut Reporting) -> Response<ResponseBody<B>> {
+    emit(report, Some(response.status()));
+    response.map(ResponseBody::own)
 }
 
 fn emit(report: &mut Reporting, status: Option<StatusCode>) {

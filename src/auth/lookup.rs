@@ -1,21 +1,24 @@
 //! Asks a store, and turns whatever goes wrong into an outage.
 
 use std::any::Any;
+use std::convert::Infallible;
+use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Either, select};
 
 use crate::error_chain::panic_text;
 use crate::key::{KeyDigest, KeyRecord};
 use crate::rejection::Outage;
 use crate::store::{BoxError, KeyStore, Lookup};
 
-pub(super) type Found = Result<Option<Arc<KeyRecord>>, LookupError>;
+pub(super) type Found = Result<Option<Arc<KeyRecord>>, Box<LookupError>>;
 
-/// The store gave no answer, and this is why.
+/// The store gave no answer, and this is why. In a box, so that an answer fits into registers.
 pub(super) struct LookupError {
     pub(super) outage: Outage,
     pub(super) cause: BoxError,
@@ -23,12 +26,12 @@ pub(super) struct LookupError {
 
 /// A [`KeyStore`] of any type, guarded: it neither hangs nor panics.
 pub(super) trait GuardedStore: Send + Sync {
-    fn find_now(&self, digest: &KeyDigest) -> Result<Lookup, LookupError>;
+    fn find_now(&self, digest: &KeyDigest) -> Result<Lookup, Box<LookupError>>;
     fn find(self: Arc<Self>, digest: KeyDigest, timeout: Option<Duration>) -> BoxFuture<'static, Found>;
 }
 
 impl<S: KeyStore> GuardedStore for S {
-    fn find_now(&self, digest: &KeyDigest) -> Result<Lookup, LookupError> {
+    fn find_now(&self, digest: &KeyDigest) -> Result<Lookup, Box<LookupError>> {
         catch_unwind(AssertUnwindSafe(|| KeyStore::find_now(self, digest))).map_err(panicked)
     }
 
@@ -36,28 +39,29 @@ impl<S: KeyStore> GuardedStore for S {
         // One box holds all of it. The timer is made inside the guard as well: where tokio has none, making it
         // panics.
         let guarded = AssertUnwindSafe(async move {
-            let find = async { KeyStore::find(&*self, &digest).await.map_err(failed) };
-            match timeout {
-                Some(limit) => {
-                    tokio::time::timeout(limit, find).await.unwrap_or_else(|elapsed| Err(timed_out(elapsed)))
-                }
-                None => find.await,
+            let find = pin!(async { KeyStore::find(&*self, &digest).await.map_err(failed) });
+            let Some(limit) = timeout else { return find.await };
+            // It is made when it is first polled, and that is after the store: one that answers at once needs none.
+            let timer = pin!(async { tokio::time::timeout(limit, pending::<Infallible>()).await });
+            match select(find, timer).await {
+                Either::Left((found, _)) => found,
+                Either::Right((Err(elapsed), _)) => Err(timed_out(elapsed)),
             }
         });
         Box::pin(guarded.catch_unwind().map(|found| found.unwrap_or_else(|panic| Err(panicked(panic)))))
     }
 }
 
-fn failed(error: impl Into<BoxError>) -> LookupError {
-    LookupError { outage: Outage::Failed, cause: error.into() }
+fn failed(error: impl Into<BoxError>) -> Box<LookupError> {
+    Box::new(LookupError { outage: Outage::Failed, cause: error.into() })
 }
 
-fn timed_out(error: tokio::time::error::Elapsed) -> LookupError {
-    LookupError { outage: Outage::TimedOut, cause: error.into() }
+fn timed_out(error: tokio::time::error::Elapsed) -> Box<LookupError> {
+    Box::new(LookupError { outage: Outage::TimedOut, cause: error.into() })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "so that it can be named where a panic is mapped")]
-fn panicked(panic: Box<dyn Any + Send>) -> LookupError {
+fn panicked(panic: Box<dyn Any + Send>) -> Box<LookupError> {
     let cause = format!("the key store panicked: {}", panic_text(&*panic));
-    LookupError { outage: Outage::Panicked, cause: cause.into() }
+    Box::new(LookupError { outage: Outage::Panicked, cause: cause.into() })
 }

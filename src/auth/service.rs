@@ -8,7 +8,8 @@ use tower::Service;
 use super::ResponseBody;
 use super::future::ResponseFuture;
 use super::reply::take_ready;
-use super::settings::{Settings, Step};
+use super::settings::{Reporting, Settings, Step, Waiting};
+use crate::rejection::Rejection;
 
 /// The service that [`ApiKeyLayer`](crate::ApiKeyLayer) makes: an inner service behind a key check.
 ///
@@ -52,22 +53,48 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let settings = &self.settings;
         let mut report = None;
-        let finish = match settings.begin(&mut request, &mut report) {
-            Step::Passed(finish) => finish,
-            Step::Rejected(rejection) => {
-                drop(take_ready(&mut self.inner));
-                let response = settings.reject(rejection, &request, &mut report);
-                return ResponseFuture::refused(response, report);
-            }
-            Step::Waiting { claim, lookup } => {
-                let inner = take_ready(&mut self.inner);
-                return ResponseFuture::waiting(inner, request, claim, lookup, Arc::clone(settings), report);
-            }
-        };
-        ResponseFuture::passed(self.inner.call(request), finish, report)
+        match self.settings.begin(&mut request, &mut report) {
+            Step::Passed(finish) => ResponseFuture::passed(self.inner.call(request), finish, report),
+            Step::Rejected(rejection) => self.refuse(rejection, &request, report),
+            Step::Preflight { unanswered } => ResponseFuture::preflight(self.inner.call(request), unanswered, report),
+            Step::Waiting(waiting) => self.wait(request, waiting, report),
+        }
+    }
+}
+
+// Out of line, so that the way of a request that passes is straight and its response is moved the less.
+impl<S: Clone> ApiKeyService<S> {
+    #[cold]
+    #[inline(never)]
+    fn refuse<ReqBody>(
+        &mut self,
+        rejection: Rejection,
+        request: &Request<ReqBody>,
+        mut report: Reporting,
+    ) -> ResponseFuture<S, ReqBody>
+    where
+        S: Service<Request<ReqBody>>,
+    {
+        drop(take_ready(&mut self.inner));
+        ResponseFuture::refused(self.settings.reject(rejection, request, &mut report), report)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait<ReqBody>(
+        &mut self,
+        request: Request<ReqBody>,
+        waiting: Waiting,
+        report: Reporting,
+    ) -> ResponseFuture<S, ReqBody>
+    where
+        S: Service<Request<ReqBody>>,
+    {
+        let inner = take_ready(&mut self.inner);
+        ResponseFuture::waiting(inner, request, waiting, Arc::clone(&self.settings), report)
     }
 }
 

@@ -55,65 +55,76 @@ pub(crate) struct Settings {
 /// The report of a request, where somebody asked for one.
 pub(super) type Reporting = Option<Box<Report>>;
 
-/// What a request came with, and what its route asks of that.
-#[derive(Clone, Copy)]
-pub(super) struct Claim {
-    digest: KeyDigest,
-    route: RouteVerdict,
-}
-
 /// Where a request stands after what can be done without waiting.
 pub(super) enum Step {
     Passed(Finish),
     Rejected(Rejection),
-    Waiting { claim: Claim, lookup: BoxFuture<'static, Found> },
+    /// It passed without a key, and this is the reply where nothing inside answers it.
+    Preflight {
+        unanswered: Box<Response<Bytes>>,
+    },
+    Waiting(Waiting),
 }
 
+/// A lookup that takes its time, and what its answer is judged by.
+pub(super) struct Waiting {
+    pub(super) lookup: BoxFuture<'static, Found>,
+    digest: KeyDigest,
+    route: RouteVerdict,
+}
+
+// What is always inlined is on the way of every request that passes, and short: as calls, these steps would cost a tenth
+// of all that the layer does. What is rare stands apart, so that it stays short.
 impl Settings {
     /// For a request that a layer on the same store let through: only what this layer asks for is left to check.
+    #[cold]
     fn authorize_again<B>(&self, request: &mut Request<B>) -> Result<(), Rejection> {
         self.source.hide(request.headers_mut());
         let key = request.extensions().get::<ApiKey>().ok_or(Rejection::Misconfigured)?;
-        let verdict = self.authorize(key.access(), self.route(request), request);
+        let verdict = self.authorize(key.access(), &self.route(request), request);
         verdict.inspect_err(|&rejection| key.note(rejection))
     }
 
     /// Reads the credential and asks the store for what it can say at once.
+    #[inline(always)]
     pub(super) fn begin<B>(self: &Arc<Self>, request: &mut Request<B>, report: &mut Reporting) -> Step {
         // Another layer has been here, or somebody pretends so.
         let outer = request.extensions().get::<ApiKey>();
+        let foreign = outer.is_some();
         if outer.and_then(ApiKey::settings).is_some_and(|outer| outer.store_id == self.store_id) {
             return self.passed_if(self.authorize_again(request));
         }
-        let foreign = outer.is_some();
-        *report = self.hook.as_ref().map(|hook| Report::begin(hook, request));
+        if let Some(hook) = &self.hook {
+            *report = Some(Report::begin(hook, request));
+        }
         let route = self.route(request);
-        if route == RouteVerdict::Public {
+        if matches!(route, RouteVerdict::Public) {
             self.enter_without_key(request, report, Outcome::Public);
             // Nobody's key was asked for, so that the reply may be cached.
             return Step::Passed(Finish::Nothing);
         }
         if self.preflight && is_preflight(request) {
             self.enter_without_key(request, report, Outcome::Preflight);
-            let refusal = Box::new(self.refuse(CredentialError::Missing.into(), request));
-            return Step::Passed(Finish::Unanswered(refusal));
+            let unanswered = Box::new(self.refuse(CredentialError::Missing.into(), request));
+            return Step::Preflight { unanswered };
         }
         match self.source.take(request.headers_mut()) {
             Ok(digest) => {
                 if foreign {
                     request.extensions_mut().remove::<ApiKey>();
                 }
-                self.look_up(Claim { digest, route }, request, report)
+                self.look_up(&digest, &route, request, report)
             }
-            Err(error) => self.go_without(error, route, request, report),
+            Err(error) => self.go_without(error, &route, request, report),
         }
     }
 
     /// For a request whose credential cannot be looked up.
+    #[cold]
     fn go_without<B>(
         self: &Arc<Self>,
         error: CredentialError,
-        route: RouteVerdict,
+        route: &RouteVerdict,
         request: &mut Request<B>,
         report: &mut Reporting,
     ) -> Step {
@@ -138,24 +149,30 @@ impl Settings {
         Step::Rejected(error.into())
     }
 
-    fn look_up<B>(self: &Arc<Self>, claim: Claim, request: &mut Request<B>, report: &mut Reporting) -> Step {
-        let digest = claim.digest;
+    #[inline(always)]
+    fn look_up<B>(
+        self: &Arc<Self>,
+        digest: &KeyDigest,
+        route: &RouteVerdict,
+        request: &mut Request<B>,
+        report: &mut Reporting,
+    ) -> Step {
         if let Some(report) = report {
-            report.digest = Some(digest);
+            report.digest = Some(*digest);
             report.lookup = LookupKind::Immediate;
         }
-        let record = match self.store.find_now(&digest) {
-            Ok(Lookup::Found(record)) => Some(record),
-            Ok(Lookup::NotFound) => None,
+        match self.store.find_now(digest) {
+            Ok(Lookup::Found(record)) => self.passed_if(self.conclude(digest, route, record, request, report)),
+            Ok(Lookup::NotFound) => Step::Rejected(Denial::Unknown.into()),
             Ok(Lookup::Later) => {
                 if let Some(report) = report {
                     report.lookup = LookupKind::Awaited;
                 }
-                return Step::Waiting { claim, lookup: Arc::clone(&self.store).find(digest, self.lookup_timeout) };
+                let lookup = Arc::clone(&self.store).find(*digest, self.lookup_timeout);
+                Step::Waiting(Waiting { lookup, digest: *digest, route: *route })
             }
-            Err(error) => return Step::Rejected(unavailable(error, report)),
-        };
-        self.passed_if(self.conclude(&claim, record, request, report))
+            Err(error) => Step::Rejected(unavailable(*error, report)),
+        }
     }
 
     fn passed_if(&self, verdict: Result<(), Rejection>) -> Step {
@@ -170,21 +187,35 @@ impl Settings {
         if self.cache_control { Finish::CacheControl } else { Finish::Nothing }
     }
 
-    /// Judges what the store said, and lets the request carry the identity of its key.
-    pub(super) fn conclude<B>(
+    /// Judges what the store said after a while.
+    #[inline(always)]
+    pub(super) fn conclude_waiting<B>(
         self: &Arc<Self>,
-        claim: &Claim,
-        record: Option<Arc<KeyRecord>>,
+        waiting: &Waiting,
+        found: Found,
+        request: &mut Request<B>,
+        report: &mut Reporting,
+    ) -> Result<(), Rejection> {
+        let record = found.map_err(|error| unavailable(*error, report))?.ok_or(Denial::Unknown)?;
+        self.conclude(&waiting.digest, &waiting.route, record, request, report)
+    }
+
+    /// Judges what the store said, and lets the request carry the identity of its key.
+    #[inline(always)]
+    fn conclude<B>(
+        self: &Arc<Self>,
+        digest: &KeyDigest,
+        route: &RouteVerdict,
+        record: Arc<KeyRecord>,
         request: &mut Request<B>,
         report: &mut Reporting,
     ) -> Result<(), Rejection> {
         if let Some(report) = report {
-            report.record = record.clone().filter(|record| *record.digest() == claim.digest);
+            report.record = Some(Arc::clone(&record)).filter(|record| record.digest() == digest);
         }
         let mut read = None;
-        let valid = authenticate(&claim.digest, record.as_deref(), || *read.insert(self.clock.now()))?;
-        self.authorize(valid.access(), claim.route, request)?;
-        let Some(record) = record else { return Err(Denial::Unknown.into()) };
+        authenticate(digest, &record, || *read.insert(self.clock.now()))?;
+        self.authorize(record.access(), route, request)?;
         if let Some(usage) = &self.usage {
             usage.count(&record, read.unwrap_or_else(|| self.clock.now()));
         }
@@ -203,6 +234,7 @@ impl Settings {
     }
 
     /// Refuses a request of this layer: reports why, and makes the reply.
+    #[inline]
     pub(super) fn reject<B>(
         &self,
         rejection: Rejection,
@@ -217,19 +249,29 @@ impl Settings {
     }
 
     /// The reply to a refused request.
+    #[inline]
     pub(crate) fn refuse<B>(&self, rejection: Rejection, request: &Request<B>) -> Response<Bytes> {
-        let refusal = Refusal { rejection, head: RequestHead::of(request), challenge: &self.challenge };
-        let grpc = if self.grpc { grpc::content_type(request.headers()) } else { None };
-        let mut response = match (grpc, &self.renderer) {
-            (Some(content_type), _) => grpc::response(rejection, content_type),
-            (None, Some(render)) => self.complete(render(&refusal)),
-            (None, None) => refusal.response(),
+        let mut response = if self.grpc || self.renderer.is_some() {
+            self.render(rejection, request)
+        } else {
+            rejection.response(&self.challenge)
         };
         if self.expose_rejection {
             response.extensions_mut().insert(rejection);
         }
         suit_method(request.method(), &mut response);
         response
+    }
+
+    /// The same where not every reply is the documented one.
+    fn render<B>(&self, rejection: Rejection, request: &Request<B>) -> Response<Bytes> {
+        let refusal = Refusal { rejection, head: RequestHead::of(request), challenge: &self.challenge };
+        let grpc = if self.grpc { grpc::content_type(request.headers()) } else { None };
+        match (grpc, &self.renderer) {
+            (Some(content_type), _) => grpc::response(rejection, content_type),
+            (None, Some(render)) => self.complete(render(&refusal)),
+            (None, None) => refusal.response(),
+        }
     }
 
     /// What the table asks of a request, where there is a table.
@@ -243,16 +285,17 @@ impl Settings {
     }
 
     /// Whether a valid key with this access may make this request.
-    #[inline]
-    fn authorize<B>(&self, access: &Access, route: RouteVerdict, request: &Request<B>) -> Result<(), Rejection> {
-        self.authorize_route(access, route)?;
+    #[inline(always)]
+    fn authorize<B>(&self, access: &Access, route: &RouteVerdict, request: &Request<B>) -> Result<(), Rejection> {
+        if !matches!(route, RouteVerdict::AnyKey) {
+            self.authorize_route(access, *route)?;
+        }
         if let Some(require_with) = &self.require_with {
             authorize(access, &require_with(RequestHead::of(request)))?;
         }
         Ok(authorize(access, &self.requirement)?)
     }
 
-    #[inline]
     fn authorize_route(&self, access: &Access, route: RouteVerdict) -> Result<(), Rejection> {
         match route {
             RouteVerdict::Public | RouteVerdict::AnyKey => Ok(()),
@@ -274,6 +317,7 @@ impl Settings {
     }
 
     /// A request that passes without a key carries none: neither the credential nor an identity from further out.
+    #[cold]
     fn enter_without_key<B>(self: &Arc<Self>, request: &mut Request<B>, report: &mut Reporting, passed: Outcome) {
         self.source.hide(request.headers_mut());
         if let Some(report) = report {
@@ -303,7 +347,7 @@ impl Settings {
 }
 
 /// Says why there is no answer to those who may know.
-pub(super) fn unavailable(error: LookupError, report: &mut Reporting) -> Rejection {
+fn unavailable(error: LookupError, report: &mut Reporting) -> Rejection {
     let LookupError { outage, cause } = error;
     log::warn!("no answer from the key store, answering 503: {}", error_chain(&*cause));
     if let Some(report) = report {

@@ -33,6 +33,7 @@ pub(crate) struct CredentialSource {
 impl CredentialSource {
     /// The digest of the one credential in `headers`. Afterwards the credential is gone from them, or, when the
     /// source keeps it, marked as sensitive.
+    #[inline]
     pub(crate) fn take(&self, headers: &mut HeaderMap) -> Result<KeyDigest, CredentialError> {
         // Where no header has a second value, there is one place to look at, and it is found once.
         if !self.bearer && headers.len() == headers.keys_len() {
@@ -43,6 +44,7 @@ impl CredentialSource {
         digest
     }
 
+    #[inline]
     fn take_only(&self, headers: &mut HeaderMap) -> Result<KeyDigest, CredentialError> {
         if !self.keep {
             let value = headers.remove(&self.header).ok_or(CredentialError::Missing)?;
@@ -86,6 +88,7 @@ impl CredentialSource {
         self.digest(presented)
     }
 
+    #[inline]
     fn digest(&self, presented: &[u8]) -> Result<KeyDigest, CredentialError> {
         if presented.len() > LONGEST {
             return Err(CredentialError::TooLong);

@@ -241,6 +241,7 @@ impl KeyRecord {
     /// Whether the key is expired at the time that `now` tells. The clock is not read for a key that never
     /// expires.
     #[must_use]
+    #[inline(always)]
     pub fn is_expired(&self, now: impl FnOnce() -> SystemTime) -> bool {
         self.end().is_some_and(|end| end.is_reached(now()))
     }
@@ -257,6 +258,7 @@ impl KeyRecord {
         }
     }
 
+    #[inline]
     fn end(&self) -> Option<Timestamp> {
         let aged = self.policy.max_key_age().map(|age| self.created.saturating_add(age));
         match (self.expires, aged) {

@@ -84,8 +84,7 @@ impl Requirement {
     pub fn is_met_by(&self, access: &Access) -> bool {
         match (&self.0, access) {
             (Kind::FullAccess, access) => access.is_full(),
-            (Kind::Scopes { .. }, _) if self.is_unmeetable() => false,
-            (Kind::Scopes { .. }, Access::Full) => true,
+            (Kind::Scopes { .. }, Access::Full) => !self.is_unmeetable(),
             (Kind::Scopes { all, any }, Access::Scoped(have)) => {
                 have.contains_all(all) && any.as_ref().is_none_or(|any| have.contains_any(any))
             }

@@ -63,6 +63,7 @@ impl ScopeSet {
 
     /// Whether any scope of `other` is in it. False of an empty `other`.
     #[must_use]
+    #[inline]
     pub fn contains_any(&self, other: &Self) -> bool {
         self.documented.contains_any(other.documented) || (other.other.is_some() && self.has_any(other.others()))
     }
