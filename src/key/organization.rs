@@ -16,8 +16,9 @@ use std::time::Duration;
 /// assert!("".parse::<OrganizationId>().is_err());
 /// # Ok::<(), tower_api_key::InvalidOrganization>(())
 /// ```
+// One pointer, of which each record has a copy.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OrganizationId(Arc<str>);
+pub struct OrganizationId(Arc<Box<str>>);
 
 impl OrganizationId {
     /// Takes the id from any text.
@@ -27,7 +28,7 @@ impl OrganizationId {
     pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidOrganization> {
         let text = text.as_ref();
         if (1..=128).contains(&text.len()) && !text.chars().any(char::is_control) {
-            Ok(Self(text.into()))
+            Ok(Self(Arc::new(text.into())))
         } else {
             Err(InvalidOrganization)
         }

@@ -340,7 +340,7 @@ mod tests {
     #[cfg(target_pointer_width = "64")]
     fn what_a_request_reads_lies_in_two_cache_lines() {
         assert!(16 + std::mem::offset_of!(KeyRecord, id) <= 2 * 64);
-        assert_eq!(size_of::<KeyRecord>(), 184);
+        assert_eq!(size_of::<KeyRecord>(), 176);
     }
 
     #[test]
