@@ -252,7 +252,7 @@ async fn printed_types(canary: &Canary) -> Vec<(&'static str, String)> {
     let digest = canary.secret.digest();
     debug("KeySecret", &canary.secret);
     debug("KeyDigest", &digest);
-    debug("KeyHint", record.hint());
+    debug("KeyHint", &KeyHint::from_stored(record.hint()));
     debug("KeyRecord", &record);
     debug("OrganizationPolicy", record.policy());
     debug("StoredCredential", &StoredCredential::of(&canary.secret));

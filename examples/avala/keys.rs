@@ -167,7 +167,7 @@ impl View {
         Self {
             uid: record.id().to_string(),
             name: record.name().into(),
-            hint: record.hint().as_str().into(),
+            hint: record.hint().into(),
             full_access: record.access().is_full(),
             scopes: scopes.map(|scope| scope.as_str().into()).collect(),
             created_at: rfc3339(record.created_at()),

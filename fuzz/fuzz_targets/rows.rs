@@ -208,7 +208,7 @@ fn assert_is(key: &KeyRecord, row: &Row, reported: usize) {
     assert_eq!(key.organization().as_str(), row.text(2).unwrap());
     let name = row.text(3).unwrap_or_default();
     assert!(name.starts_with(key.name()) && key.name().chars().count() == name.chars().count().min(100));
-    assert!(key.hint().as_str().chars().count() <= 23 && !key.hint().as_str().chars().any(char::is_control));
+    assert!(key.hint().chars().count() <= 23 && !key.hint().chars().any(char::is_control));
 
     let scopes = row.scopes();
     let (full, understood) = match row.text(5) {

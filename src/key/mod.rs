@@ -4,6 +4,7 @@ mod digest;
 mod format;
 mod hint;
 mod id;
+mod label;
 mod organization;
 pub(crate) mod presented;
 mod record;

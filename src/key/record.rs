@@ -1,6 +1,7 @@
 use std::fmt;
 use std::time::SystemTime;
 
+use super::label::Label;
 use super::{KeyDigest, KeyHint, KeyId, OrganizationId, OrganizationPolicy};
 use crate::scope::Access;
 use crate::time::Timestamp;
@@ -40,8 +41,7 @@ pub struct KeyRecord {
     requests: u64,
     /// What this process has seen of it and not yet told the store.
     unreported: Unreported,
-    name: Box<str>,
-    hint: KeyHint,
+    label: Label,
 }
 
 /// Rare, therefore apart.
@@ -68,22 +68,22 @@ impl KeyRecord {
             requests: 0,
             unreported: Unreported::default(),
             policy: OrganizationPolicy::default(),
-            name: Box::default(),
-            hint: KeyHint::default(),
+            label: Label::default(),
         }
     }
 
     /// What its owner calls it.
     #[must_use]
     pub fn with_name(mut self, name: impl Into<Box<str>>) -> Self {
-        self.name = name.into();
+        self.label = self.label.with_name(&name.into());
         self
     }
 
     /// What a list shows of the key itself.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "given away, in whatever form it is kept")]
     pub fn with_hint(mut self, hint: KeyHint) -> Self {
-        self.hint = hint;
+        self.label = self.label.with_hint(&hint);
         self
     }
 
@@ -164,13 +164,13 @@ impl KeyRecord {
     /// What its owner calls it; empty when nobody gave it a name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        self.label.name()
     }
 
-    /// What a list shows of the key itself.
+    /// What a list shows of the key itself: the text of a [`KeyHint`], possibly empty.
     #[must_use]
-    pub const fn hint(&self) -> &KeyHint {
-        &self.hint
+    pub fn hint(&self) -> &str {
+        self.label.hint()
     }
 
     /// What the key may do.
@@ -274,8 +274,8 @@ impl fmt::Debug for KeyRecord {
             .field("id", &self.id)
             .field("digest", &self.digest)
             .field("organization", &self.organization)
-            .field("name", &self.name)
-            .field("hint", &self.hint)
+            .field("name", &self.name())
+            .field("hint", &self.hint())
             .field("access", &self.access)
             .field("created_at", &self.created_at())
             .field("expires_at", &self.expires_at())
@@ -340,7 +340,7 @@ mod tests {
     #[cfg(target_pointer_width = "64")]
     fn what_a_request_reads_lies_in_two_cache_lines() {
         assert!(16 + std::mem::offset_of!(KeyRecord, id) <= 2 * 64);
-        assert_eq!(size_of::<KeyRecord>(), 176);
+        assert_eq!(size_of::<KeyRecord>(), 160);
     }
 
     #[test]
@@ -404,7 +404,7 @@ mod tests {
     #[test]
     fn a_record_says_what_it_was_made_of() {
         let bare = record();
-        assert_eq!((bare.name(), bare.hint().as_str(), bare.requests()), ("", "", 0));
+        assert_eq!((bare.name(), bare.hint(), bare.requests()), ("", "", 0));
         assert_eq!((bare.expires_at(), bare.valid_until(), bare.revoked_at()), (None, None, None));
         assert_eq!((bare.replaced_by(), bare.last_used_at(), bare.is_revoked()), (None, None, false));
         assert_eq!((bare.id(), bare.digest()), (KeyId::from_u128(1), &KeyDigest::of(b"key")));
@@ -420,7 +420,7 @@ mod tests {
             .with_usage(at(1700), 42)
             .with_expires_at(at(1800))
             .with_replaced_by(at(1750), KeyId::from_u128(2));
-        assert_eq!((full.name(), full.hint().as_str()), ("nightly export", "avk_...4567"));
+        assert_eq!((full.name(), full.hint()), ("nightly export", "avk_...4567"));
         assert_eq!((full.access(), *full.policy()), (&access, policy));
         assert_eq!((full.last_used_at(), full.requests()), (Some(at(1700)), 42));
         assert_eq!((full.expires_at(), full.valid_until()), (Some(at(1800)), Some(at(1800))));

@@ -59,7 +59,7 @@ pub(super) fn encode(record: &KeyRecord) -> Vec<Value> {
         record.digest().into(),
         record.organization().into(),
         record.name().to_owned().into(),
-        record.hint().as_str().to_owned().into(),
+        record.hint().to_owned().into(),
         access.to_owned().into(),
         scopes.into(),
         Timestamp::floor(record.created_at()).seconds().into(),

@@ -3,7 +3,7 @@
 use futures::future::LocalBoxFuture;
 
 use super::super::ManualClock;
-use crate::key::{KeyRecord, OrganizationId};
+use crate::key::{KeyHint, KeyRecord, OrganizationId};
 use crate::scope::{Access, Scope};
 use crate::store::{BoxError, KeyManager, NewKey, StoredCredential};
 
@@ -67,7 +67,7 @@ pub(super) async fn keep_by_managing<S: KeyManager>(store: &S, record: KeyRecord
     let grants_nothing = *record.access() == Access::scoped([]);
     let access = if grants_nothing { Access::scoped([TO_BE_TAKEN_AWAY]) } else { record.access().clone() };
     let key = NewKey::new(record.name(), access)?.with_expires_at(record.expires_at());
-    let credential = StoredCredential::from_digest(*record.digest()).with_hint(record.hint().clone());
+    let credential = StoredCredential::from_digest(*record.digest()).with_hint(KeyHint::from_stored(record.hint()));
 
     let kept = store.insert(organization, key, credential).await?;
     if grants_nothing {

@@ -75,12 +75,12 @@ pub(super) async fn keeps_the_hint<S: KeyManager>(bench: &Bench<'_, S>) -> Verdi
         let credential = StoredCredential::from_digest(new_credential()?.digest).with_hint(hint.clone());
         let key = bench.store.import(&bench.own, new_key(Access::Full)?, credential).await;
         let key = key.expecting("`import` to store the key")?;
-        expect_same("the hint", &hint, bench.found(key.digest()).await?.hint())?;
+        expect_same("the hint", hint.as_str(), bench.found(key.digest()).await?.hint())?;
 
         let new = bench.regenerate(key.id(), Expiry::Never).await?;
         let hint = StoredCredential::of(&new.secret).hint;
         let found = bench.found(&new.secret.digest()).await?;
-        expect_same("the hint of a new key after `regenerate`", &hint, found.hint())?;
+        expect_same("the hint of a new key after `regenerate`", hint.as_str(), found.hint())?;
     }
     Ok(())
 }
