@@ -80,22 +80,6 @@ pub(crate) struct Unreported {
     last: AtomicI64,
 }
 
-/// A copy of a record has seen nothing yet.
-impl Clone for Unreported {
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
-
-/// Two records with the same facts are the same record, whatever this process has seen of either.
-impl PartialEq for Unreported {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Unreported {}
-
 /// A key that has something to report: in its record, and from other records of it or from reports that failed.
 struct Pending {
     record: Option<Arc<KeyRecord>>,

@@ -9,6 +9,7 @@ mod organization;
 pub(crate) mod presented;
 mod record;
 mod secret;
+mod used;
 
 pub use self::digest::KeyDigest;
 pub use self::format::{InvalidPrefix, KeyFormat};

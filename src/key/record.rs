@@ -2,6 +2,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use super::label::Label;
+use super::used::Used;
 use super::{KeyDigest, KeyHint, KeyId, OrganizationId, OrganizationPolicy};
 use crate::scope::Access;
 use crate::time::Timestamp;
@@ -34,13 +35,10 @@ pub struct KeyRecord {
     revocation: Option<Box<Revocation>>,
     created: Timestamp,
     expires: Option<Timestamp>,
+    used: Used,
     policy: OrganizationPolicy,
     id: KeyId,
     organization: OrganizationId,
-    last_used: Option<Timestamp>,
-    requests: u64,
-    /// What this process has seen of it and not yet told the store.
-    unreported: Unreported,
     label: Label,
 }
 
@@ -64,9 +62,7 @@ impl KeyRecord {
             created: Timestamp::EPOCH,
             expires: None,
             revocation: None,
-            last_used: None,
-            requests: 0,
-            unreported: Unreported::default(),
+            used: Used::default(),
             policy: OrganizationPolicy::default(),
             label: Label::default(),
         }
@@ -119,8 +115,7 @@ impl KeyRecord {
     /// When a request last used the key, and how many have.
     #[must_use]
     pub fn with_usage(mut self, last_used_at: impl Into<Option<SystemTime>>, requests: u64) -> Self {
-        self.last_used = last_used_at.into().map(Timestamp::floor);
-        self.requests = requests;
+        self.used = Used::new(last_used_at.into().map(Timestamp::floor), requests);
         self
     }
 
@@ -213,17 +208,17 @@ impl KeyRecord {
     /// When a request last used the key, as far as the store has been told.
     #[must_use]
     pub fn last_used_at(&self) -> Option<SystemTime> {
-        self.last_used.map(Timestamp::system_time)
+        self.used.last().map(Timestamp::system_time)
     }
 
     /// How many requests have used the key, as far as the store has been told.
     #[must_use]
-    pub const fn requests(&self) -> u64 {
-        self.requests
+    pub fn requests(&self) -> u64 {
+        self.used.requests()
     }
 
-    pub(crate) const fn unreported(&self) -> &Unreported {
-        &self.unreported
+    pub(crate) fn unreported(&self) -> &Unreported {
+        self.used.unreported()
     }
 
     /// What the organization demands of the key.
@@ -282,7 +277,7 @@ impl fmt::Debug for KeyRecord {
             .field("revoked_at", &self.revoked_at())
             .field("replaced_by", &self.replaced_by())
             .field("last_used_at", &self.last_used_at())
-            .field("requests", &self.requests)
+            .field("requests", &self.requests())
             .field("policy", &self.policy)
             .finish()
     }
@@ -323,7 +318,10 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, UNIX_EPOCH};
 
+    use futures::FutureExt;
+
     use super::*;
+    use crate::store::{KeyStore, Lookup, MemoryStore};
     use crate::usage::UsageTracker;
 
     fn at(seconds: u64) -> SystemTime {
@@ -340,7 +338,7 @@ mod tests {
     #[cfg(target_pointer_width = "64")]
     fn what_a_request_reads_lies_in_two_cache_lines() {
         assert!(16 + std::mem::offset_of!(KeyRecord, id) <= 2 * 64);
-        assert_eq!(size_of::<KeyRecord>(), 160);
+        assert_eq!(size_of::<KeyRecord>(), 136);
     }
 
     #[test]
@@ -391,6 +389,19 @@ mod tests {
             assert_ne!(other, revoked());
         }
         assert_eq!(revoked().with_revoked_at(None), record());
+    }
+
+    #[test]
+    fn a_copy_has_the_same_facts_and_nothing_to_report() {
+        let (store, usage) = (MemoryStore::new(), UsageTracker::new());
+        let used = store.add(record().with_usage(at(1600), 5)).unwrap();
+        usage.count(&used, at(1700));
+        let copy = Arc::new(KeyRecord::clone(&used));
+        assert_eq!((copy.last_used_at(), copy.requests()), (Some(at(1600)), 5));
+        usage.count(&copy, at(1800));
+        usage.flush(&store).now_or_never().unwrap().unwrap();
+        let told = store.find_now(used.digest());
+        assert!(matches!(told, Lookup::Found(told) if *told == record().with_usage(at(1800), 7)));
     }
 
     #[test]
