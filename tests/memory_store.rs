@@ -78,7 +78,7 @@ async fn issuing_keeps_what_was_asked_for<K: Keys>(Fixture { keys, hands, acme, 
     assert_eq!((record.name(), record.organization(), record.access()), ("nightly export", &acme, &access));
     assert_eq!((record.created_at(), record.expires_at()), (moment(), Some(moment() + DAY)), "in whole seconds");
     assert_eq!((record.revoked_at(), record.replaced_by(), record.last_used_at()), (None, None, None));
-    assert_eq!(record.policy(), &OrganizationPolicy::default());
+    assert_eq!(record.policy(), OrganizationPolicy::default());
 
     let expected = format!("{record:?}");
     assert_eq!(format!("{:?}", keys.get(&acme, record.id()).await.unwrap()), expected);
@@ -362,7 +362,7 @@ async fn case_076_case_083_a_policy_holds_for_keys_of_before_and_after<K: Keys>(
 
     // Regenerating restores access, and the new key is as old as it is.
     let restored = keys.regenerate(acme, before.record.id(), Expiry::default()).await.unwrap();
-    assert_eq!(restored.record.policy(), &monthly);
+    assert_eq!(restored.record.policy(), monthly);
     assert_eq!(status(keys, hands, restored.secret.expose_secret()).await, 200);
 
     keys.set_policy(acme, OrganizationPolicy::default()).await.unwrap();

@@ -254,7 +254,7 @@ async fn printed_types(canary: &Canary) -> Vec<(&'static str, String)> {
     debug("KeyDigest", &digest);
     debug("KeyHint", &KeyHint::from_stored(record.hint()));
     debug("KeyRecord", &record);
-    debug("OrganizationPolicy", record.policy());
+    debug("OrganizationPolicy", &record.policy());
     debug("StoredCredential", &StoredCredential::of(&canary.secret));
     debug("StoredCredential of_presented", &StoredCredential::of_presented(canary.text().as_bytes()));
     debug("StoredCredential from_digest", &StoredCredential::from_digest(digest));

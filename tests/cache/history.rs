@@ -351,7 +351,7 @@ fn digest(key: usize) -> KeyDigest {
 
 fn text(record: Option<&Arc<KeyRecord>>) -> String {
     record.map_or(UNKNOWN.to_owned(), |record: &Arc<KeyRecord>| {
-        let fields: [&dyn fmt::Debug; 3] = [&record.is_revoked(), record.access(), record.policy()];
+        let fields: [&dyn fmt::Debug; 3] = [&record.is_revoked(), record.access(), &record.policy()];
         format!("{fields:?}")
     })
 }

@@ -9,7 +9,7 @@ pub(super) fn rebuilt(key: &KeyRecord, id: KeyId, digest: KeyDigest, organizatio
         .with_hint(KeyHint::from_stored(key.hint()))
         .with_created_at(key.created_at())
         .with_expires_at(key.expires_at())
-        .with_policy(*key.policy());
+        .with_policy(key.policy());
     match (key.revoked_at(), key.replaced_by()) {
         (Some(time), Some(replacement)) => record.with_replaced_by(time, replacement),
         (time, _) => record.with_revoked_at(time),

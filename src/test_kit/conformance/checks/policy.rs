@@ -41,12 +41,12 @@ pub(super) async fn a_policy_reaches_existing_keys<S: KeyManager>(bench: &Bench<
         bench.set_policy(policy).await?;
         for key in &keys {
             for (call, found) in bench.answers(key.digest()).await? {
-                expect_same(&format!("the policy that {call} returns"), &policy, found.policy())?;
+                expect_same(&format!("the policy that {call} returns"), &policy, &found.policy())?;
             }
-            expect_same("the policy that `get` returns", &policy, bench.get(key.id()).await?.policy())?;
+            expect_same("the policy that `get` returns", &policy, &bench.get(key.id()).await?.policy())?;
         }
         for listed in bench.all().await? {
-            expect_same("the policy that `list` returns", &policy, listed.policy())?;
+            expect_same("the policy that `list` returns", &policy, &listed.policy())?;
         }
     }
     Ok(())
@@ -59,8 +59,8 @@ pub(super) async fn a_policy_reaches_new_keys<S: KeyManager>(bench: &Bench<'_, S
     let inserted = bench.add(Access::Full).await?;
     let regenerated = bench.regenerate(old.id(), Expiry::Never).await?.record;
     for key in [inserted, regenerated] {
-        expect_same("the policy of the record that is returned", &policy, key.policy())?;
-        expect_same("the policy of a new key", &policy, bench.found(key.digest()).await?.policy())?;
+        expect_same("the policy of the record that is returned", &policy, &key.policy())?;
+        expect_same("the policy of a new key", &policy, &bench.found(key.digest()).await?.policy())?;
     }
     Ok(())
 }
@@ -72,7 +72,7 @@ pub(super) async fn a_policy_stays_in_its_organization<S: KeyManager>(bench: &Be
     let none = OrganizationPolicy::default();
     expect_same("the policy of another organization", &none, &policy_of(bench, &bench.other).await?)?;
     let found = bench.found(theirs.digest()).await?;
-    expect_same("the policy of another organization's key", &none, found.policy())
+    expect_same("the policy of another organization's key", &none, &found.policy())
 }
 
 pub(super) async fn the_status_filter_knows_the_maximum_age<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {

@@ -149,7 +149,7 @@ pub(super) async fn a_policy_reaches_a_key_issued_meanwhile<S: KeyManager>(bench
         let (set, key) = interleaving.run(bench.set_policy(policy), bench.add(Access::Full)).await;
         set?;
         let found = bench.found(key?.digest()).await?;
-        expect_same("the policy of a key that was issued while it was set", &policy, found.policy())?;
+        expect_same("the policy of a key that was issued while it was set", &policy, &found.policy())?;
     }
     Ok(())
 }
