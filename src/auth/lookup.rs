@@ -18,7 +18,15 @@ use crate::store::{BoxError, KeyStore, Lookup};
 
 pub(super) type Found = Result<Option<Arc<KeyRecord>>, Box<LookupError>>;
 
-/// The store gave no answer, and this is why. In a box, so that an answer fits into registers.
+/// What a store says at once. It fits into two registers.
+pub(super) enum Answer {
+    Found(Arc<KeyRecord>),
+    NotFound,
+    Later,
+    Failed(Box<LookupError>),
+}
+
+/// The store gave no answer, and this is why.
 pub(super) struct LookupError {
     pub(super) outage: Outage,
     pub(super) cause: BoxError,
@@ -26,13 +34,18 @@ pub(super) struct LookupError {
 
 /// A [`KeyStore`] of any type, guarded: it neither hangs nor panics.
 pub(super) trait GuardedStore: Send + Sync {
-    fn find_now(&self, digest: &KeyDigest) -> Result<Lookup, Box<LookupError>>;
+    fn find_now(&self, digest: &KeyDigest) -> Answer;
     fn find(self: Arc<Self>, digest: KeyDigest, timeout: Option<Duration>) -> BoxFuture<'static, Found>;
 }
 
 impl<S: KeyStore> GuardedStore for S {
-    fn find_now(&self, digest: &KeyDigest) -> Result<Lookup, Box<LookupError>> {
-        catch_unwind(AssertUnwindSafe(|| KeyStore::find_now(self, digest))).map_err(panicked)
+    fn find_now(&self, digest: &KeyDigest) -> Answer {
+        match catch_unwind(AssertUnwindSafe(|| KeyStore::find_now(self, digest))) {
+            Ok(Lookup::Found(record)) => Answer::Found(record),
+            Ok(Lookup::NotFound) => Answer::NotFound,
+            Ok(Lookup::Later) => Answer::Later,
+            Err(panic) => Answer::Failed(panicked(panic)),
+        }
     }
 
     fn find(self: Arc<Self>, digest: KeyDigest, timeout: Option<Duration>) -> BoxFuture<'static, Found> {

@@ -9,7 +9,7 @@ use http::{Request, Response, StatusCode};
 use super::finish::Finish;
 use super::grpc;
 use super::identity::{Anonymous, ApiKey, Origin};
-use super::lookup::{Found, GuardedStore, LookupError};
+use super::lookup::{Answer, Found, GuardedStore, LookupError};
 use super::preflight::is_preflight;
 use super::refusal::{Refusal, RequestHead};
 use crate::decision::{Denial, RouteVerdict, authenticate, authorize};
@@ -19,7 +19,7 @@ use crate::key::presented::CredentialSource;
 use crate::key::{CredentialError, KeyDigest, KeyRecord};
 use crate::rejection::{Challenge, Realm, Rejection, suit_method};
 use crate::scope::{Access, Requirement};
-use crate::store::{Lookup, StoreId};
+use crate::store::StoreId;
 use crate::time::Clock;
 use crate::usage::UsageTracker;
 
@@ -162,16 +162,16 @@ impl Settings {
             report.lookup = LookupKind::Immediate;
         }
         match self.store.find_now(digest) {
-            Ok(Lookup::Found(record)) => self.passed_if(self.conclude(digest, route, record, request, report)),
-            Ok(Lookup::NotFound) => Step::Rejected(Denial::Unknown.into()),
-            Ok(Lookup::Later) => {
+            Answer::Found(record) => self.passed_if(self.conclude(digest, route, record, request, report)),
+            Answer::NotFound => Step::Rejected(Denial::Unknown.into()),
+            Answer::Later => {
                 if let Some(report) = report {
                     report.lookup = LookupKind::Awaited;
                 }
                 let lookup = Arc::clone(&self.store).find(*digest, self.lookup_timeout);
                 Step::Waiting(Waiting { lookup, digest: *digest, route: *route })
             }
-            Err(error) => Step::Rejected(unavailable(*error, report)),
+            Answer::Failed(error) => Step::Rejected(unavailable(*error, report)),
         }
     }
 
