@@ -3,9 +3,8 @@
 
 use crate::case::Case;
 
-/// How often a case runs before it is counted, so that nothing is counted that happens once, or once a second for each of
-/// the 64 keys that are presented.
-const WARM_UP: usize = 64;
+/// How often a case runs before it is counted, so that nothing is counted that happens once.
+const WARM_UP: usize = 40;
 
 /// The instructions of each case for one request.
 #[expect(unsafe_code, reason = "fork and ptrace")]

@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, Method, StatusCode};
 use tokio::runtime::Runtime;
@@ -26,13 +27,21 @@ const AWAITED: &str = "store that must be awaited";
 const CACHED: &str = "cache hit over SQLite";
 const FEW: &str = "route table of 10";
 const MANY: &str = "route table of 1,000";
-const USAGE: &str = "usage tracking";
+const STILL: &str = "memory store, time stands still";
+const USAGE: &str = "the same, usage tracking";
 
 pub(crate) fn report(bars: &Bars, runtime: &Runtime) -> Result<(), BoxError> {
     let values = presented(1_000);
     let keys = store(1_000, Some(tomorrow()));
     let same = same_work(keys.clone());
     let usage = UsageTracker::new();
+    // To step through a request takes a part of a second, and most uses of a key that is in use come in one second.
+    let now = SystemTime::now();
+    let still = same.clone().clock(move || now);
+    let second = AtomicU64::new(0);
+    let century = Duration::from_secs(100 * 365 * 86_400);
+    let seconds = same_work(store(1_000, Some(now + century)))
+        .clock(move || now + Duration::from_secs(second.fetch_add(1, Ordering::Relaxed)));
     let sqlite = runtime.block_on(cached(&values))?;
     let case = |name, layer: &ApiKeyLayer| accepted(name, &values, layer, Inner::PLAIN);
     let table = |routes| leaner(ApiKeyLayer::new(keys.clone())).routes(table(routes));
@@ -50,7 +59,9 @@ pub(crate) fn report(bars: &Bars, runtime: &Runtime) -> Result<(), BoxError> {
         case(FEW, &table(10)),
         case("route table of 100", &table(100)),
         case(MANY, &table(1_000)),
-        case(USAGE, &same.clone().track_usage(&usage)),
+        case(STILL, &still),
+        case(USAGE, &still.clone().track_usage(&usage)),
+        case("usage tracking, the first use of a key in a second", &seconds.track_usage(&usage)),
         case(
             "hook",
             &same.clone().on_decision(|event| {
@@ -62,13 +73,13 @@ pub(crate) fn report(bars: &Bars, runtime: &Runtime) -> Result<(), BoxError> {
     let group = Group::measure("Accepted, same work, with more", cases);
     bars.at_most("accepted, store that must be awaited: allocations", group.allocations(AWAITED), 4.0, 0);
     bars.at_most("accepted, store that must be awaited: instructions", group.instructions(AWAITED), 2_300.0, 0);
-    let more = |name| group.of(name).instructions - group.of(SAME).instructions;
-    let allocations = |name| group.of(name).allocations - group.of(SAME).allocations;
-    bars.at_most("cache hit over SQLite: allocations more than memory", allocations(CACHED), 0.0, 1);
-    bars.at_most("cache hit over SQLite: instructions more than memory", more(CACHED), 400.0, 0);
+    let more = |name, than| group.of(name).instructions - group.of(than).instructions;
+    let allocations = |name, than| group.of(name).allocations - group.of(than).allocations;
+    bars.at_most("cache hit over SQLite: allocations more than memory", allocations(CACHED, SAME), 0.0, 1);
+    bars.at_most("cache hit over SQLite: instructions more than memory", more(CACHED, SAME), 400.0, 0);
     bars.at_most("growth: 1,000 routes, of 10", group.instructions(MANY) / group.instructions(FEW), 1.3, 2);
-    bars.at_most("usage tracking: instructions more", more(USAGE), 60.0, 0);
-    bars.at_most("usage tracking: allocations more", allocations(USAGE), 0.0, 1);
+    bars.at_most("usage tracking: instructions more", more(USAGE, STILL), 60.0, 0);
+    bars.at_most("usage tracking: allocations more", allocations(USAGE, STILL), 0.0, 1);
     Ok(())
 }
 
