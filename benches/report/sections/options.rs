@@ -61,7 +61,7 @@ pub(crate) fn report(bars: &Bars, runtime: &Runtime) -> Result<(), BoxError> {
         case(MANY, &table(1_000)),
         case(STILL, &still),
         case(USAGE, &still.clone().track_usage(&usage)),
-        case("usage tracking, the first use of a key in a second", &seconds.track_usage(&usage)),
+        case("usage tracking, the first use of a key in a second", &seconds.track_usage(&UsageTracker::new())),
         case(
             "hook",
             &same.clone().on_decision(|event| {
