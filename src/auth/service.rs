@@ -82,8 +82,7 @@ impl<S: Clone> ApiKeyService<S> {
         ResponseFuture::refused(self.settings.reject(rejection, request, &mut report), report)
     }
 
-    #[cold]
-    #[inline(never)]
+    #[inline(always)]
     fn wait<ReqBody>(
         &mut self,
         request: Request<ReqBody>,

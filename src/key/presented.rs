@@ -33,18 +33,24 @@ pub(crate) struct CredentialSource {
 impl CredentialSource {
     /// The digest of the one credential in `headers`. Afterwards the credential is gone from them, or, when the
     /// source keeps it, marked as sensitive.
-    #[inline]
+    // It is on the way of every request.
+    #[inline(always)]
     pub(crate) fn take(&self, headers: &mut HeaderMap) -> Result<KeyDigest, CredentialError> {
         // Where no header has a second value, there is one place to look at, and it is found once.
         if !self.bearer && headers.len() == headers.keys_len() {
             return self.take_only(headers);
         }
+        self.take_one_of_many(headers)
+    }
+
+    #[inline(never)]
+    fn take_one_of_many(&self, headers: &mut HeaderMap) -> Result<KeyDigest, CredentialError> {
         let digest = self.read(headers);
         self.hide(headers);
         digest
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_only(&self, headers: &mut HeaderMap) -> Result<KeyDigest, CredentialError> {
         if !self.keep {
             let value = headers.remove(&self.header).ok_or(CredentialError::Missing)?;
