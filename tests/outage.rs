@@ -128,6 +128,31 @@ async fn case_097_without_a_timeout_it_waits_as_long_as_it_takes() {
     assert_eq!(call.await.unwrap().status(), 200);
 }
 
+/// It never lets go of the task by itself: what takes its turn away is tokio, and then it is not the turn of a timer.
+#[test]
+fn case_097_a_store_that_is_busy_without_end_is_given_up_too() {
+    struct Busy;
+
+    impl KeyStore for Busy {
+        type Error = Infallible;
+
+        async fn find(&self, _: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, Infallible> {
+            loop {
+                tokio::task::consume_budget().await;
+            }
+        }
+    }
+
+    let (answered, answer) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let layer = ApiKeyLayer::new(Busy).lookup_timeout(Duration::from_millis(20));
+        let reply = runtime.block_on(layer.layer(Handler::default().service()).oneshot(request(KEY)));
+        answered.send(reply.unwrap().status()).unwrap();
+    });
+    assert_eq!(answer.recv_timeout(Duration::from_secs(10)).expect("it waits without end"), 503);
+}
+
 #[test]
 fn without_a_timer_an_awaited_lookup_is_a_503_that_names_its_cause() {
     names_the_missing_timer("must be called from the context of a Tokio 1.x runtime", |call| block_on(call));

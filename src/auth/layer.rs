@@ -166,7 +166,8 @@ impl ApiKeyLayer {
         self.with(|settings| settings.source.format = Some(format))
     }
 
-    /// How long a lookup may take before the request is answered with 503. One second by default.
+    /// How long a lookup may take before the request is answered with 503. One second by default, counted from when
+    /// the store first lets the request wait.
     ///
     /// The timer is tokio's. On a runtime without it, every lookup that waits ends in a 503 whose cause is in
     /// the log; there, use [`without_lookup_timeout`](Self::without_lookup_timeout).

@@ -1,15 +1,16 @@
 //! Asks a store, and turns whatever goes wrong into an outage.
 
 use std::any::Any;
-use std::convert::Infallible;
-use std::future::pending;
+use std::future::{Future, poll_fn};
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::{BoxFuture, Either, select};
+use futures::future::BoxFuture;
 
 use crate::error_chain::panic_text;
 use crate::key::{KeyDigest, KeyRecord};
@@ -52,14 +53,16 @@ impl<S: KeyStore> GuardedStore for S {
         // One box holds all of it. The timer is made inside the guard as well: where tokio has none, making it
         // panics.
         let guarded = AssertUnwindSafe(async move {
-            let find = pin!(async { KeyStore::find(&*self, &digest).await.map_err(failed) });
+            let mut find = pin!(async { KeyStore::find(&*self, &digest).await.map_err(failed) });
             let Some(limit) = timeout else { return find.await };
-            // It is made when it is first polled, and that is after the store: one that answers at once needs none.
-            let timer = pin!(async { tokio::time::timeout(limit, pending::<Infallible>()).await });
-            match select(find, timer).await {
-                Either::Left((found, _)) => found,
-                Either::Right((Err(elapsed), _)) => Err(timed_out(elapsed)),
+            // A store that answers at once needs no timer.
+            if let Poll::Ready(found) = poll_fn(|cx| Poll::Ready(find.as_mut().poll(cx))).await {
+                return found;
             }
+            // It was asked a moment ago, and to ask it again at once would be in vain.
+            let mut asked = true;
+            let answer = poll_fn(|cx| if mem::take(&mut asked) { Poll::Pending } else { find.as_mut().poll(cx) });
+            tokio::time::timeout(limit, answer).await.unwrap_or_else(|elapsed| Err(timed_out(elapsed)))
         });
         Box::pin(guarded.catch_unwind().map(|found| found.unwrap_or_else(|panic| Err(panicked(panic)))))
     }
