@@ -125,7 +125,6 @@ impl Rejection {
         response
     }
 
-    #[inline]
     pub(crate) fn response(&self, challenge: &Challenge) -> Response<Bytes> {
         let body = match self.text() {
             Some(text) => Bytes::from_static(text.body.as_bytes()),
@@ -169,7 +168,6 @@ impl Rejection {
 }
 
 /// Leaves the body of a reply to `HEAD` out. hyper does so over HTTP/1 alone.
-#[inline]
 pub(crate) fn suit_method(method: &Method, response: &mut Response<Bytes>) {
     if method == Method::HEAD {
         let length = std::mem::take(response.body_mut()).len();

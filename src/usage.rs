@@ -72,8 +72,8 @@ impl KeyUsage {
     }
 }
 
-/// What a record has seen of its key. It is part of the record, so that a request that finds the record in a
-/// cache adds to a counter and touches nothing that others share.
+/// What a record has seen of its key. It hangs on the record, so that a request that finds the record in a cache
+/// adds to a counter of its own and looks nothing up.
 #[derive(Debug, Default)]
 pub(crate) struct Unreported {
     requests: AtomicU32,

@@ -56,7 +56,6 @@ where
         Self { state: State::Refused { response: Some(response) }, report }
     }
 
-    #[inline]
     pub(super) fn waiting(
         inner: S,
         request: Request<B>,
@@ -99,7 +98,6 @@ where
     S: Service<Request<B>, Response = Response<ResBody>>,
 {
     /// Out of line, so that the way of a request that passed is straight.
-    #[cold]
     #[inline(never)]
     fn poll_other(
         mut self: Pin<&mut Self>,
@@ -110,7 +108,7 @@ where
             StateProj::Passed { .. } => unreachable!("polled as such"),
             StateProj::Waiting { inner, request, waiting, settings } => {
                 let found = ready!(waiting.lookup.as_mut().poll(cx));
-                let head = request.as_mut().expect("polled after a panic");
+                let head = request.as_mut().expect("it is taken with the state");
                 // The ready instance is called, or dropped with this state so that it holds nothing back.
                 let decided = match settings.conclude_waiting(waiting, found, head, this.report) {
                     Ok(()) => {
@@ -143,7 +141,6 @@ where
 }
 
 /// A reply of this crate.
-#[inline]
 fn own<B>(response: Response<Bytes>, report: &mut Reporting) -> Response<ResponseBody<B>> {
     emit(report, Some(response.status()));
     response.map(ResponseBody::own)

@@ -8,7 +8,7 @@ use tower::Service;
 use super::ResponseBody;
 use super::future::ResponseFuture;
 use super::reply::take_ready;
-use super::settings::{Reporting, Settings, Step, Waiting};
+use super::settings::{Reporting, Settings, Step};
 use crate::rejection::Rejection;
 
 /// The service that [`ApiKeyLayer`](crate::ApiKeyLayer) makes: an inner service behind a key check.
@@ -59,14 +59,17 @@ where
         match self.settings.begin(&mut request, &mut report) {
             Step::Passed(finish) => ResponseFuture::passed(self.inner.call(request), finish, report),
             Step::Rejected(rejection) => self.refuse(rejection, &request, report),
-            Step::Preflight { unanswered } => ResponseFuture::preflight(self.inner.call(request), unanswered, report),
-            Step::Waiting(waiting) => self.wait(request, waiting, report),
+            Step::Preflight(unanswered) => ResponseFuture::preflight(self.inner.call(request), unanswered, report),
+            Step::Waiting(waiting) => {
+                let inner = take_ready(&mut self.inner);
+                ResponseFuture::waiting(inner, request, waiting, Arc::clone(&self.settings), report)
+            }
         }
     }
 }
 
-// Out of line, so that the way of a request that passes is straight and its response is moved the less.
 impl<S: Clone> ApiKeyService<S> {
+    /// Out of line, so that the response to a request that passes is moved the less.
     #[cold]
     #[inline(never)]
     fn refuse<ReqBody>(
@@ -80,20 +83,6 @@ impl<S: Clone> ApiKeyService<S> {
     {
         drop(take_ready(&mut self.inner));
         ResponseFuture::refused(self.settings.reject(rejection, request, &mut report), report)
-    }
-
-    #[inline(always)]
-    fn wait<ReqBody>(
-        &mut self,
-        request: Request<ReqBody>,
-        waiting: Waiting,
-        report: Reporting,
-    ) -> ResponseFuture<S, ReqBody>
-    where
-        S: Service<Request<ReqBody>>,
-    {
-        let inner = take_ready(&mut self.inner);
-        ResponseFuture::waiting(inner, request, waiting, Arc::clone(&self.settings), report)
     }
 }
 

@@ -61,7 +61,7 @@ impl Hash for KeyDigest {
 const LONGEST_IN_ONE_BLOCK: usize = 55;
 
 /// The digest of a message of one block, as API keys are: without the library's buffer for messages that come in pieces,
-/// which is a fifth of the work.
+/// which is a sixth of the work.
 #[inline]
 fn of_one_block(message: &[u8]) -> Option<KeyDigest> {
     if message.len() > LONGEST_IN_ONE_BLOCK {

@@ -26,8 +26,8 @@ use crate::usage::Unreported;
 /// assert_eq!(record.status(now + Duration::from_secs(3600)), KeyStatus::Expired);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-// In this order, so that what each request reads lies in the first 64 bytes. With the counts of an `Arc` before them
-// these are never in more than two cache lines.
+// In this order, so that what a request is judged by lies in the first 64 bytes. With the counts of an `Arc` before
+// them these are never in more than two cache lines.
 #[repr(C)]
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyRecord {
