@@ -245,27 +245,18 @@ impl Settings {
 
     /// The reply to a refused request.
     pub(crate) fn refuse<B>(&self, rejection: Rejection, request: &Request<B>) -> Response<Bytes> {
-        let mut response = if self.grpc || self.renderer.is_some() {
-            self.render(rejection, request)
-        } else {
-            rejection.response(&self.challenge)
+        let refusal = Refusal { rejection, head: RequestHead::of(request), challenge: &self.challenge };
+        let grpc = if self.grpc { grpc::content_type(request.headers()) } else { None };
+        let mut response = match (grpc, &self.renderer) {
+            (Some(content_type), _) => grpc::response(rejection, content_type),
+            (None, Some(render)) => self.complete(render(&refusal)),
+            (None, None) => refusal.response(),
         };
         if self.expose_rejection {
             response.extensions_mut().insert(rejection);
         }
         suit_method(request.method(), &mut response);
         response
-    }
-
-    /// The same where not every reply is the documented one.
-    fn render<B>(&self, rejection: Rejection, request: &Request<B>) -> Response<Bytes> {
-        let refusal = Refusal { rejection, head: RequestHead::of(request), challenge: &self.challenge };
-        let grpc = if self.grpc { grpc::content_type(request.headers()) } else { None };
-        match (grpc, &self.renderer) {
-            (Some(content_type), _) => grpc::response(rejection, content_type),
-            (None, Some(render)) => self.complete(render(&refusal)),
-            (None, None) => refusal.response(),
-        }
     }
 
     /// What the table asks of a request, where there is a table.
