@@ -50,7 +50,7 @@ impl Entries {
         Self {
             known: cache(capacity, BuildHasherDefault::default()),
             unknown: cache(unknown_capacity, RandomState::new()),
-            ledger: Ledger::new(known_life),
+            ledger: Ledger::new(known_life, Ledger::CAPACITY),
             known_life,
             unknown_life,
             clocks,
@@ -129,7 +129,7 @@ impl Entries {
     }
 
     fn serves(&self, asked: Asked, life: Duration, subjects: impl FnOnce() -> [Option<Subject>; 3]) -> bool {
-        asked.age(self.ask()) < life && !self.ledger.is_stale(asked.generation, subjects)
+        self.ledger.serves(asked.generation, subjects, || asked.age(self.ask()) < life)
     }
 }
 
@@ -155,4 +155,79 @@ fn cache<V: Clone, H: std::hash::BuildHasher + Clone>(
     hasher: H,
 ) -> Cache<KeyDigest, V, UnitWeighter, H> {
     Cache::with(capacity, capacity as u64, UnitWeighter, hasher, DefaultLifecycle::default())
+}
+
+#[cfg(test)]
+#[cfg(not(loom_model))]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::key::KeyId;
+    use crate::scope::Access;
+
+    const LIFE: Duration = Duration::from_secs(5);
+
+    type Step = Box<dyn FnOnce() + Send>;
+
+    /// A monotonic clock in milliseconds. Whoever reads it is interrupted once by `meanwhile`, between the reading and
+    /// what is made of it.
+    #[derive(Clone, Default)]
+    struct Hand {
+        millis: Arc<AtomicU64>,
+        meanwhile: Arc<Mutex<Option<Step>>>,
+    }
+
+    impl Hand {
+        fn entries(&self) -> Arc<Entries> {
+            let (start, hand) = (Instant::now(), self.clone());
+            let monotonic = move || {
+                let now = start + Duration::from_millis(hand.millis.load(Ordering::SeqCst));
+                let step = hand.meanwhile.lock().unwrap().take();
+                if let Some(step) = step {
+                    step();
+                }
+                now
+            };
+            let wall = || SystemTime::UNIX_EPOCH;
+            let clocks = Clocks { monotonic: Box::new(monotonic), wall: Box::new(wall) };
+            Arc::new(Entries::new(100, LIFE, LIFE, clocks))
+        }
+
+        fn advance(&self, millis: u64) {
+            self.millis.fetch_add(millis, Ordering::SeqCst);
+        }
+
+        fn interrupt(&self, step: impl FnOnce() + Send + 'static) {
+            *self.meanwhile.lock().unwrap() = Some(Box::new(step));
+        }
+    }
+
+    fn record(id: u128) -> Arc<KeyRecord> {
+        let digest = KeyDigest::of(&id.to_be_bytes());
+        Arc::new(KeyRecord::new(KeyId::from_u128(id), digest, "acme".parse().unwrap(), Access::Full))
+    }
+
+    fn is_served(entries: &Entries, record: &KeyRecord) -> bool {
+        matches!(entries.find(record.digest()), Lookup::Found(_))
+    }
+
+    /// Case 121 (finding S1). Another thread forgets the mark while this one reads the clock.
+    #[test]
+    fn revoked_key_mark_forgotten_meanwhile_is_not_served() {
+        let hand = Hand::default();
+        let (entries, revoked, other) = (hand.entries(), record(1), record(2));
+        entries.remember(*revoked.digest(), Some(Arc::clone(&revoked)), entries.ask());
+        hand.advance(1);
+        entries.invalidate(Subject::Key(revoked.id()));
+        // The entry has a millisecond left.
+        hand.advance(4998);
+        let (busy, later) = (Arc::clone(&entries), hand.clone());
+        hand.interrupt(move || {
+            later.advance(10);
+            busy.remember(*other.digest(), Some(Arc::clone(&other)), busy.ask());
+        });
+        assert!(!is_served(&entries, &revoked));
+    }
 }

@@ -30,8 +30,10 @@ pub(super) struct Ledger {
     /// How many marks there are, so that a hit need not look while there is none.
     marked: AtomicU64,
     marks: RwLock<Marks>,
-    /// Older answers are not served anyway, so that a mark of this age has nothing left to say.
+    /// Older answers are not served anyway, so a mark of this age concerns none.
     longest_life: Duration,
+    /// With more marks than this, everything is flushed instead.
+    capacity: usize,
 }
 
 #[derive(Default)]
@@ -41,17 +43,17 @@ struct Marks {
     history: VecDeque<(Instant, Generation, Subject)>,
 }
 
-/// More than this, and everything is flushed instead.
-const MOST_MARKS: usize = 10_000;
-
 impl Ledger {
-    pub(super) fn new(longest_life: Duration) -> Self {
+    pub(super) const CAPACITY: usize = 10_000;
+
+    pub(super) fn new(longest_life: Duration, capacity: usize) -> Self {
         Self {
             generation: AtomicU64::new(0),
             floor: AtomicU64::new(0),
             marked: AtomicU64::new(0),
             marks: RwLock::new(Marks::default()),
             longest_life,
+            capacity,
         }
     }
 
@@ -65,9 +67,9 @@ impl Ledger {
         let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
         let generation = Generation(self.generation.fetch_add(1, Ordering::SeqCst) + 1);
         marks.forget_older(now, self.longest_life);
-        if marks.history.len() >= MOST_MARKS {
-            *marks = Marks::default();
+        if marks.history.len() >= self.capacity {
             self.floor.store(generation.0, Ordering::SeqCst);
+            *marks = Marks::default();
         } else {
             marks.latest.insert(subject.clone(), generation);
             marks.history.push_back((now, generation, subject));
@@ -79,27 +81,40 @@ impl Ledger {
     pub(super) fn flush(&self) {
         let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
         let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
-        *marks = Marks::default();
         self.floor.store(generation, Ordering::SeqCst);
+        *marks = Marks::default();
         self.marked.store(0, Ordering::SeqCst);
     }
 
-    /// Whether an answer about any of these is stale, if the store was asked at `asked`.
+    /// Returns whether an answer about these subjects may be served, if the store was asked at `asked`.
+    ///
+    /// `is_young` reads the clock after the marks. A mark is forgotten only when every answer that it concerns has
+    /// expired, so a reader that misses the mark finds the answer too old. The other way round, an answer could expire
+    /// between the two checks and be served.
+    pub(super) fn serves(
+        &self,
+        asked: Generation,
+        subjects: impl FnOnce() -> [Option<Subject>; 3],
+        is_young: impl FnOnce() -> bool,
+    ) -> bool {
+        !self.is_stale(asked, subjects) && is_young()
+    }
+
+    /// Returns whether an answer about any of these subjects is stale, if the store was asked at `asked`.
     pub(super) fn is_stale(&self, asked: Generation, subjects: impl FnOnce() -> [Option<Subject>; 3]) -> bool {
-        // Nothing at all was invalidated since, so that no mark needs to be looked for.
+        // Nothing was invalidated since, so no mark can match.
         if asked.0 == self.generation.load(Ordering::SeqCst) {
             return false;
         }
-        if asked.0 < self.floor.load(Ordering::SeqCst) {
-            return true;
+        if self.marked.load(Ordering::SeqCst) > 0 {
+            let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
+            if subjects().into_iter().flatten().any(|subject| marks.latest.get(&subject).is_some_and(|&at| asked < at))
+            {
+                return true;
+            }
         }
-        if self.marked.load(Ordering::SeqCst) == 0 {
-            return false;
-        }
-        let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
-        let invalidated = |subject| marks.latest.get(&subject).is_some_and(|&at| asked < at);
-        // A flush may have come since the floor was read.
-        asked.0 < self.floor.load(Ordering::SeqCst) || subjects().into_iter().flatten().any(invalidated)
+        // After the marks, since a flush raises the floor before it clears them.
+        asked.0 < self.floor.load(Ordering::SeqCst)
     }
 
     /// Drops marks that have nothing left to say, so that hits need not look at them.
@@ -163,7 +178,7 @@ mod tests {
         /// No more than that either: a revoke costs no other key its place in the cache.
         #[test]
         fn stale_is_what_was_invalidated_after_it_was_asked(steps in vec(step(), 1..80)) {
-            let (ledger, start) = (Ledger::new(Duration::from_secs(LIFE)), Instant::now());
+            let (ledger, start) = (Ledger::new(Duration::from_secs(LIFE), 100), Instant::now());
             let (mut now, mut asked) = (0, Vec::new());
             // Everything that was ever invalidated; `None` for a flush.
             let mut history: Vec<Option<u128>> = Vec::new();
@@ -198,7 +213,7 @@ mod tests {
     fn a_mark_is_kept_for_the_longest_life_and_then_leaves_nothing_behind() {
         let (life, start) = (Duration::from_secs(LIFE), Instant::now());
         let left = |later| {
-            let ledger = Ledger::new(life);
+            let ledger = Ledger::new(life, 100);
             ledger.invalidate(subject(1), start);
             ledger.tidy(start + later);
             let marks = ledger.marks.into_inner().unwrap();
@@ -210,10 +225,10 @@ mod tests {
 
     #[test]
     fn more_marks_than_there_is_room_for_are_a_flush() {
-        let (ledger, now) = (Ledger::new(Duration::from_secs(LIFE)), Instant::now());
+        let (ledger, now) = (Ledger::new(Duration::from_secs(LIFE), 3), Instant::now());
         let unmarked = || [Some(subject(u128::MAX)), None, None];
         let before = ledger.generation();
-        for key in 0..MOST_MARKS as u128 {
+        for key in 0..3 {
             ledger.invalidate(subject(key), now);
         }
         assert!(!ledger.is_stale(before, unmarked));

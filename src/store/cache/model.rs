@@ -2,7 +2,9 @@
 //!
 //! CONTRIBUTING.md says how to run it.
 
-use loom::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
@@ -10,7 +12,7 @@ use super::flights::Flights;
 use super::ledger::{Generation, Ledger, Subject};
 use crate::key::{KeyDigest, KeyId};
 
-const LIFE: std::time::Duration = std::time::Duration::from_secs(5);
+const LIFE: Duration = Duration::from_secs(5);
 
 fn key() -> [Option<Subject>; 3] {
     [Some(Subject::Key(KeyId::from_u128(1))), None, None]
@@ -47,7 +49,7 @@ impl World {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             revoked: AtomicBool::new(false),
-            ledger: Ledger::new(LIFE),
+            ledger: Ledger::new(LIFE, 1),
             entry: Mutex::new(None),
             flights: Flights::default(),
         })
@@ -59,7 +61,7 @@ impl World {
 
     fn revoke(&self) {
         self.revoked.store(true, Ordering::SeqCst);
-        self.ledger.invalidate(Subject::Key(KeyId::from_u128(1)), std::time::Instant::now());
+        self.ledger.invalidate(Subject::Key(KeyId::from_u128(1)), Instant::now());
     }
 
     /// As `Inner::fly` and `Entries::remember`.
@@ -174,5 +176,59 @@ fn a_flush_makes_every_earlier_answer_stale() {
         assert_ne!(world.cached(true), Some(true));
         lookup.join().unwrap();
         assert_ne!(world.cached(true), Some(true));
+    });
+}
+
+/// An entry and the mark of a revoke, both about to expire, while the clock moves and another thread forgets the mark.
+fn expiry_beside_a_revoke(in_order: bool) {
+    loom::model(move || {
+        let start = Instant::now();
+        let now = Arc::new(AtomicU64::new(0));
+        let clock = {
+            let now = Arc::clone(&now);
+            move || start + Duration::from_secs(now.load(Ordering::SeqCst))
+        };
+        let ledger = Arc::new(Ledger::new(LIFE, 10));
+        let asked = (ledger.generation(), clock());
+        ledger.invalidate(key()[0].clone().unwrap(), clock());
+        let busy = {
+            let (ledger, now, clock) = (Arc::clone(&ledger), Arc::clone(&now), clock.clone());
+            thread::spawn(move || {
+                now.fetch_add(LIFE.as_secs() + 1, Ordering::SeqCst);
+                ledger.tidy(clock());
+            })
+        };
+        let is_young = || clock().duration_since(asked.1) < LIFE;
+        let served =
+            if in_order { ledger.serves(asked.0, key, is_young) } else { is_young() && !ledger.is_stale(asked.0, key) };
+        assert!(!served, "served after the revoke returned");
+        busy.join().unwrap();
+    });
+}
+
+#[test]
+fn revoked_entry_clock_moving_is_not_served() {
+    expiry_beside_a_revoke(true);
+}
+
+#[test]
+#[should_panic(expected = "served after the revoke returned")]
+fn revoked_entry_age_checked_first_is_served() {
+    expiry_beside_a_revoke(false);
+}
+
+/// The mark of one key gives way to a flush, which another invalidation causes.
+#[test]
+fn revoked_entry_marks_overflowing_is_not_served() {
+    loom::model(|| {
+        let ledger = Arc::new(Ledger::new(LIFE, 1));
+        let asked = ledger.generation();
+        ledger.invalidate(key()[0].clone().unwrap(), Instant::now());
+        let other = {
+            let ledger = Arc::clone(&ledger);
+            thread::spawn(move || ledger.invalidate(Subject::Key(KeyId::from_u128(2)), Instant::now()))
+        };
+        assert!(ledger.is_stale(asked, key), "the overflow hid the mark");
+        other.join().unwrap();
     });
 }
