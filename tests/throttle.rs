@@ -9,6 +9,8 @@ mod failures;
 mod layer;
 #[path = "throttle/sockets.rs"]
 mod sockets;
+#[path = "throttle/unknown.rs"]
+mod unknown;
 #[path = "throttle/world.rs"]
 mod world;
 

@@ -5,6 +5,8 @@
 mod client_layer;
 #[path = "transport/guarded.rs"]
 mod guarded;
+#[path = "transport/hops.rs"]
+mod hops;
 #[path = "transport/invented.rs"]
 mod invented;
 #[path = "transport/listeners.rs"]
@@ -19,6 +21,8 @@ mod require_https;
 mod servers;
 #[path = "transport/spoofing.rs"]
 mod spoofing;
+#[path = "transport/unknown.rs"]
+mod unknown;
 
 #[path = "support/http2_client.rs"]
 mod http2_client;

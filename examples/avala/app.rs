@@ -80,8 +80,9 @@ pub(crate) fn router(app: App, options: &Options) -> Result<Router, BoxError> {
         router = router.layer(RequireHttpsLayer::new(&keys));
     }
     let connection = |ConnectInfo(peer): &ConnectInfo<SocketAddr>| Connection::plain(peer.ip());
-    let client = ClientLayer::new().trust(TrustedProxies::new(&options.trusted_proxy)?).connection_from(connection);
-    Ok(router.layer(client).layer(from_fn(unread::read_on)))
+    // A client could use a second count of attempts if it could choose which headers are read.
+    let proxies = TrustedProxies::new(&options.trusted_proxy)?.only_x_forwarded();
+    Ok(router.layer(ClientLayer::new().trust(proxies).connection_from(connection)).layer(from_fn(unread::read_on)))
 }
 
 /// What each of them asks of a key is in the [table](routes::table).

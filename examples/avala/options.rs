@@ -23,11 +23,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value = "100", value_parser = requests_per_minute, allow_negative_numbers = true)]
     pub(crate) requests_per_minute: RequestsPerMinute,
 
-    /// Refuse plain HTTP; HTTPS is what a trusted proxy says is HTTPS
+    /// Refuse plain HTTP; HTTPS requires a trusted proxy that sends X-Forwarded-Proto: https
     #[arg(long)]
     pub(crate) require_https: bool,
 
-    /// Whose forwarding headers are believed; can be given several times
+    /// Proxy whose X-Forwarded-For and X-Forwarded-Proto are trusted; can be given several times
     #[arg(long, value_name = "CIDR", value_parser = proxy)]
     pub(crate) trusted_proxy: Vec<String>,
 

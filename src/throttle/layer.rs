@@ -55,8 +55,9 @@ pub(super) enum Count {
 }
 
 impl ThrottleLayer {
-    /// Counts by the client's address, IPv6 by its /64. A [`ClientLayer`](crate::transport::ClientLayer) must stand
-    /// outside; without it the answer is 500, and the log says so.
+    /// Counts by the client's address, IPv6 by its /64. All clients without an [`address`](Client::address) share one
+    /// count. Requires an outer [`ClientLayer`](crate::transport::ClientLayer): a request without a [`Client`] gets a
+    /// 500, and the log names the missing layer.
     pub fn per_client(window: SlidingWindow<ClientNetwork>) -> Self {
         Self::new(move |request| match request.extensions().get::<Client>() {
             Some(client) => Count::Hit(window.hit(client.network())),

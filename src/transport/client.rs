@@ -7,25 +7,29 @@ use std::net::{IpAddr, Ipv6Addr};
 /// feature it is also an extractor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Client {
-    address: IpAddr,
+    address: Option<IpAddr>,
     https: bool,
 }
 
 impl Client {
-    pub(super) fn new(address: IpAddr, https: bool) -> Self {
-        Self { address: address.to_canonical(), https }
+    pub(super) fn new(address: Option<IpAddr>, https: bool) -> Self {
+        Self { address: address.map(|address| address.to_canonical()), https }
     }
 
-    /// The address. One of IPv4 is never in the form that IPv6 has for it.
+    /// Returns the address, or `None` if the client is unknown.
+    ///
+    /// A client is unknown if a trusted proxy sent forwarding headers that are
+    /// [unreadable or contradict each other](super::TrustedProxies#missing-unreadable-and-contradicting-headers).
+    /// Grant an unknown client nothing that depends on an address. An IPv4-mapped IPv6 address is returned as IPv4.
     #[must_use]
-    pub const fn address(&self) -> IpAddr {
+    pub const fn address(&self) -> Option<IpAddr> {
         self.address
     }
 
-    /// What to count this client by.
+    /// Returns the network to count this client by: [`ClientNetwork::UNKNOWN`] if it has no address.
     #[must_use]
     pub fn network(&self) -> ClientNetwork {
-        self.address.into()
+        self.address.map_or(ClientNetwork::UNKNOWN, ClientNetwork::from)
     }
 
     /// Whether the client's own connection is TLS, be it to this process or to a trusted proxy.
@@ -35,8 +39,9 @@ impl Client {
     }
 }
 
-/// One client, as far as its address tells: an IPv4 address, or the first 64 bits of an IPv6 address, since whoever
-/// has one of these has all 2^64 behind it.
+/// The network to count a client by: an IPv4 address, the first 64 bits of an IPv6 address, or unknown.
+///
+/// An IPv6 client usually holds all 2^64 addresses that start with the same 64 bits.
 ///
 /// ```
 /// use std::net::IpAddr;
@@ -46,25 +51,32 @@ impl Client {
 /// assert_eq!(network("2001:db8:1:2::1")?, network("2001:db8:1:2:ffff::")?);
 /// assert_eq!(network("2001:db8:1:2::1")?.to_string(), "2001:db8:1:2::/64");
 /// assert_eq!(network("::ffff:192.0.2.1")?.to_string(), "192.0.2.1");
+/// assert_eq!(ClientNetwork::UNKNOWN.to_string(), "unknown");
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClientNetwork(IpAddr);
+pub struct ClientNetwork(Option<IpAddr>);
+
+impl ClientNetwork {
+    /// The one network of all clients without an [`address`](Client::address). It equals no network of an address.
+    pub const UNKNOWN: Self = Self(None);
+}
 
 impl From<IpAddr> for ClientNetwork {
     fn from(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
+        Self(Some(match address.to_canonical() {
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
             address => address,
-        })
+        }))
     }
 }
 
 impl fmt::Display for ClientNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            IpAddr::V4(address) => address.fmt(f),
-            IpAddr::V6(first) => write!(f, "{first}/64"),
+            Some(IpAddr::V4(address)) => address.fmt(f),
+            Some(IpAddr::V6(first)) => write!(f, "{first}/64"),
+            None => f.write_str("unknown"),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::rejection::Rejection;
 /// use tower_api_key::transport::{Client, ClientLayer};
 ///
 /// async fn whoami(client: Client) -> String {
-///     client.address().to_string()
+///     client.address().map_or("unknown".to_owned(), |address| address.to_string())
 /// }
 ///
 /// let app: Router = Router::new().route("/whoami", get(whoami)).layer(ClientLayer::new());

@@ -1,4 +1,4 @@
-//! What forwarding headers say, read from the right.
+//! Forwarding headers, read from the right.
 
 mod rfc7239;
 
@@ -11,17 +11,18 @@ use self::rfc7239::Element;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// What one family of headers says about the client.
+/// What one family of headers states about the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Said {
-    pub(super) address: IpAddr,
+pub(super) struct Claim {
+    /// `None` if the headers name no address, or an unreadable one.
+    pub(super) address: Option<IpAddr>,
     pub(super) https: bool,
 }
 
-impl Said {
-    /// What both say, where nobody knows which of them to believe.
-    pub(super) fn and(self, other: Self, peer: IpAddr) -> Self {
-        let address = if self.address == other.address { self.address } else { peer };
+impl Claim {
+    /// Combines two families of which one may be spoofed: keeps only what both state.
+    pub(super) fn and(self, other: Self) -> Self {
+        let address = self.address.filter(|_| self.address == other.address);
         Self { address, https: self.https && other.https }
     }
 }
@@ -34,19 +35,19 @@ impl<'a> XForwarded<'a> {
         (headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(X_FORWARDED_PROTO)).then_some(Self(headers))
     }
 
-    pub(super) fn read(&self, peer: IpAddr, is_trusted: impl Fn(IpAddr) -> bool) -> Said {
+    /// Reads the claim about the client: the first address from the right that is not trusted.
+    pub(super) fn read(&self, is_trusted: impl Fn(IpAddr) -> bool) -> Claim {
         // Several lines are one list (RFC 9110, 5.3). Split from the right: what is left of the client is not read.
         let lines = self.0.get_all(X_FORWARDED_FOR).iter().rev();
         let entries = lines.flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b','));
-        let mut address = peer;
+        let mut address = None;
         for entry in entries {
-            let Some(next) = node(entry.trim_ascii()) else { break };
-            address = next;
-            if !is_trusted(next) {
+            address = node(entry.trim_ascii());
+            if !address.is_some_and(&is_trusted) {
                 break;
             }
         }
-        Said { address, https: self.is_https() }
+        Claim { address, https: self.is_https() }
     }
 
     /// Whether each value of each line is `https`. One proxy replaces what it got and another one adds to it, so a
@@ -66,23 +67,21 @@ impl<'a> Forwarded<'a> {
         headers.contains_key(FORWARDED).then_some(Self(headers))
     }
 
-    pub(super) fn read(&self, peer: IpAddr, is_trusted: impl Fn(IpAddr) -> bool) -> Said {
-        let mut said = Said { address: peer, https: false };
+    /// Reads the claim about the client: the first element from the right whose address is not trusted.
+    pub(super) fn read(&self, is_trusted: impl Fn(IpAddr) -> bool) -> Claim {
+        const UNREADABLE: Claim = Claim { address: None, https: false };
+        let mut claim = UNREADABLE;
         for line in self.0.get_all(FORWARDED).iter().rev().map(HeaderValue::as_bytes) {
-            // Where a quote is left open, nobody can tell where the elements to its right begin.
-            let Some(elements) = rfc7239::elements(line) else {
-                return Said { https: false, ..said };
-            };
+            // An open quote in a line hides where the elements after the quote begin.
+            let Some(elements) = rfc7239::elements(line) else { return UNREADABLE };
             for Element { node: text, https } in elements.iter().rev() {
-                said.https = *https;
-                let Some(next) = text.as_deref().and_then(node) else { return said };
-                said.address = next;
-                if !is_trusted(next) {
-                    return said;
+                claim = Claim { address: text.as_deref().and_then(node), https: *https };
+                if !claim.address.is_some_and(&is_trusted) {
+                    return claim;
                 }
             }
         }
-        said
+        claim
     }
 }
 

@@ -43,7 +43,7 @@ impl ClientLayer {
         Self { proxies: Arc::default(), connection: Arc::new(|extensions| extensions.get().copied()) }
     }
 
-    /// Believes what these proxies say about their clients.
+    /// Trusts the forwarding headers of these proxies.
     pub fn trust(self, proxies: TrustedProxies) -> Self {
         Self { proxies: Arc::new(proxies), ..self }
     }

@@ -1,8 +1,11 @@
 //! Who is calling, and over what: the client's address, and whether the connection is HTTPS.
 //!
-//! [`ClientLayer`] stands outside everything else that asks. It takes the address from the connection, or from what
-//! a [trusted proxy](TrustedProxies) says about it, and puts a [`Client`] into the extensions of the request.
-//! [`RequireHttpsLayer`] and the limits of `throttle` read it there, and so can a handler.
+//! [`ClientLayer`] is the outermost of these layers. It takes the address from the connection, or from the forwarding
+//! headers of a [trusted proxy](TrustedProxies), and puts a [`Client`] into the extensions of the request.
+//! [`RequireHttpsLayer`], the limits of `throttle` and handlers read the [`Client`] there.
+//!
+//! Forwarding headers that are unreadable or contradict each other yield an unknown client, which has no address. The
+//! [table](TrustedProxies#missing-unreadable-and-contradicting-headers) of [`TrustedProxies`] lists each case.
 
 mod client;
 mod connection;

@@ -3,30 +3,47 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use ipnet::{IpNet, Ipv4Net};
 
-use super::forwarded::{Forwarded, Said, XForwarded};
+use super::forwarded::{Claim, Forwarded, XForwarded};
 use super::{Client, Connection};
 
-/// The proxies whose word about the client is believed. By default nobody's is.
+/// The proxies whose forwarding headers are trusted. The default trusts none.
 ///
-/// A proxy is named by its address or by its network. What its connections carry is then read from the right, where
-/// each proxy has added what it saw, up to the first address that is not named here: that is the client. Everything
-/// left of it may be invented and is not read.
+/// Each proxy is named by its address or its network. The headers are read from the right, because each proxy adds the
+/// address of its own peer there. The first address that is not a trusted proxy is the client. Entries to the left of
+/// the client may be spoofed and are not read.
 ///
-/// | header | what is taken from it |
+/// | header | supplies |
 /// |---|---|
 /// | `X-Forwarded-For` | the address |
-/// | `X-Forwarded-Proto` | HTTPS, when every value says `https` |
-/// | `Forwarded` (RFC 7239) | the address, and HTTPS when the element that names the client says `proto=https` |
+/// | `X-Forwarded-Proto` | HTTPS, if every value is `https` |
+/// | `Forwarded` (RFC 7239) | the address, and HTTPS if the element that names the client has `proto=https` |
 ///
-/// Where something cannot be read (`unknown`, an obfuscated name, nonsense), the reading ends, and the last address
-/// that could be read stands for the client. A client behind a trusted proxy is on HTTPS only on the word of that
-/// proxy. Where `Forwarded` and the `X-Forwarded-` headers are both there, both are asked: when they name different
-/// addresses, the address is that of the connection, and it is HTTPS only when both say so. So a client whose proxy
-/// writes the one and passes the other on can only make itself look worse. Better still, say which one your
-/// proxies write, with [`only_x_forwarded`](Self::only_x_forwarded) or [`only_forwarded`](Self::only_forwarded).
+/// # Missing, unreadable and contradicting headers
 ///
-/// **A proxy that is named here must write the headers itself.** One that passes on what its client sent lends its
-/// trust to everybody.
+/// A header that is unreadable or contradicts another never yields the address of a proxy. It makes the client
+/// *unknown*: the client has no [`address`](Client::address), and all unknown clients share one
+/// [`network`](Client::network) and thus one count. The first row that applies decides:
+///
+/// | a trusted proxy sent | address | HTTPS |
+/// |---|---|---|
+/// | no forwarding header | the proxy: it made the request itself, such as a health check | no |
+/// | both `X-Forwarded-` headers and `Forwarded`, the rows below yield one address | that address | if both state it |
+/// | both, the rows below yield two addresses or an unknown one | unknown | if both state it |
+/// | a `Forwarded` line with an open quote or another syntax error | unknown | no |
+/// | an entry that is no address, such as `unknown`, `_hidden` or an empty one | unknown | as stated |
+/// | `X-Forwarded-Proto` alone, or an element of `Forwarded` without `for` | unknown | as stated |
+/// | `X-Forwarded-For` alone, or an element of `Forwarded` without `proto` | as stated | no |
+/// | only addresses of trusted proxies | the leftmost: that proxy made the request | as stated |
+///
+/// Entries and lines to the left of the client decide nothing, even if they are unreadable. A header that
+/// [`only_x_forwarded`](Self::only_x_forwarded) or [`only_forwarded`](Self::only_forwarded) excludes counts as missing.
+///
+/// **A trusted proxy must write the headers itself.** A proxy that passes on the headers of its clients lets every
+/// client choose an address.
+///
+/// **Name the headers that your proxies write**, with [`only_x_forwarded`](Self::only_x_forwarded) or
+/// [`only_forwarded`](Self::only_forwarded). Otherwise a client can send the headers that its proxy passes on and
+/// become unknown, which gives it the shared count in addition to its own.
 ///
 /// ```
 /// use std::net::IpAddr;
@@ -39,13 +56,18 @@ use super::{Client, Connection};
 /// headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
 ///
 /// let client = proxies.client(Connection::plain("10.0.0.1".parse()?), &headers);
-/// assert_eq!(client.address(), "192.0.2.1".parse::<IpAddr>()?);
+/// assert_eq!(client.address(), Some("192.0.2.1".parse::<IpAddr>()?));
 /// assert!(client.is_https());
 ///
-/// // A stranger says the same, and nobody listens.
+/// // The headers of other peers are ignored.
 /// let client = proxies.client(Connection::plain("203.0.113.5".parse()?), &headers);
-/// assert_eq!(client.address(), "203.0.113.5".parse::<IpAddr>()?);
+/// assert_eq!(client.address(), Some("203.0.113.5".parse::<IpAddr>()?));
 /// assert!(!client.is_https());
+///
+/// // The proxy hides the address of its client.
+/// headers.insert("x-forwarded-for", HeaderValue::from_static("192.0.2.1, unknown"));
+/// let client = proxies.client(Connection::plain("10.0.0.1".parse()?), &headers);
+/// assert_eq!(client.address(), None);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -95,24 +117,24 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(&address))
     }
 
-    /// Who made a request with these headers that came over this connection.
+    /// Returns the client of a request with these headers that arrived over this connection.
     #[must_use]
     pub fn client(&self, connection: Connection, headers: &HeaderMap) -> Client {
         let peer = connection.peer();
         if !self.contains(peer) {
-            return Client::new(peer, connection.is_tls());
+            return Client::new(Some(peer), connection.is_tls());
         }
-        let x_forwarded = || XForwarded::of(headers).map(|it| it.read(peer, |address| self.contains(address)));
-        let forwarded = || Forwarded::of(headers).map(|it| it.read(peer, |address| self.contains(address)));
-        let said = match self.written {
+        let x_forwarded = || XForwarded::of(headers).map(|it| it.read(|address| self.contains(address)));
+        let forwarded = || Forwarded::of(headers).map(|it| it.read(|address| self.contains(address)));
+        let claim = match self.written {
             Written::XForwarded => x_forwarded(),
             Written::Forwarded => forwarded(),
             Written::Unknown => match (x_forwarded(), forwarded()) {
-                (Some(one), Some(other)) => Some(one.and(other, peer)),
+                (Some(one), Some(other)) => Some(one.and(other)),
                 (one, other) => one.or(other),
             },
         };
-        let Said { address, https } = said.unwrap_or(Said { address: peer, https: false });
+        let Claim { address, https } = claim.unwrap_or(Claim { address: Some(peer), https: false });
         Client::new(address, https)
     }
 }

@@ -68,6 +68,24 @@ async fn attempts_are_counted_by_what_a_trusted_proxy_saw() {
     assert_eq!(throttled(&stranger, (0..8).map(|lie| format!("203.0.113.{lie}"))).await, 3);
 }
 
+/// Case 122 (finding S2). Five attempts, whatever the client adds to the headers of the proxy.
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn attempts_with_a_spoofed_forwarded_are_five() {
+    let server = Server::start(&["--trusted-proxy", "127.0.4.1"]);
+    let proxy = Api::from_address(&server, [127, 0, 4, 1].into());
+    let mut throttled = 0;
+    for spoofed in
+        ["", "for=6.6.6.6", "for=127.0.4.1", "for=\"203.0.113.9", "for=203.0.113.9", "unknown", "for=_x", ","]
+    {
+        let headers =
+            [("content-type", "application/json"), ("x-forwarded-for", "203.0.113.9"), ("forwarded", spoofed)];
+        let reply = proxy.send(Method::POST, "", "/signup/", &headers, "{}").await;
+        throttled += usize::from(reply.status == 429);
+    }
+    assert_eq!(throttled, 3);
+}
+
 async fn forwarded(api: &Api, key: &str, headers: &[(&str, &str)]) -> Reply {
     api.send(Method::GET, key, "/tasks/", headers, "").await
 }

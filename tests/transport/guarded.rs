@@ -61,7 +61,8 @@ impl Seen {
         let handler = service_fn(move |request: Request<B>| {
             calls.fetch_add(1, Ordering::SeqCst);
             let client = *request.extensions().get::<Client>().expect("behind a ClientLayer");
-            async move { Ok(Response::new(format!("{} https={}", client.address(), client.is_https()))) }
+            let address = client.address().map_or("unknown".to_owned(), |address| address.to_string());
+            async move { Ok(Response::new(format!("{address} https={}", client.is_https()))) }
         });
         BoxCloneSyncService::new(stack.service(handler).map_response(|response| response.map(Body::new)))
     }
