@@ -11,6 +11,8 @@ mod hops;
 mod invented;
 #[path = "transport/listeners.rs"]
 mod listeners;
+#[path = "transport/nat64.rs"]
+mod nat64;
 #[path = "transport/nginx.rs"]
 mod nginx;
 #[path = "transport/proxies.rs"]

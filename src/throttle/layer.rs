@@ -55,7 +55,7 @@ pub(super) enum Count {
 }
 
 impl ThrottleLayer {
-    /// Counts by the client's address, IPv6 by its /64. All clients without an [`address`](Client::address) share one
+    /// Counts by [`Client::network`], IPv6 by its /64. All clients without an [`address`](Client::address) share one
     /// count. Requires an outer [`ClientLayer`](crate::transport::ClientLayer): a request without a [`Client`] gets a
     /// 500, and the log names the missing layer.
     pub fn per_client(window: SlidingWindow<ClientNetwork>) -> Self {

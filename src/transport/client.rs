@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Who made a request, and whether over HTTPS: what [`ClientLayer`](super::ClientLayer) puts into the extensions.
 ///
@@ -41,7 +41,9 @@ impl Client {
 
 /// The network to count a client by: an IPv4 address, the first 64 bits of an IPv6 address, or unknown.
 ///
-/// An IPv6 client usually holds all 2^64 addresses that start with the same 64 bits.
+/// An IPv6 client usually holds all 2^64 addresses that start with the same 64 bits. An address of NAT64, in
+/// `64:ff9b::/96`, counts as the IPv4 address in its last 32 bits. [`Client::address`] and
+/// [`TrustedProxies`](super::TrustedProxies) do not translate such an address.
 ///
 /// ```
 /// use std::net::IpAddr;
@@ -65,10 +67,19 @@ impl ClientNetwork {
 impl From<IpAddr> for ClientNetwork {
     fn from(address: IpAddr) -> Self {
         Self(Some(match address.to_canonical() {
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+            IpAddr::V6(address) => match translated(address) {
+                Some(address) => address.into(),
+                None => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+            },
             address => address,
         }))
     }
+}
+
+/// Returns the IPv4 address that NAT64 translated into this one: all of its clients are in one /64 (RFC 6052, 2.1).
+fn translated(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [0x64, 0xff9b, 0, 0, 0, 0, high, low] = address.segments() else { return None };
+    Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
 }
 
 impl fmt::Display for ClientNetwork {
