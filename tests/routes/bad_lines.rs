@@ -12,7 +12,7 @@ fn table() -> RouteTableBuilder {
 }
 
 #[test]
-fn a_bad_line_is_an_error_that_names_it() {
+fn invalid_entry_is_an_error_naming_it() {
     let any = Requirement::any_key;
     let typo = Scope::from_static("dataset.read");
     let twice = "the route GET \"/a/{x}\" is in the table twice";
@@ -47,7 +47,7 @@ fn a_bad_line_is_an_error_that_names_it() {
 }
 
 #[test]
-fn a_pattern_that_no_request_can_have_is_refused() {
+fn impossible_pattern_is_rejected() {
     use RouteProblem::{Ambiguous, NoPath, OldSyntax};
     for (problem, patterns) in [
         (
@@ -76,7 +76,7 @@ fn a_pattern_that_no_request_can_have_is_refused() {
 
 /// Whatever axum refuses to route, by a panic at the start, is an error here.
 #[test]
-fn what_axum_refuses_is_refused() {
+fn pattern_rejected_by_axum_is_rejected() {
     let patterns = [
         "",
         "a",
@@ -122,7 +122,7 @@ fn what_axum_refuses_is_refused() {
 }
 
 #[test]
-fn what_is_unusual_and_sound_is_taken() {
+fn unusual_valid_pattern_is_accepted() {
     let table = table()
         .public(GET, "/")
         .public(GET, "/a/{x}/")
@@ -143,7 +143,7 @@ fn what_is_unusual_and_sound_is_taken() {
 
 /// They come sorted by pattern, each with all that it was given.
 #[test]
-fn the_lines_can_be_listed() {
+fn entries_can_be_listed() {
     let table = table().route(GET, "/b", avala::DATASETS_READ).route(GET, "/0", Requirement::full_access());
     let table = table.build().unwrap();
     let lines: Vec<_> = table.iter().map(|line| format!("{} {} {}", line.method, line.pattern, line.rule)).collect();

@@ -51,14 +51,14 @@ proptest! {
     #![proptest_config(Config { failure_persistence: None, ..Config::with_cases(20_000) })]
 
     #[test]
-    fn no_request_reaches_a_handler_that_asks_for_more(case in case()) {
+    fn no_request_reaches_handler_requiring_more(case in case()) {
         check(&case, by_the_layer)?;
     }
 }
 
 /// Tables that people write by hand. The harness must find what is wrong with each.
 #[test]
-fn the_harness_catches_naive_tables() {
+fn harness_detects_naive_tables() {
     let naive: [(&str, Judge); 6] = [
         ("prefixes", by_prefix),
         ("decoded and normalised first", by_normalised_path),
@@ -313,6 +313,6 @@ fn target() -> impl Strategy<Value = String> {
 
 /// The version decides what an authority in the target means: requests made here are of HTTP/1.1.
 #[test]
-fn requests_are_of_http_1() {
+fn generated_requests_are_valid_http_1() {
     assert_eq!(request(&Method::GET, "/", "").version(), Version::HTTP_11);
 }

@@ -5,7 +5,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use tower_api_key::{Otherwise, Requirement, RouteTable, Scope, scope::avala};
 
 #[test]
-fn every_cell_is_read_back() {
+fn markdown_cells_round_trip() {
     let odd = ["a|b", "a`b", "a*b*", "_a_", "<b>", "[x](y)", "&amp", "~~a~~", "!x", "#a", ":a:"].map(scope);
     let methods =
         ["GET", "A|B", "A`B", "``", "`", "A*B*", "|"].map(|name| Method::from_bytes(name.as_bytes()).unwrap());
@@ -28,7 +28,7 @@ fn every_cell_is_read_back() {
 
 /// For what somebody pastes into their documentation.
 #[test]
-fn it_is_a_plain_table_for_plain_names() {
+fn plain_names_give_a_plain_table() {
     let table = RouteTable::builder(Otherwise::Deny)
         .route(Method::GET, "/tasks/", Requirement::any_of([avala::TASKS_READ, avala::PROJECTS_READ]))
         .public(Method::POST, "/signup/")
@@ -44,7 +44,7 @@ fn it_is_a_plain_table_for_plain_names() {
 }
 
 #[test]
-fn the_readme_shows_what_its_sample_prints() {
+fn readme_shows_the_sample_output() {
     let table = RouteTable::builder(Otherwise::Deny)
         .public(Method::GET, "/health")
         .route(Method::GET, "/invoices", Scope::from_static("invoices.read"))

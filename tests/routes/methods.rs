@@ -10,8 +10,9 @@ use tower_http::cors::CorsLayer;
 
 use super::world::{FULL, NO_KEY, NOTHING, READ, Ran, UNKNOWN, VALID, WRITE, World, absent, keys, lines, router};
 
+/// Cases: 28.
 #[tokio::test]
-async fn case_028_head_asks_for_what_get_asks_for() {
+async fn head_requires_what_get_requires() {
     for world in World::each(Otherwise::AnyKey).await {
         for method in ["GET", "HEAD"] {
             for (key, status) in [(NO_KEY, 401), (UNKNOWN, 401), (NOTHING, 403), (WRITE, 403)] {
@@ -28,8 +29,9 @@ async fn case_028_head_asks_for_what_get_asks_for() {
     }
 }
 
+/// Cases: 28.
 #[tokio::test]
-async fn case_028_any_other_method_is_another_route() {
+async fn other_method_is_another_route() {
     for world in World::each(Otherwise::Deny).await {
         for path in ["/items/1", "/admin", "/files/x", "/signup", "/nowhere"] {
             for method in ["OPTIONS", "TRACE", "PUT", "PATCH", "BREW", "get", "GETS"] {
@@ -45,10 +47,11 @@ async fn case_028_any_other_method_is_another_route() {
     }
 }
 
+/// Cases: 29.
 /// A rewrite inside the layer comes after the check, like any other code of the service: nothing can be done about it
 /// from outside. One that stands outside cannot widen anything.
 #[tokio::test]
-async fn case_029_a_method_in_a_header_is_ignored_or_checked() {
+async fn method_override_header_is_ignored_or_checked() {
     let overrides = "X-HTTP-Method-Override: DELETE\r\nX-HTTP-Method: DELETE\r\nX-Method-Override: DELETE\r\n";
     for world in World::each(Otherwise::Deny).await {
         for target in ["/items/1", "/items/1?_method=DELETE"] {
@@ -75,8 +78,9 @@ async fn overridden(mut request: Request) -> Request {
     request
 }
 
+/// Cases: 30.
 #[tokio::test]
-async fn case_030_a_preflight_passes_where_somebody_said_so_and_reaches_no_handler() {
+async fn preflight_passes_only_if_allowed() {
     let preflight = "Origin: https://example.com\r\nAccess-Control-Request-Method: DELETE\r\n";
     for world in World::each(Otherwise::Deny).await {
         world.ask_with("OPTIONS", "/items/1", NO_KEY, preflight).await.is_refused(401);
@@ -107,7 +111,7 @@ async fn case_030_a_preflight_passes_where_somebody_said_so_and_reaches_no_handl
 }
 
 #[test]
-fn a_path_has_the_methods_that_are_listed_for_it() {
+fn path_has_exactly_its_listed_methods() {
     let table = lines(Otherwise::Deny).build().unwrap();
     let methods = |path| table.methods(path).map(Method::as_str).collect::<Vec<_>>();
     assert_eq!(methods("/items/1"), ["GET", "DELETE"]);

@@ -8,8 +8,8 @@ use http::Method;
 use tower::{Layer, ServiceExt};
 use tower_api_key::{ApiKeyLayer, KeyDigest, KeyRecord, KeyStore, MemoryStore, Otherwise};
 
-use super::seen::Seen;
 use super::world::{FULL, NO_KEY, NOTHING, READ, Ran, UNKNOWN, WRITE, keys, lines, request, router};
+use crate::support::seen::Seen;
 
 /// Never has the answer at once, and counts the lookups.
 struct Slow(MemoryStore, Arc<AtomicUsize>);
@@ -25,7 +25,7 @@ impl KeyStore for Slow {
 }
 
 #[tokio::test]
-async fn a_store_that_has_to_be_awaited_comes_to_the_same_verdicts() {
+async fn pending_store_gives_the_same_decisions() {
     let (ran, lookups) = (Ran::default(), Arc::<AtomicUsize>::default());
     let at_once = ApiKeyLayer::new(keys()).routes(lines(Otherwise::Deny).build().unwrap());
     let awaited = ApiKeyLayer::new(Slow(keys(), Arc::clone(&lookups))).routes(lines(Otherwise::Deny).build().unwrap());

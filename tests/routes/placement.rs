@@ -14,11 +14,12 @@ fn layer(otherwise: Otherwise) -> ApiKeyLayer {
     ApiKeyLayer::new(keys()).routes(lines(otherwise).build().unwrap())
 }
 
+/// Cases: 31.
 /// The layer takes the finished router, so there is no moment after it at which a route could be added behind its
 /// back: what it returns has no `route` (which the documentation of the table shows not to compile). What is added to
 /// a router around it stands beside it, in plain sight.
 #[tokio::test]
-async fn case_031_a_route_cannot_be_added_after_a_table_that_wraps_the_router() {
+async fn route_added_after_table_is_absent() {
     let ran = Ran::default();
     let late = router(&ran).route("/late", get(ran.handler("late")));
     let world = World::of("late", Router::new().fallback_service(layer(Otherwise::Deny).layer(late)), ran).await;
@@ -41,8 +42,9 @@ async fn case_031_a_route_cannot_be_added_after_a_table_that_wraps_the_router() 
     World::of("Router::layer", app, ran).await.ask("GET", "/late", NO_KEY).await.ran("late");
 }
 
+/// Cases: 32.
 #[tokio::test]
-async fn case_032_without_a_good_key_nobody_learns_which_routes_exist() {
+async fn invalid_key_does_not_learn_which_routes_exist() {
     for world in World::each(Otherwise::Deny).await {
         for key in [NO_KEY, UNKNOWN] {
             let first = world.ask("GET", "/nowhere", key).await;
@@ -66,9 +68,10 @@ async fn case_032_without_a_good_key_nobody_learns_which_routes_exist() {
     }
 }
 
+/// Cases: 33.
 /// Nested and merged routers, with fallbacks of their own at every level: what is not listed does not run.
 #[tokio::test]
-async fn case_033_nothing_in_nested_and_merged_routers_runs_unlisted() {
+async fn unlisted_nested_or_merged_route_never_runs() {
     let table = || {
         RouteTable::builder(Otherwise::Deny)
             .route(Method::GET, "/api/x", avala::DATASETS_READ)
@@ -120,10 +123,11 @@ async fn case_033_nothing_in_nested_and_merged_routers_runs_unlisted() {
     }
 }
 
+/// Cases: 34.
 /// Files or a page for everybody are a public line, put there on purpose. Such a line also takes what a router has and
 /// the table lacks, so a net is listed below it.
 #[tokio::test]
-async fn case_034_a_public_fallback_is_listed_on_purpose() {
+async fn public_fallback_must_be_listed() {
     let ran = Ran::default();
     let app = || {
         Router::new()
@@ -151,10 +155,11 @@ async fn case_034_a_public_fallback_is_listed_on_purpose() {
     }
 }
 
+/// Cases: 35.
 /// Outside the router axum has not matched anything yet. Whoever looks the requirement up by `MatchedPath` there finds
 /// none for any route; the table has a matcher of its own.
 #[tokio::test]
-async fn case_035_the_table_needs_no_matched_path() {
+async fn table_works_without_matched_path() {
     let by_matched_path = ApiKeyLayer::new(keys()).require_with(|head| {
         let path = head.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
         match path {
@@ -187,8 +192,9 @@ async fn case_035_the_table_needs_no_matched_path() {
     assert_eq!(seen.take(), ["none", "none"]);
 }
 
+/// Cases: 36.
 #[tokio::test]
-async fn case_036_otherwise_decides_about_what_nobody_listed() {
+async fn otherwise_decides_unlisted_routes() {
     for (otherwise, statuses) in [
         (Otherwise::Deny, [404, 404, 404, 404]),
         (Otherwise::FullAccess, [200, 403, 403, 403]),

@@ -9,9 +9,10 @@ use tower_api_key::{ApiKey, ApiKeyLayer, Otherwise, Requirement, RouteTable};
 
 use super::world::{FULL, NO_KEY, NOTHING, READ, Ran, UNKNOWN, World, absent, keys};
 
+/// Cases: 37.
 /// Neither a prefix nor another spelling, nor another method.
 #[tokio::test]
-async fn case_037_public_is_one_method_and_one_route() {
+async fn public_entry_is_one_method_and_route() {
     for world in World::each(Otherwise::Deny).await {
         for key in [NO_KEY, UNKNOWN, NOTHING, FULL] {
             for target in ["/signup", "/signup?next=/admin"] {
@@ -49,9 +50,10 @@ async fn case_037_public_is_one_method_and_one_route() {
     }
 }
 
+/// Cases: 37.
 /// What the handler of a public route gets to see of a key.
 #[tokio::test]
-async fn case_037_a_key_sent_to_a_public_route_is_neither_judged_nor_passed_on() {
+async fn key_on_public_route_is_not_checked_or_passed_on() {
     let table = RouteTable::builder(Otherwise::Deny).public(Method::GET, "/open").build().unwrap();
     let app = Router::new().route(
         "/open",
@@ -67,9 +69,10 @@ async fn case_037_a_key_sent_to_a_public_route_is_neither_judged_nor_passed_on()
     }
 }
 
+/// Cases: 47.
 /// Nobody's key was asked for, so the reply is nobody's own: it may be cached, unless the handler says otherwise.
 #[tokio::test]
-async fn case_047_only_a_guarded_reply_is_private() {
+async fn only_guarded_response_is_private() {
     let table = RouteTable::builder(Otherwise::Deny)
         .public(Method::GET, "/open")
         .public(Method::POST, "/own")

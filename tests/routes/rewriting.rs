@@ -29,9 +29,10 @@ fn router(ran: &Ran) -> Router {
         .route("/notes/new/", get(ran.handler("new note")))
 }
 
+/// Cases: 26.
 /// Whichever form a client sends and whichever route it comes to, the scope of that route is asked for.
 #[tokio::test]
-async fn case_026_inside_the_layer_the_scope_of_the_route_that_runs_is_enforced() {
+async fn rewrite_inside_layer_enforces_scope_of_new_route() {
     let needs = [("any", &[NO_KEY, NOTHING, READ, WRITE, FULL][..]), ("admin", &[FULL]), ("notes", &[READ, FULL])];
     let needs = [&needs[..], &[("note", &[READ, FULL]), ("new note", &[WRITE, FULL])]].concat();
     for (name, rewrite) in [
@@ -76,9 +77,10 @@ async fn case_026_inside_the_layer_the_scope_of_the_route_that_runs_is_enforced(
     }
 }
 
+/// Cases: 26.
 /// To the matcher, a parameter behind a prefix may be empty where something follows it, and not where nothing does.
 #[tokio::test]
-async fn case_026_an_empty_parameter_is_no_way_around() {
+async fn empty_parameter_does_not_bypass_the_table() {
     let table = RouteTable::builder(Otherwise::AnyKey).route(Method::GET, "/a{x}/", avala::DATASETS_READ);
     let layer = ApiKeyLayer::new(keys()).routes(table.build().unwrap());
     let ran = Ran::default();
@@ -90,9 +92,10 @@ async fn case_026_an_empty_parameter_is_no_way_around() {
     world.ask("GET", "/a/", READ).await.ran("a");
 }
 
+/// Cases: 26.
 /// A path whose own line has another method may come to a line that takes a rest.
 #[tokio::test]
-async fn case_026_another_method_is_no_way_around() {
+async fn other_method_does_not_bypass_the_table() {
     let table = RouteTable::builder(Otherwise::AnyKey).route(Method::GET, "/a/b", Requirement::any_key()).route(
         Method::POST,
         "/a/{*rest}",
@@ -108,9 +111,10 @@ async fn case_026_another_method_is_no_way_around() {
     world.ask("POST", "/a/b/", FULL).await.ran("post");
 }
 
+/// Cases: 26.
 /// The table sees what the router sees.
 #[tokio::test]
-async fn case_026_outside_the_layer_a_rewrite_changes_nothing() {
+async fn rewrite_outside_layer_changes_nothing() {
     let table = super::world::lines(Otherwise::Deny).build().unwrap();
     let layer = ApiKeyLayer::new(keys()).routes(table);
     let ran = Ran::default();
@@ -129,9 +133,10 @@ async fn case_026_outside_the_layer_a_rewrite_changes_nothing() {
     }
 }
 
+/// Cases: 26.
 /// Without a rewrite as well, one path is not the other: it does not exist, whatever is decided about the rest.
 #[tokio::test]
-async fn case_026_a_listed_path_with_another_slash_is_absent_whatever_otherwise_says() {
+async fn listed_path_with_other_slash_is_absent() {
     for otherwise in [Otherwise::Deny, Otherwise::FullAccess, Otherwise::AnyKey] {
         for world in World::each(otherwise).await {
             for target in ["/admin/", "/items/1/"] {

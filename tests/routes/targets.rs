@@ -3,9 +3,9 @@
 use http::Method;
 use tower_api_key::Otherwise;
 
-use super::frames::{self, Answer};
 use super::lenient;
 use super::world::{FULL, NO_KEY, NOTHING, READ, UNKNOWN, WRITE, World, absent};
+use crate::support::frames::{self, Answer};
 
 /// Each is `/admin` to somebody, but not to the table.
 const ADMIN: &[&str] = &[
@@ -41,8 +41,9 @@ const ADMIN: &[&str] = &[
     "/%5cadmin",
 ];
 
+/// Cases: 25.
 #[tokio::test]
-async fn case_025_other_spellings_of_a_path_are_absent() {
+async fn other_spellings_of_path_are_absent() {
     for world in World::each(Otherwise::Deny).await {
         for target in ADMIN {
             assert_eq!(lenient::route(&Method::GET, target), Some("admin"), "{target} would be worth a try");
@@ -69,9 +70,10 @@ async fn case_025_other_spellings_of_a_path_are_absent() {
     }
 }
 
+/// Cases: 25.
 /// What is refused for its spelling looks like what does not exist, and neither depends on what is listed.
 #[tokio::test]
-async fn case_025_an_odd_path_and_an_unknown_one_get_the_same_bytes() {
+async fn odd_and_unknown_paths_get_the_same_bytes() {
     for world in World::each(Otherwise::Deny).await {
         for key in [NO_KEY, UNKNOWN, FULL] {
             let unknown = world.ask("GET", "/nowhere", key).await.text;
@@ -87,8 +89,9 @@ async fn case_025_an_odd_path_and_an_unknown_one_get_the_same_bytes() {
     }
 }
 
+/// Cases: 27.
 #[tokio::test]
-async fn case_027_absolute_asterisk_and_authority_forms_reach_no_handler() {
+async fn other_target_forms_reach_no_handler() {
     for world in World::each(Otherwise::AnyKey).await {
         for (method, target) in [
             ("GET", "http://test/admin"),
@@ -108,8 +111,9 @@ async fn case_027_absolute_asterisk_and_authority_forms_reach_no_handler() {
     }
 }
 
+/// Cases: 27.
 #[tokio::test]
-async fn case_027_an_http_2_path_without_a_slash_reaches_no_handler() {
+async fn http_2_path_without_slash_reaches_no_handler() {
     for world in World::each(Otherwise::AnyKey).await {
         let ask = async |path: &str, key: &str| {
             let header = [(&b"x-avala-api-key"[..], key.as_bytes())];

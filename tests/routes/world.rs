@@ -16,11 +16,11 @@ use tower_api_key::{
     RouteTableBuilder, scope::avala,
 };
 
-use super::axum_server::serve_axum;
-use super::hyper_server::serve_hyper;
 use super::lenient;
-use super::server::Server;
-use super::wire::Wire;
+use crate::support::axum_server::serve_axum;
+use crate::support::hyper_server::serve_hyper;
+use crate::support::server::Server;
+use crate::support::wire::Wire;
 
 pub(crate) const FULL: &str = "full";
 pub(crate) const READ: &str = "read";

@@ -1,0 +1,255 @@
+//! Random well-formed keys as fast as this machine sends them, in front of a slow store: those who have known keys
+//! notice nothing, and memory does not grow. Without the bound on keys that were never seen before, they do notice.
+//!
+//! ```text
+//! FLOOD_SECONDS=30 cargo test --release --features cache --test allocations flood -- --nocapture
+//! ```
+#![cfg(feature = "cache")]
+
+use std::convert::Infallible;
+use std::fmt;
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use http::{Request, Response, StatusCode};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::sleep;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_api_key::{
+    Access, ApiKeyLayer, CacheConfig, CachedStore, KeyDigest, KeyManager, KeyRecord, KeySecret, KeyStore, MemoryStore,
+    NewKey,
+};
+
+use crate::support::request::request;
+
+/// So short that every known key must be looked up again and again.
+const TIME_TO_LIVE: Duration = Duration::from_millis(200);
+const KNOWN_KEYS: usize = 20;
+const USERS: usize = 8;
+const SENDERS: usize = 4;
+/// The most requests that the senders have open at a time, so that the run without the bound has one of its own.
+const OPEN_REQUESTS: usize = 20_000;
+const MOST_GROWTH: u64 = 64 << 20;
+
+/// Cases: 85.
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_key_flood_does_not_slow_known_keys() {
+    let seconds = std::env::var("FLOOD_SECONDS").map_or(3, |seconds| seconds.parse().expect("a number of seconds"));
+    let bounded = flood(CacheConfig::new(), Duration::from_secs(seconds)).await;
+    println!("flood with the bound: {bounded}");
+    assert_eq!(bounded.known_refused, 0, "{bounded}");
+    assert!(bounded.known_answered >= 20 * seconds && bounded.known_lookups >= 5 * seconds, "{bounded}");
+    assert!(bounded.flood_refused >= 100 * seconds && bounded.flood_lookups >= 20 * seconds, "{bounded}");
+    assert!(bounded.most_flood_lookups <= 5, "{bounded}");
+    assert!(bounded.growth.is_none_or(|growth| growth <= MOST_GROWTH), "{bounded}");
+
+    // A machine that has other things to do sends less.
+    let mut runs = 0;
+    let noticed = loop {
+        let unbounded = CacheConfig::new().with_first_seen_limit(usize::MAX);
+        let unbounded = flood(unbounded, Duration::from_secs(3)).await;
+        println!("flood without the bound: {unbounded}");
+        runs += 1;
+        if unbounded.known_refused > 0 || runs == 10 {
+            break unbounded.known_refused;
+        }
+    };
+    assert_ne!(noticed, 0, "without the bound nobody noticed either");
+}
+
+/// What became of the requests of one run.
+#[derive(Default)]
+struct Figures {
+    known_answered: u64,
+    known_refused: u64,
+    known_lookups: u64,
+    slowest: Duration,
+    flood_refused: u64,
+    flood_unavailable: u64,
+    flood_lookups: u64,
+    most_flood_lookups: u64,
+    /// By how many bytes memory grew at most, where it can be told.
+    growth: Option<u64>,
+}
+
+async fn flood(config: CacheConfig, length: Duration) -> Figures {
+    let database = Arc::new(Database::new());
+    let known = Arc::new(database.issue().await);
+    let cache = CachedStore::with(Arc::clone(&database), config.with_time_to_live(TIME_TO_LIVE));
+    let layer = ApiKeyLayer::new(cache);
+    for key in &*known {
+        assert_eq!(ask(&layer, key).await, StatusCode::OK);
+    }
+    let before = resident();
+    let end = Instant::now() + length;
+
+    let mut users = JoinSet::new();
+    for user in 0..USERS {
+        users.spawn(use_known_keys(layer.clone(), Arc::clone(&known), user, end));
+    }
+    let open = Arc::new(Semaphore::new(OPEN_REQUESTS));
+    let refused = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+    for _ in 0..SENDERS {
+        tokio::spawn(send_unknown_keys(layer.clone(), Arc::clone(&open), Arc::clone(&refused), end));
+    }
+    let mut most = before;
+    while Instant::now() < end {
+        sleep(Duration::from_millis(20)).await;
+        most = most.max(resident());
+    }
+    let mut figures = Figures::default();
+    for (answered, refused, slowest) in users.join_all().await {
+        figures.known_answered += answered;
+        figures.known_refused += refused;
+        figures.slowest = figures.slowest.max(slowest);
+    }
+    // The last ones come to their end.
+    drop(open.acquire_many(u32::try_from(OPEN_REQUESTS).unwrap()).await.unwrap());
+
+    let Counts { known, unknown, most_unknown, .. } = &database.counts;
+    Figures {
+        known_lookups: known.load(Relaxed),
+        flood_refused: refused.iter().map(|count| count.load(Relaxed)).sum(),
+        flood_unavailable: refused[1].load(Relaxed),
+        flood_lookups: unknown.load(Relaxed),
+        most_flood_lookups: most_unknown.load(Relaxed),
+        growth: most.zip(before).map(|(most, before)| most.saturating_sub(before)),
+        ..figures
+    }
+}
+
+/// How many requests were answered, how many were not, and how long the slowest took.
+async fn use_known_keys(layer: ApiKeyLayer, keys: Arc<Vec<String>>, user: usize, end: Instant) -> (u64, u64, Duration) {
+    let (mut answered, mut refused, mut slowest) = (0, 0, Duration::ZERO);
+    for key in keys.iter().cycle().skip(user * KNOWN_KEYS / USERS) {
+        let started = Instant::now();
+        if started >= end {
+            break;
+        }
+        match ask(&layer, key).await {
+            StatusCode::OK => answered += 1,
+            _ => refused += 1,
+        }
+        slowest = slowest.max(started.elapsed());
+        sleep(Duration::from_millis(2)).await;
+    }
+    (answered, refused, slowest)
+}
+
+/// Does not wait for replies before it sends more.
+async fn send_unknown_keys(layer: ApiKeyLayer, open: Arc<Semaphore>, refused: Arc<[AtomicU64; 2]>, end: Instant) {
+    while Instant::now() < end {
+        for _ in 0..16 {
+            let place = Arc::clone(&open).acquire_owned().await.unwrap();
+            let (layer, refused) = (layer.clone(), Arc::clone(&refused));
+            tokio::spawn(async move {
+                let key = KeySecret::generate().unwrap();
+                match ask(&layer, key.expose_secret()).await {
+                    StatusCode::UNAUTHORIZED => refused[0].fetch_add(1, Relaxed),
+                    StatusCode::SERVICE_UNAVAILABLE => refused[1].fetch_add(1, Relaxed),
+                    other => panic!("an unknown key was answered with {other}"),
+                };
+                drop(place);
+            });
+        }
+        yield_now().await;
+    }
+}
+
+async fn ask(layer: &ApiKeyLayer, key: &str) -> StatusCode {
+    let handler = service_fn(|_: Request<String>| async { Ok::<_, Infallible>(Response::new(String::new())) });
+    layer.layer(handler).oneshot(request(key)).await.unwrap().status()
+}
+
+/// Answers after 5 milliseconds, over 10 connections.
+struct Database {
+    keys: MemoryStore,
+    connections: Semaphore,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Counts {
+    known: AtomicU64,
+    unknown: AtomicU64,
+    unknown_now: AtomicU64,
+    most_unknown: AtomicU64,
+}
+
+impl Database {
+    fn new() -> Self {
+        Self { keys: MemoryStore::new(), connections: Semaphore::new(10), counts: Counts::default() }
+    }
+
+    async fn issue(&self) -> Vec<String> {
+        let mut keys = Vec::new();
+        for _ in 0..KNOWN_KEYS {
+            let key = NewKey::new("known", Access::Full).unwrap();
+            let issued = self.keys.issue(&"acme".parse().unwrap(), key).await.unwrap();
+            keys.push(issued.secret.expose_secret().to_owned());
+        }
+        keys
+    }
+}
+
+impl KeyStore for Database {
+    type Error = Infallible;
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, Infallible> {
+        let _connection = self.connections.acquire().await.unwrap();
+        let found = self.keys.find(digest).await?;
+        let Counts { known, unknown, unknown_now, most_unknown } = &self.counts;
+        if found.is_some() {
+            known.fetch_add(1, Relaxed);
+            sleep(Duration::from_millis(5)).await;
+        } else {
+            unknown.fetch_add(1, Relaxed);
+            let _now = Now::of(unknown_now, most_unknown);
+            sleep(Duration::from_millis(5)).await;
+        }
+        Ok(found)
+    }
+}
+
+/// One of those that are under way, until it is dropped.
+struct Now<'a>(&'a AtomicU64);
+
+impl<'a> Now<'a> {
+    fn of(now: &'a AtomicU64, most: &AtomicU64) -> Self {
+        most.fetch_max(now.fetch_add(1, Relaxed) + 1, Relaxed);
+        Self(now)
+    }
+}
+
+impl Drop for Now<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The bytes of memory that this process has, on Linux.
+fn resident() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { known_answered, known_refused, known_lookups, slowest, .. } = self;
+        let Self { flood_refused, flood_unavailable, flood_lookups, most_flood_lookups, growth, .. } = self;
+        write!(
+            f,
+            "known keys {known_answered} replies 200, {known_refused} others, slowest {slowest:.1?}, \
+             {known_lookups} lookups; unknown keys {flood_refused} refused, {flood_unavailable} of them with 503, \
+             {flood_lookups} lookups, {most_flood_lookups} at most at once; memory grew "
+        )?;
+        match growth {
+            Some(bytes) => write!(f, "{:.1} MiB", *bytes as f64 / f64::from(1 << 20)),
+            None => f.write_str("unknown"),
+        }
+    }
+}

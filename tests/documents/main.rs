@@ -1,0 +1,4 @@
+//! The documents name tests that exist.
+
+mod cases;
+mod promises;

@@ -1,0 +1,20 @@
+//! The key layer and its neighbors: what requests it accepts and rejects, its responses, and how it behaves in a stack.
+
+mod bad_input;
+mod compile_matrix;
+mod decision;
+mod events;
+mod grpc;
+mod observe;
+mod optional;
+mod outage;
+mod preflight;
+mod replies;
+mod secrets;
+mod stacking;
+mod tower_contract;
+mod transport;
+mod upgrade;
+
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,309 @@
+//! `ThrottleLayer`, wherever it stands.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::{Request, Response};
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_api_key::throttle::ThrottleLayer;
+use tower_api_key::transport::{ClientLayer, TrustedProxies};
+use tower_api_key::{Access, ApiKeyLayer, KeyDigest, KeyManager, MemoryStore, NewKey, Outcome, Rejection};
+
+use super::world::{Events, Hand, MINUTE, START, from, throttled, told};
+use crate::support::handler::Handler;
+use crate::support::keys::KEY;
+use crate::support::log_lines::{record_log, take_log};
+use crate::support::reply::Reply;
+use crate::support::request::request;
+use crate::support::store::store;
+
+async fn ask<S>(service: &S, request: Request<String>) -> Reply
+where
+    S: Service<Request<String>, Error = Infallible> + Clone,
+    S::Response: IntoReply,
+{
+    service.clone().oneshot(request).await.unwrap().into_reply().await
+}
+
+/// Whatever the body is.
+trait IntoReply {
+    async fn into_reply(self) -> Reply;
+}
+
+impl<B> IntoReply for Response<B>
+where
+    B: http_body::Body<Data = bytes::Bytes, Error: std::fmt::Debug>,
+{
+    async fn into_reply(self) -> Reply {
+        Reply::of(self).await
+    }
+}
+
+/// Cases: 40.
+/// Five at the edge of a minute, and five after it, which counters that start anew every minute let through.
+#[tokio::test]
+async fn any_minute_allows_five_requests() {
+    let (hand, handler) = (Hand::default(), Handler::default());
+    let layer = ThrottleLayer::per_client(hand.window(5)).clock(hand.time_of_day());
+    let service = ServiceBuilder::new().layer(ClientLayer::new()).layer(layer).service(handler.service());
+    let client = "192.0.2.1";
+    // When, what is left, when one more is let through.
+    for (at, remaining, reset) in
+        [(0, "4", 60), (59_990, "3", 60), (59_991, "2", 60), (59_992, "1", 60), (59_993, "0", 60)]
+    {
+        hand.set(at);
+        let reply = ask(&service, from(client, "")).await;
+        assert_eq!((reply.status, &*reply.body), (200, "handled"));
+        assert_eq!(told(&reply.headers), ["5", remaining, &(START + reset).to_string(), ""], "{at}");
+    }
+    // At the edge the first one leaves the window, and no others do.
+    hand.set(MINUTE);
+    let reply = ask(&service, from(client, "")).await;
+    assert_eq!(told(&reply.headers), ["5", "0", &(START + 120).to_string(), ""]);
+    for (at, seconds) in [(MINUTE, 60), (60_001, 60), (100_000, 20), (118_990, 1), (119_989, 1)] {
+        hand.set(at);
+        let reply = ask(&service, from(client, "")).await;
+        assert_eq!((reply.status, reply.body), (429, throttled(seconds)), "{at}");
+        assert_eq!(told(&reply.headers), ["5", "0", &(START + 120).to_string(), &seconds.to_string()], "{at}");
+        assert_eq!(
+            (&reply.headers["content-type"], &reply.headers["cache-control"]),
+            (&"application/json".parse().unwrap(), &"no-store".parse().unwrap())
+        );
+    }
+    assert_eq!(handler.calls(), 6);
+    hand.set(119_990);
+    assert_eq!(ask(&service, from(client, "")).await.status, 200);
+    // Somebody else was never in anybody's way.
+    assert_eq!(told(&ask(&service, from("192.0.2.2", "")).await.headers)[1], "4");
+}
+
+/// Cases: 40.
+#[tokio::test]
+async fn ipv6_network_is_one_client() {
+    let hand = Hand::default();
+    let client = ClientLayer::new().trust(TrustedProxies::new(["10.0.0.1"]).unwrap());
+    let layer = ThrottleLayer::per_client(hand.window(3));
+    let service = ServiceBuilder::new().layer(client).layer(layer).service(Handler::default().service());
+    let from = |address: &str, forwarded: &str| {
+        let mut request = from(address, "");
+        if !forwarded.is_empty() {
+            request.headers_mut().insert("x-forwarded-for", forwarded.parse().unwrap());
+        }
+        request
+    };
+    for group in [
+        // Its /64; two forms of one address; what a stranger says; what a proxy adds to what a client says.
+        [("2001:db8:0:1::1", ""), ("2001:db8:0:1::2", ""), ("2001:db8:0:1:ffff::", ""), ("2001:db8:0:1::4", "")],
+        [("192.0.2.1", ""), ("::ffff:192.0.2.1", ""), ("192.0.2.1", "6.6.6.6"), ("192.0.2.1", "10.0.0.1, 7.7.7.7")],
+        [
+            ("10.0.0.1", "192.0.2.7"),
+            ("10.0.0.1", "6.6.6.6, 192.0.2.7"),
+            ("192.0.2.7", ""),
+            ("10.0.0.1", "::ffff:192.0.2.7"),
+        ],
+        [
+            ("10.0.0.1", "2001:db8::1"),
+            ("10.0.0.1", "[2001:db8::2]:80"),
+            ("2001:db8::3", ""),
+            ("10.0.0.1", "2001:db8::4"),
+        ],
+    ] {
+        let mut statuses = Vec::new();
+        for (address, forwarded) in group {
+            statuses.push(ask(&service, from(address, forwarded)).await.status);
+        }
+        assert_eq!(statuses, [200, 200, 200, 429], "{group:?}");
+    }
+}
+
+/// Two keys of one organization, at one address.
+#[tokio::test]
+async fn each_key_has_its_own_count() {
+    let (hand, handler, events) = (Hand::default(), Handler::default(), Events::default());
+    let keys = store(Access::Full);
+    let other = keys.issue(&"acme".parse().unwrap(), NewKey::new("other", Access::Full).unwrap()).await.unwrap();
+    let guard = events.of(ApiKeyLayer::new(keys));
+    let layer = ThrottleLayer::per_key(hand.window(2)).clock(hand.time_of_day());
+    let service = ServiceBuilder::new().layer(guard).layer(layer).service(handler.service());
+    let refused = Outcome::Rejected(Rejection::Throttled { retry_after: 60 });
+    for (key, status, outcome) in [
+        (KEY, 200, Outcome::Accepted),
+        (KEY, 200, Outcome::Accepted),
+        (KEY, 429, refused),
+        (KEY, 429, refused),
+        (other.secret.expose_secret(), 200, Outcome::Accepted),
+    ] {
+        let reply = ask(&service, request(key)).await;
+        assert_eq!(reply.status, status);
+        assert_eq!(events.take(), [(outcome, Some(status), Some(KeyDigest::of(key.as_bytes())))]);
+        assert_eq!(told(&reply.headers)[0], "2");
+    }
+    // Who is not let in is not counted, and hears of no limit.
+    let reply = ask(&service, request("unknown")).await;
+    assert_eq!((reply.status, told(&reply.headers)), (401, [""; 4]));
+    assert_eq!(handler.calls(), 3);
+}
+
+#[tokio::test]
+async fn anonymous_request_is_not_counted_by_key() {
+    let hand = Hand::default();
+    let service = ServiceBuilder::new()
+        .layer(ApiKeyLayer::new(MemoryStore::new()).optional())
+        .layer(ThrottleLayer::per_key(hand.window(1)))
+        .service(Handler::default().service());
+    for _ in 0..3 {
+        let reply = ask(&service, request("")).await;
+        assert_eq!((reply.status, told(&reply.headers)), (200, [""; 4]));
+    }
+}
+
+#[tokio::test]
+async fn custom_key_function_is_used() {
+    let hand = Hand::default();
+    let layer = ThrottleLayer::by(hand.window(1), |request| request.headers().get("x-tenant").cloned());
+    let service = layer.layer(Handler::default().service());
+    for (tenant, status) in [("a", 200), ("a", 429), ("b", 200), ("", 200), ("", 200)] {
+        let mut request = request("");
+        if !tenant.is_empty() {
+            request.headers_mut().insert("x-tenant", tenant.parse().unwrap());
+        }
+        let reply = ask(&service, request).await;
+        assert_eq!(reply.status, status, "{tenant}");
+        assert_eq!(told(&reply.headers)[0], if tenant.is_empty() { "" } else { "1" });
+    }
+}
+
+/// Outside the key layer, in its form and with its one event.
+#[tokio::test]
+async fn outer_limit_rejects_as_the_key_layer() {
+    let (hand, events) = (Hand::default(), Events::default());
+    let keys = events.of(ApiKeyLayer::new(store(Access::Full))).expose_rejection().render_with(|refusal| {
+        assert!(refusal.request().headers().is_empty(), "the credential is gone");
+        refusal.response().map(|_| refusal.rejection().code().into())
+    });
+    let layer = ThrottleLayer::per_client(hand.window(1)).clock(hand.time_of_day());
+    let refused = Rejection::Throttled { retry_after: 60 };
+    for layer in [layer.clone().refuse_as(&keys), layer] {
+        let service = ServiceBuilder::new()
+            .layer(ClientLayer::new())
+            .layer(layer.clone())
+            .layer(keys.clone())
+            .service(Handler::default().service());
+        // The second layer shares the count of the first one.
+        let _ = service.clone().oneshot(from("192.0.2.1", KEY)).await;
+        events.take();
+        let response = service.clone().oneshot(from("192.0.2.1", KEY)).await.unwrap();
+        let exposed = response.extensions().get().copied();
+        let reply = Reply::of(response).await;
+        assert_eq!((reply.status, told(&reply.headers)), (429, ["1", "0", "1700000060", "60"]));
+        if exposed.is_some() {
+            assert_eq!((exposed, &*reply.body), (Some(refused), "throttled"));
+            let event = (Outcome::Rejected(refused), Some(429), Some(KeyDigest::of(KEY.as_bytes())));
+            assert_eq!(events.take(), [event]);
+        } else {
+            assert_eq!((reply.body, events.take()), (throttled(60), vec![]));
+        }
+        let mut head = from("192.0.2.1", "");
+        *head.method_mut() = http::Method::HEAD;
+        let reply = ask(&service, head).await;
+        assert_eq!((reply.status, &*reply.body), (429, ""));
+        assert_ne!(reply.headers["content-length"], "0");
+    }
+}
+
+#[tokio::test]
+async fn inner_limit_headers_are_kept() {
+    let hand = Hand::default();
+    let inner = ThrottleLayer::per_key(hand.window(2)).clock(hand.time_of_day());
+    let outer = ThrottleLayer::per_client(hand.window(3)).clock(hand.time_of_day());
+    let service = ServiceBuilder::new()
+        .layer(ClientLayer::new())
+        .layer(outer)
+        .layer(ApiKeyLayer::new(store(Access::Full)))
+        .layer(inner)
+        .service(Handler::default().service());
+    let reset = &*(START + 60).to_string();
+    for (key, status, expected) in [
+        (KEY, 200, ["2", "1", reset, ""]),
+        ("", 401, ["3", "1", reset, ""]),
+        (KEY, 200, ["2", "0", reset, ""]),
+        (KEY, 429, ["3", "0", reset, "60"]),
+    ] {
+        let reply = ask(&service, from("192.0.2.1", key)).await;
+        assert_eq!((reply.status, told(&reply.headers)), (status, expected));
+    }
+}
+
+#[tokio::test]
+async fn missing_limit_subject_is_500() {
+    let (hand, handler) = (Hand::default(), Handler::default());
+    let per_client = ThrottleLayer::per_client(hand.window(1)).layer(handler.service());
+    let per_key = ThrottleLayer::per_key(hand.window(1)).layer(handler.service());
+    let misconfigured = r#"{"detail":"Internal server error."}"#;
+    for (service, part) in [
+        (&per_client, "a ThrottleLayer got a request without a Client: either no ClientLayer stands outside it"),
+        (
+            &per_key,
+            "a ThrottleLayer that counts by key got a request without an API key: no ApiKeyLayer stands outside it",
+        ),
+    ] {
+        record_log();
+        let reply = ask(service, request(KEY)).await;
+        assert_eq!((reply.status, &*reply.body, told(&reply.headers)), (500, misconfigured, [""; 4]));
+        let [line] = &take_log()[..] else { panic!("one line is expected") };
+        assert!(line.starts_with("ERROR ") && line.contains(part) && line.contains("answering 500"), "{line}");
+    }
+    // A layer inside that would have told who is calling cannot help.
+    let wrong = ThrottleLayer::per_client(hand.window(1)).layer(ClientLayer::new().layer(handler.service()));
+    assert_eq!(ask(&wrong, from("192.0.2.1", KEY)).await.status, 500);
+    assert_eq!(handler.calls(), 0);
+}
+
+/// Cases: 40.
+/// Hits that come at the same time: as many as the limit pass, over many rounds.
+#[test]
+fn parallel_requests_pass_up_to_the_limit() {
+    let hand = Hand::default();
+    let layer = ThrottleLayer::per_client(hand.window(5));
+    for round in 0..50 {
+        // At the edge: what the round before let through leaves the window in this very moment.
+        hand.set(round * MINUTE);
+        let passed = Arc::new(AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                let (layer, passed) = (layer.clone(), Arc::clone(&passed));
+                scope.spawn(move || {
+                    for _ in 0..5 {
+                        let inner =
+                            service_fn(async |_: Request<String>| Ok::<_, Infallible>(Response::new(String::new())));
+                        let service = ClientLayer::new().layer(layer.layer(inner));
+                        let response = futures::executor::block_on(service.oneshot(from("192.0.2.1", ""))).unwrap();
+                        passed.fetch_add(usize::from(response.status() == 200), Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert_eq!(passed.load(Ordering::SeqCst), 5, "round {round}");
+    }
+}
+
+/// A refused request gives back what readiness had reserved.
+#[tokio::test]
+async fn limit_rejection_holds_no_permit() {
+    let hand = Hand::default();
+    let service = ServiceBuilder::new()
+        .layer(ClientLayer::new())
+        .layer(ThrottleLayer::per_client(hand.window(1)))
+        .layer(GlobalConcurrencyLimitLayer::new(1))
+        .service(Handler::default().service());
+    let mut refused = service.clone();
+    assert_eq!(refused.ready().await.unwrap().call(from("192.0.2.1", "")).await.unwrap().status(), 200);
+    let reply = refused.ready().await.unwrap().call(from("192.0.2.1", ""));
+    // The refused instance and its future are alive, and the one permit is free.
+    let mut other = service.clone();
+    let ready = futures::FutureExt::now_or_never(other.ready()).expect("a permit").unwrap();
+    assert_eq!(ready.call(from("192.0.2.2", "")).await.unwrap().status(), 200);
+    assert_eq!(reply.await.unwrap().status(), 429);
+}

@@ -1,0 +1,85 @@
+//! A clock that a test moves, and requests from anywhere.
+
+use std::hash::Hash;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, Request};
+use tower_api_key::throttle::SlidingWindow;
+use tower_api_key::transport::Connection;
+use tower_api_key::{ApiKeyLayer, KeyDigest, Outcome};
+
+use crate::support::request::request;
+
+pub(crate) const MINUTE: u64 = 60_000;
+/// What the clock of the system shows in the beginning.
+pub(crate) const START: u64 = 1_700_000_000;
+
+/// In milliseconds, both for windows and for the time of day.
+#[derive(Clone, Default)]
+pub(crate) struct Hand(Arc<AtomicU64>);
+
+impl Hand {
+    pub(crate) fn set(&self, millis: u64) {
+        self.0.store(millis, Ordering::SeqCst);
+    }
+
+    fn since_start(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn window<K: Hash + Eq>(&self, limit: u32) -> SlidingWindow<K> {
+        let (start, hand) = (Instant::now(), self.clone());
+        let limit = NonZeroU32::new(limit).unwrap();
+        let clock = move || start + hand.since_start();
+        SlidingWindow::with_clock(limit, Duration::from_millis(MINUTE), 10_000, clock)
+    }
+
+    pub(crate) fn time_of_day(&self) -> impl Fn() -> SystemTime + Send + Sync + 'static {
+        let hand = self.clone();
+        move || UNIX_EPOCH + Duration::from_secs(START) + hand.since_start()
+    }
+}
+
+/// With this key, over a connection with this address.
+pub(crate) fn from(address: &str, key: &str) -> Request<String> {
+    let mut request = request(key);
+    request.extensions_mut().insert(Connection::plain(address.parse().unwrap()));
+    request
+}
+
+/// Limit, remaining, reset and `Retry-After`: each once, or an empty text.
+pub(crate) fn told(headers: &HeaderMap) -> [&str; 4] {
+    ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after"].map(|name| {
+        let mut values = headers.get_all(name).iter();
+        let value = values.next().map_or("", |value| value.to_str().unwrap());
+        assert!(values.next().is_none(), "{name} is repeated");
+        value
+    })
+}
+
+pub(crate) fn throttled(seconds: u64) -> String {
+    format!(r#"{{"detail":"Request was throttled. Expected available in {seconds} seconds."}}"#)
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Events(Arc<Mutex<Vec<Event>>>);
+
+/// Outcome, status, and the digest of the key.
+pub(crate) type Event = (Outcome, Option<u16>, Option<KeyDigest>);
+
+impl Events {
+    pub(crate) fn of(&self, keys: ApiKeyLayer) -> ApiKeyLayer {
+        let events = Arc::clone(&self.0);
+        keys.on_decision(move |event| {
+            let status = event.status().map(|status| status.as_u16());
+            events.lock().unwrap().push((event.outcome(), status, event.digest().copied()));
+        })
+    }
+
+    pub(crate) fn take(&self) -> Vec<Event> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}

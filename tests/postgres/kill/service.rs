@@ -1,0 +1,116 @@
+//! The service under test, in a process of its own: this test program, started again.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Router, serve};
+use tokio::net::TcpListener;
+use tower_api_key::{
+    Access, ApiKeyLayer, Expiry, KeyId, KeyManager, ManageError, NewKey, OrganizationId, PostgresStore,
+};
+
+const DATABASE: &str = "POSTGRES_KILL_DATABASE";
+const PORT: &str = "POSTGRES_KILL_PORT";
+const HASTY: &str = "POSTGRES_KILL_HASTY";
+
+/// How the service revokes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Revoking {
+    /// It replies when the store has revoked.
+    Properly,
+    /// It replies at once and revokes when it finds the time: what no acknowledgement may be.
+    Hastily,
+}
+
+pub(crate) struct Service {
+    process: Child,
+}
+
+impl Service {
+    pub(crate) fn spawn(database: &str, port: u16, revoking: Revoking) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--ignored", "--exact", "kill::service::the_service", "--nocapture", "--test-threads=1"]);
+        command.env(DATABASE, database).env(PORT, port.to_string());
+        if revoking == Revoking::Hastily {
+            command.env(HASTY, "1");
+        }
+        Self { process: command.stdout(Stdio::null()).stdin(Stdio::null()).spawn().unwrap() }
+    }
+
+    /// With signal 9.
+    pub(crate) fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the service of the tests here, which start it themselves"]
+async fn the_service() {
+    let Ok(database) = std::env::var(DATABASE) else { return };
+    let port: u16 = std::env::var(PORT).unwrap().parse().unwrap();
+    let store = PostgresStore::connect(&database).await.unwrap();
+    let guarded = Router::new().route("/datasets", get(|| async {})).layer(ApiKeyLayer::new(store.clone()));
+    // Management without a login: the test is its only client.
+    let management = Router::new()
+        .route("/keys", post(issue))
+        .route("/keys/{id}/revoke", post(revoke))
+        .route("/keys/{id}/regenerate", post(regenerate))
+        .with_state(store);
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    serve(listener, guarded.merge(management)).await.unwrap();
+}
+
+type Reply = (StatusCode, String);
+
+fn organization() -> OrganizationId {
+    "acme".parse().unwrap()
+}
+
+/// The new key's id and the key.
+async fn issue(State(store): State<PostgresStore>) -> Reply {
+    let key = NewKey::new("load", Access::Full).unwrap();
+    reply(
+        store
+            .issue(&organization(), key)
+            .await
+            .map(|key| format!("{} {}", key.record.id(), key.secret.expose_secret())),
+    )
+}
+
+async fn regenerate(State(store): State<PostgresStore>, Path(id): Path<String>) -> Reply {
+    let id: KeyId = id.parse().unwrap();
+    let key = store.regenerate(&organization(), id, Expiry::Never).await;
+    reply(key.map(|key| format!("{} {}", key.record.id(), key.secret.expose_secret())))
+}
+
+async fn revoke(State(store): State<PostgresStore>, Path(id): Path<String>) -> Reply {
+    let id: KeyId = id.parse().unwrap();
+    if std::env::var_os(HASTY).is_some() {
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            store.revoke(&organization(), id).await
+        });
+        return (StatusCode::OK, String::new());
+    }
+    reply(store.revoke(&organization(), id).await.map(|_| String::new()))
+}
+
+fn reply(outcome: Result<String, ManageError>) -> Reply {
+    match outcome {
+        Ok(text) => (StatusCode::OK, text),
+        Err(ManageError::NotFound) => (StatusCode::NOT_FOUND, String::new()),
+        Err(ManageError::Conflict) => (StatusCode::CONFLICT, String::new()),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
+}

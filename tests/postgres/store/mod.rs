@@ -1,0 +1,14 @@
+//! What only `PostgresStore` has, on a real server: rights, durability, hand-edited rows, TLS, PgBouncer. The rest is in
+//! `databases` of the crate `stores`.
+
+mod clock;
+mod durable;
+#[cfg(feature = "cache")]
+mod listening;
+mod nonsense;
+mod owned;
+mod pgbouncer;
+mod revoked;
+mod rights;
+mod stored;
+mod tls;

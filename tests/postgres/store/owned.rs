@@ -1,0 +1,66 @@
+//! A database or a role of its own, for what a schema cannot show.
+
+use crate::support::postgres::Sql;
+use crate::support::postgres::{at_the_end, server_url, unique, with};
+
+/// A database of its own, for what is said of a whole database, or where a URL cannot name a schema.
+pub(crate) struct Database {
+    name: String,
+}
+
+impl Database {
+    pub(crate) async fn new() -> Self {
+        let name = unique("database");
+        let mut sql = Sql::connect(&server_url()).await;
+        sql.run(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await.unwrap();
+        sql.run(format!("CREATE DATABASE {name}")).await.unwrap();
+        Self { name }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn url(&self) -> String {
+        with(&server_url(), "dbname", &self.name)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        at_the_end(format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+    }
+}
+
+/// A role that may log in, and nothing else. Drop it before its schema.
+pub(crate) struct Role {
+    name: String,
+}
+
+impl Role {
+    pub(crate) async fn new() -> Self {
+        let name = unique("role");
+        let mut sql = Sql::connect(&server_url()).await;
+        sql.run(format!("DROP ROLE IF EXISTS {name}; CREATE ROLE {name} LOGIN PASSWORD '{name}'")).await.unwrap();
+        Self { name }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The URL, for this role.
+    pub(crate) fn at(&self, url: &str) -> String {
+        with(&with(url, "user", &self.name), "password", &self.name)
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        let name = &self.name;
+        at_the_end(format!(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = '{name}'; \
+             DROP OWNED BY {name}; DROP ROLE {name}"
+        ));
+    }
+}

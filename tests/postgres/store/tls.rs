@@ -1,0 +1,112 @@
+//! Encrypted connections, to a server of the test's own with certificates of its own.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use tower_api_key::{Access, PostgresStore, SqlError};
+
+use crate::support::calls::{Reply, any, chain, full, issue};
+use crate::support::cluster::{Cluster, ServerDir};
+use crate::support::postgres::with;
+
+/// A server whose certificate says `localhost`, and the certificate of the authority that signed it.
+fn with_tls() -> (Cluster, PathBuf, ServerDir) {
+    let dir = ServerDir::new();
+    let [ca, ca_key, server, server_key] =
+        ["ca.pem", "ca.key", "server.pem", "server.key"].map(|name| dir.write(name, "").display().to_string());
+    let new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+    let openssl = |arguments: &[&str]| {
+        let openssl = Command::new("openssl").args(new).args(arguments).output().unwrap();
+        assert!(openssl.status.success(), "{}", String::from_utf8_lossy(&openssl.stderr));
+    };
+    openssl(&["-subj", "/CN=an authority", "-keyout", &ca_key, "-out", &ca]);
+    openssl(&[
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=DNS:localhost",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+        "-CA",
+        &ca,
+        "-CAkey",
+        &ca_key,
+        "-keyout",
+        &server_key,
+        "-out",
+        &server,
+    ]);
+    let settings = [format!("ssl_cert_file={server}"), format!("ssl_key_file={server_key}")];
+    let cluster = Cluster::start(&["ssl=on", &settings[0], &settings[1]]);
+    (cluster, ca.into(), dir)
+}
+
+/// Whether the store's connection is encrypted, by the server's own account.
+async fn is_encrypted(store: &PostgresStore) -> bool {
+    let ssl = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    sqlx::query_scalar(ssl).fetch_one(store.pool()).await.unwrap()
+}
+
+async fn works(store: &PostgresStore) {
+    store.migrate().await.unwrap();
+    let key = issue(store, full()).await;
+    assert_eq!(any(store, &key).await, Reply::accepted(&Access::Full));
+}
+
+/// Cases: 103.
+#[tokio::test]
+#[ignore = "needs Postgres"]
+async fn required_tls_is_never_skipped() {
+    let plain = Cluster::start(&["ssl=off"]);
+    for mode in ["require", "verify-ca", "verify-full"] {
+        let error = PostgresStore::connect(&with(&plain.url(), "sslmode", mode)).await.unwrap_err();
+        assert!(matches!(error, SqlError::Database(sqlx::Error::Tls(_))), "{mode}: {error:?}");
+        assert!(chain(&error).contains("server does not support TLS"), "{}", chain(&error));
+    }
+    let store = PostgresStore::connect(&plain.url()).await.unwrap();
+    assert!(!is_encrypted(&store).await, "unless it is required, plain connections will do");
+    works(&store).await;
+}
+
+/// Cases: 103.
+#[tokio::test]
+#[ignore = "needs Postgres"]
+async fn server_certificate_is_verified_when_configured() {
+    let (cluster, ca, _dir) = with_tls();
+    let by_address = cluster.url();
+    let by_name = by_address.replace("127.0.0.1", "localhost");
+    let trusting = |url: &str| with(url, "sslrootcert", &ca.display().to_string());
+
+    for url in [
+        by_address.clone(),
+        with(&by_address, "sslmode", "require"),
+        with(&trusting(&by_address), "sslmode", "verify-ca"),
+        with(&trusting(&by_name), "sslmode", "verify-full"),
+    ] {
+        let store = PostgresStore::connect(&url).await.unwrap_or_else(|error| panic!("{url}: {}", chain(&error)));
+        assert!(is_encrypted(&store).await, "{url}");
+        works(&store).await;
+    }
+
+    let (stranger, _other_dir) = {
+        let (other, ca, dir) = with_tls();
+        drop(other);
+        (ca, dir)
+    };
+    for (url, problem) in [
+        // The name in the certificate is another one.
+        (with(&trusting(&by_address), "sslmode", "verify-full"), "not valid for name"),
+        // Nobody we trust has signed it.
+        (with(&by_name, "sslmode", "verify-full"), "UnknownIssuer"),
+        (with(&by_name, "sslmode", "verify-ca"), "UnknownIssuer"),
+        (
+            with(&with(&by_name, "sslmode", "verify-full"), "sslrootcert", &stranger.display().to_string()),
+            "invalid peer",
+        ),
+        // Nobody at all is trusted.
+        (with(&with(&by_name, "sslmode", "verify-full"), "sslrootcert", "/no/such/file"), "No such file"),
+    ] {
+        let error = PostgresStore::connect(&url).await.expect_err(&url);
+        assert!(chain(&error).contains(problem), "{url}: {}", chain(&error));
+    }
+}

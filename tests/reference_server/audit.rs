@@ -1,0 +1,164 @@
+//! The log: who used what, and never a secret.
+
+use serde_json::json;
+
+use super::client::{Api, raw, text};
+use super::server::Server;
+use super::stores::Store;
+
+on_every_store!(trace_log_contains_no_secret,);
+
+#[tokio::test]
+async fn use_is_one_log_line_with_its_key() {
+    let server = Server::start(&[]);
+    let api = Api::of(&server);
+    let owner = api.sign_up("ada").await.key;
+    let made = api.make_key(&owner, json!({"name": "x", "scopes": ["tasks.read"]})).await;
+    let (key, uid) = (text(&made["api_key"]), text(&made["uid"]));
+    for path in ["/tasks/?page=1", "/datasets/", "/nowhere/"] {
+        api.get(&key, path).await;
+    }
+    api.order(&owner, &format!("/api-keys/{uid}/revoke/")).await.expect(200);
+    for key in [&key, "", "avk_unknown"] {
+        api.get(key, "/tasks/").await;
+    }
+    let (_, log) = server.stop();
+
+    let audit: Vec<_> =
+        log.lines().filter_map(|line| line.split_once(" avala::audit: ")).map(|(_, line)| line).collect();
+    let of_key: Vec<_> = audit.iter().filter(|line| line.starts_with(&format!("key={uid} organization="))).collect();
+    let ends = |of_key: &[&&str]| {
+        of_key.iter().map(|line| line.split_once(" method=").unwrap().1.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        ends(&of_key),
+        [
+            "GET path=/api/v1/tasks/ outcome=accepted status=200",
+            "GET path=/api/v1/datasets/ outcome=insufficient_scope status=403",
+            "GET path=/api/v1/nowhere/ outcome=not_found status=404",
+            "GET path=/api/v1/tasks/ outcome=revoked status=401",
+        ]
+    );
+    for line in [
+        "key=- organization=- method=GET path=/api/v1/tasks/ outcome=missing status=401",
+        "key=- organization=- method=GET path=/api/v1/tasks/ outcome=unknown status=401",
+    ] {
+        assert_eq!(audit.iter().filter(|logged| **logged == line).count(), 1, "{log}");
+    }
+    // One for each request that came to the key layer, which signing up does not.
+    assert_eq!(audit.iter().filter(|line| line.starts_with("key=")).count(), 8, "{log}");
+    assert!(!log.contains('\u{1b}'), "no colours where nobody looks: {log}");
+}
+
+/// Who issued, revoked and replaced which key, and who tried to.
+#[tokio::test]
+async fn change_is_one_log_line_with_its_actor() {
+    let server = Server::start(&["--max-key-age", "90d"]);
+    let api = Api::of(&server);
+    let owner = api.sign_up("ada").await.key;
+    let listed = api.get(&owner, "/api-keys/").await.expect(200)["results"][0]["uid"].clone();
+    let first = text(&listed);
+    let issue = json!({"name": "x", "scopes": ["tasks.read"]});
+    let made = text(&api.make_key(&owner, issue).await["uid"]);
+    let order = async |uid: &str, what: &str| api.order(&owner, &format!("/api-keys/{uid}/{what}/")).await;
+    let new = text(&order(&made, "regenerate").await.expect(201)["uid"]);
+    order(&made, "regenerate").await.expect(409);
+    order(&new, "revoke").await.expect(200);
+    let nobodys = "00000000-0000-4000-8000-000000000000";
+    order(nobodys, "revoke").await.expect(404);
+    // A key in the place of a scope is an unknown scope like any other, and none that the log names.
+    let pasted = api.post(&owner, "/api-keys/", json!({"name": "x", "scopes": [owner]})).await;
+    pasted.expect(400);
+    let (_, log) = server.stop();
+
+    let lines = log.lines().filter_map(|line| line.split_once(" avala::audit: change="));
+    let lines: Vec<_> = lines.map(|(start, line)| (start.split_whitespace().last().unwrap(), line)).collect();
+    let organization = lines[0].1.split("organization=").nth(1).unwrap().split(' ').next().unwrap();
+    let of = format!("organization={organization}");
+    let expected = [
+        ("INFO", format!("policy_changed key=- {of} max_key_age=7776000s by=signup outcome=done")),
+        ("INFO", format!("issued key={first} {of} by=signup outcome=done")),
+        ("INFO", format!("issued key={made} {of} by={first} outcome=done")),
+        ("INFO", format!("regenerated key={made} new={new} {of} by={first} outcome=done")),
+        ("WARN", format!("regenerated key={made} {of} by={first} outcome=refused")),
+        ("INFO", format!("revoked key={new} {of} by={first} outcome=done")),
+        ("WARN", format!("revoked key={nobodys} {of} by={first} outcome=refused")),
+        ("WARN", format!("issued key=- {of} by={first} outcome=refused")),
+    ];
+    assert_eq!(lines, expected.each_ref().map(|(level, line)| (*level, &**line)), "{log}");
+    assert!(!log.contains(&owner), "{log}");
+}
+
+/// The policy that a server is started with is a change of every organization that had another one.
+#[tokio::test]
+async fn policy_change_is_one_log_line_per_organization() {
+    let store = Store::sqlite();
+    let server = store.start(&[]);
+    let api = Api::of(&server);
+    for name in ["ada", "bob"] {
+        api.sign_up(name).await;
+    }
+    server.stop();
+    for (options, told) in [
+        (&["--max-key-age", "24h"][..], &["max_key_age=86400s by=- outcome=done"; 2][..]),
+        (&["--max-key-age", "24h"], &[]),
+        (&[], &["max_key_age=none by=- outcome=done"; 2]),
+    ] {
+        let (_, log) = store.start(options).stop();
+        let lines = log.lines().filter(|line| line.contains("change=policy_changed key=- organization="));
+        let ends: Vec<_> = lines.map(|line| line.split("max_key_age=").nth(1).unwrap()).collect();
+        let told: Vec<_> = told.iter().map(|line| line.strip_prefix("max_key_age=").unwrap()).collect();
+        assert_eq!(ends, told, "{log}");
+    }
+}
+
+/// Cases: 102.
+#[tokio::test]
+async fn path_cannot_inject_log_lines() {
+    let server = Server::start(&[]);
+    let key = Api::of(&server).sign_up("ada").await.key;
+    // What no client library would send: a made-up key in the path, a quote, bytes that no terminal should see.
+    for path in [format!("/api/v1/api-keys/{key}/revoke/"), "/api/v1/\u{202e}\u{9b}31m\"'/".to_owned()] {
+        raw(&server, &format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
+            .await;
+    }
+    let (_, log) = server.stop();
+    assert!(!log.contains(&key), "{log}");
+    assert!(log.contains("path=/api/v1/api-keys/[redacted]/revoke/ outcome=missing"), "{log}");
+    assert!(log.chars().all(|c| c == '\n' || c.is_ascii_graphic() || c == ' '), "{log:?}");
+}
+
+async fn trace_log_contains_no_secret(store: &Store) {
+    let server = store.start_logging(&[], "trace");
+    let api = Api::of(&server);
+    let password = "a password that nobody may read";
+    let body = json!({"email": "ada@example.com", "password": password, "first_name": 5});
+    api.post("", "/signup/", body).await.expect(400);
+    let body = json!({"email": "ada@example.com", "password": password});
+    let owner = text(&api.post("", "/signup/", body).await.expect(201)["api_key"]);
+    let made = api.make_key(&owner, json!({"name": "x", "scopes": ["tasks.read"]})).await;
+    let regenerated = api.order(&owner, &format!("/api-keys/{}/regenerate/", text(&made["uid"]))).await.expect(201);
+    let marker = "/marker-in-a-path/";
+    for key in [&owner, &text(&made["api_key"]), &text(&regenerated["api_key"]), "avk_never-issued-to-anybody"] {
+        api.get(key, marker).await;
+        api.post(key, "/api-keys/", json!({"name": key, "scopes": [key]})).await;
+    }
+    let http2 = Api::http2(&server);
+    let over_http2 = http2.make_key(&owner, json!({"name": "y", "scopes": ["tasks.read"]})).await;
+    http2.get(&text(&over_http2["api_key"]), marker).await.expect(404);
+    let (_, log) = server.stop();
+
+    let secrets = [
+        owner,
+        text(&made["api_key"]),
+        text(&regenerated["api_key"]),
+        text(&over_http2["api_key"]),
+        password.to_owned(),
+    ];
+    let found = |log: &str| secrets.iter().filter(|secret| log.contains(secret.trim_start_matches("avk_"))).count();
+    // The log is a full one, and the search finds what is there.
+    assert!(log.contains("TRACE") && log.contains(" h2::") && log.matches(marker).count() >= 5, "{log}");
+    assert_eq!(found(&format!("{log}{}", secrets.concat())), secrets.len());
+    assert_eq!(found(&log), 0, "{log}");
+    assert!(!log.contains("never-issued-to-anybody"), "{log}");
+}

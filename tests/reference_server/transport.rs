@@ -1,0 +1,91 @@
+//! Plain HTTP that is refused, and proxies that are believed.
+
+use axum::http::Method;
+use serde_json::json;
+
+use super::client::{Api, Reply};
+use super::server::Server;
+
+const HTTPS_REQUIRED: &str = r#"{"detail":"HTTPS is required."}"#;
+
+#[tokio::test]
+async fn plain_http_is_rejected_where_https_is_required() {
+    let server = Server::start(&["--require-https"]);
+    let api = Api::of(&server);
+    let key = format!("avk_{}", "0".repeat(40));
+    for (key, path) in [("", "/tasks/"), (&*key, "/tasks/"), ("", "/nowhere/")] {
+        api.get(key, path).await.expect_text(403, HTTPS_REQUIRED);
+    }
+    api.post("", "/signup/", json!({})).await.expect_text(403, HTTPS_REQUIRED);
+    // Nobody is trusted, so nobody's word counts.
+    forwarded(&api, "", &[("x-forwarded-proto", "https")]).await.expect_text(403, HTTPS_REQUIRED);
+
+    let (_, log) = server.stop();
+    assert_eq!(log.matches("nothing but a --trusted-proxy can bring HTTPS").count(), 1, "{log}");
+    assert_eq!(log.matches("a key came over plain HTTP").count(), 1, "{log}");
+    assert!(!log.contains(&key), "{log}");
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn trusted_proxy_reports_https() {
+    let server = Server::start(&["--require-https", "--trusted-proxy", "127.0.4.1", "--trusted-proxy", "127.0.5.0/24"]);
+    let from = |address: [u8; 4]| Api::from_address(&server, address.into());
+    for proxy in [[127, 0, 4, 1], [127, 0, 5, 77]] {
+        assert_eq!(forwarded(&from(proxy), "", &[("x-forwarded-proto", "https")]).await.status, 401);
+        for said in ["http", "http, https", ""] {
+            forwarded(&from(proxy), "", &[("x-forwarded-proto", said)]).await.expect_text(403, HTTPS_REQUIRED);
+        }
+    }
+    let stranger = from([127, 0, 4, 2]);
+    forwarded(&stranger, "", &[("x-forwarded-proto", "https")]).await.expect_text(403, HTTPS_REQUIRED);
+    let (_, log) = server.stop();
+    assert!(!log.contains("every request will be refused"), "{log}");
+}
+
+/// One attempt to sign up for each value: how many of them are throttled.
+async fn throttled(api: &Api, values: impl IntoIterator<Item = String>) -> usize {
+    let mut throttled = 0;
+    for value in values {
+        let headers = [("content-type", "application/json"), ("x-forwarded-for", &*value)];
+        let reply = api.send(Method::POST, "", "/signup/", &headers, "{}").await;
+        assert!(matches!(reply.status, 400 | 429), "{reply:?}");
+        throttled += usize::from(reply.status == 429);
+    }
+    throttled
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn attempts_are_counted_by_proxied_address() {
+    let server = Server::start(&["--trusted-proxy", "127.0.4.1"]);
+    let proxy = Api::from_address(&server, [127, 0, 4, 1].into());
+    // Each of its clients has five, and what one of them invents stands further left.
+    assert_eq!(throttled(&proxy, (0..20).map(|host| format!("192.0.2.{host}"))).await, 0);
+    assert_eq!(throttled(&proxy, (0..8).map(|lie| format!("203.0.113.{lie}, 198.51.100.1"))).await, 3);
+    // Without the proxy, no word helps.
+    let stranger = Api::from_address(&server, [127, 0, 4, 2].into());
+    assert_eq!(throttled(&stranger, (0..8).map(|lie| format!("203.0.113.{lie}"))).await, 3);
+}
+
+/// Finding S2. Five attempts, whatever the client adds to the headers of the proxy.
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn attempts_with_a_spoofed_forwarded_are_five() {
+    let server = Server::start(&["--trusted-proxy", "127.0.4.1"]);
+    let proxy = Api::from_address(&server, [127, 0, 4, 1].into());
+    let mut throttled = 0;
+    for spoofed in
+        ["", "for=6.6.6.6", "for=127.0.4.1", "for=\"203.0.113.9", "for=203.0.113.9", "unknown", "for=_x", ","]
+    {
+        let headers =
+            [("content-type", "application/json"), ("x-forwarded-for", "203.0.113.9"), ("forwarded", spoofed)];
+        let reply = proxy.send(Method::POST, "", "/signup/", &headers, "{}").await;
+        throttled += usize::from(reply.status == 429);
+    }
+    assert_eq!(throttled, 3);
+}
+
+async fn forwarded(api: &Api, key: &str, headers: &[(&str, &str)]) -> Reply {
+    api.send(Method::GET, key, "/tasks/", headers, "").await
+}

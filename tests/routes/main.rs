@@ -1,0 +1,19 @@
+//! The route table: which entries it rejects, what it prints, and that no request gets past it to a handler which
+//! requires more, through axum routers and plain services on real sockets.
+#![cfg(feature = "routes")]
+
+mod bad_lines;
+mod differential;
+mod lenient;
+mod markdown;
+mod methods;
+mod once;
+mod openapi;
+mod placement;
+mod public;
+mod rewriting;
+mod targets;
+mod world;
+
+#[path = "../support/mod.rs"]
+mod support;

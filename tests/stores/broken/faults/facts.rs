@@ -1,0 +1,154 @@
+//! Stores that keep something else about a key than what they were given.
+
+use std::future::ready;
+use std::time::{Duration, UNIX_EPOCH};
+
+use tower_api_key::{KeyHint, KeyId};
+
+use super::row::rebuilt;
+use crate::broken::Broken;
+
+pub(super) fn all() -> Vec<Broken> {
+    vec![
+        Broken::new(
+            "every key has the same id",
+            |it| it.writes(|key| rebuilt(&key, KeyId::from_u128(7), *key.digest(), key.organization().as_str())),
+            &[
+                "gives_every_key_an_id_of_its_own",
+                "keeps_the_hint",
+                "get_and_list_agree_with_find",
+                "changes_return_what_is_found",
+                "the_cursor_walks_every_key_once",
+                "a_walk_survives_changes",
+                "filters_by_status",
+                "narrow_keeps_what_was_asked_for",
+                "revoking_again_changes_nothing",
+                "a_revoke_touches_no_other_key",
+                "regenerate_replaces_the_key",
+                "regenerate_keeps_name_and_access",
+                "regenerate_counts_the_lifetime_from_now",
+                "regenerate_takes_the_expiry_asked_for",
+                "never_regenerates_a_revoked_key",
+                "a_revoke_holds_against_a_narrow",
+                "a_revoke_holds_against_a_policy",
+                "a_revoke_holds_against_a_regenerate",
+                "a_revoke_holds_against_usage",
+                "a_regenerate_holds_against_a_narrow",
+                "concurrent_narrows_never_widen",
+                "a_dropped_change_leaves_the_store_working",
+            ],
+        ),
+        Broken::new(
+            "the organization is in lower case",
+            |it| {
+                it.reads(|key| {
+                    let organization = key.organization().as_str().to_lowercase();
+                    rebuilt(&key, key.id(), *key.digest(), &organization)
+                })
+            },
+            &["keeps_the_organization", "lists_no_other_organizations_keys"],
+        ),
+        Broken::new(
+            "the expiry is rounded up",
+            |it| {
+                it.on_insert(|table, (organization, key, credential)| {
+                    let up = key.expires_at().map(|time| time + Duration::from_nanos(999_999_999));
+                    ready(table.insert(&organization, key.with_expires_at(up), credential))
+                })
+            },
+            &["rounds_the_expiry_down"],
+        ),
+        Broken::new(
+            "there is no column for the expiry",
+            |it| it.writes(|key| key.with_expires_at(None)),
+            &[
+                "keeps_the_expiry",
+                "finds_an_expired_key",
+                "keeps_or_refuses_extreme_expiries",
+                "rounds_the_expiry_down",
+                "filters_by_status",
+                "regenerate_takes_the_expiry_asked_for",
+            ],
+        ),
+        Broken::new(
+            "the expiry is kept in 32 bits",
+            |it| {
+                it.writes(|key| {
+                    let seconds =
+                        key.expires_at().map(|time| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs());
+                    key.with_expires_at(seconds.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds & 0xffff_ffff)))
+                })
+            },
+            &["keeps_the_expiry", "keeps_or_refuses_extreme_expiries", "regenerate_takes_the_expiry_asked_for"],
+        ),
+        Broken::new(
+            "an expiry of zero is none",
+            |it| it.reads(|key| if key.expires_at() == Some(UNIX_EPOCH) { key.with_expires_at(None) } else { key }),
+            &["keeps_or_refuses_extreme_expiries", "regenerate_takes_the_expiry_asked_for"],
+        ),
+        Broken::new(
+            "an expiry that does not fit is none",
+            |it| {
+                it.writes(|key| {
+                    let fits = |time: &_| UNIX_EPOCH + Duration::from_nanos(i64::MAX as u64) > *time;
+                    let expires_at = key.expires_at().filter(fits);
+                    key.with_expires_at(expires_at)
+                })
+            },
+            &["keeps_or_refuses_extreme_expiries", "regenerate_takes_the_expiry_asked_for"],
+        ),
+        Broken::new(
+            "an expiry that does not fit is a panic",
+            |it| {
+                it.writes(|key| {
+                    let fits = |time| UNIX_EPOCH + Duration::from_nanos(i64::MAX as u64) > time;
+                    assert!(key.expires_at().is_none_or(fits), "out of range");
+                    key
+                })
+            },
+            &["keeps_or_refuses_extreme_expiries", "regenerate_takes_the_expiry_asked_for"],
+        ),
+        Broken::new(
+            "the creation time is lost",
+            |it| it.reads(|key| key.with_created_at(UNIX_EPOCH)),
+            &["dates_new_keys", "lists_the_newest_first", "regenerate_counts_the_lifetime_from_now"],
+        ),
+        Broken::new(
+            "names are cut to 50 characters",
+            |it| {
+                it.writes(|key| {
+                    let name: String = key.name().chars().take(50).collect();
+                    key.with_name(name)
+                })
+            },
+            &["keeps_names_byte_for_byte"],
+        ),
+        Broken::new(
+            "names are trimmed",
+            |it| {
+                it.writes(|key| {
+                    let name = key.name().trim().to_owned();
+                    key.with_name(name)
+                })
+            },
+            &["keeps_names_byte_for_byte"],
+        ),
+        Broken::new(
+            "there is no column for the hint",
+            |it| it.reads(|key| key.with_hint(KeyHint::default())),
+            &["keeps_the_hint"],
+        ),
+        Broken::new(
+            "a revoked key says nothing of when",
+            |it| it.reads(|key| if key.is_revoked() { key.with_revoked_at(UNIX_EPOCH) } else { key }),
+            &[
+                "a_revoke_is_dated",
+                "regenerate_replaces_the_key",
+                "regenerate_restores_an_expired_key",
+                "one_of_many_regenerates_succeeds",
+                "a_revoke_holds_against_a_regenerate",
+                "a_regenerate_holds_against_a_narrow",
+            ],
+        ),
+    ]
+}

@@ -1,0 +1,223 @@
+//! Stores that answer a lookup with something else than what they keep.
+
+use std::collections::HashMap;
+use std::future::ready;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Semaphore;
+use tower_api_key::{KeyDigest, KeyId, KeyRecord, KeyStatus, Lookup};
+
+use super::row::rebuilt;
+use crate::broken::Broken;
+
+pub(super) fn all() -> Vec<Broken> {
+    vec![
+        Broken::new(
+            "an outage is a key that is not found",
+            |it| it.on_find(|table, digest| ready(Ok(table.find(&digest).unwrap_or_default()))),
+            &["an_outage_is_an_error"],
+        ),
+        Broken::new(
+            "expired keys are filtered out",
+            |it| {
+                it.on_find(|table, digest| {
+                    let now = table.now();
+                    ready(table.find(&digest).map(|found| found.filter(|key| key.status(now) != KeyStatus::Expired)))
+                })
+            },
+            &[
+                "finds_an_expired_key",
+                "keeps_or_refuses_extreme_expiries",
+                "get_and_list_agree_with_find",
+                "regenerate_takes_the_expiry_asked_for",
+                "usage_changes_nothing_else",
+            ],
+        ),
+        Broken::new(
+            "revoked keys are filtered out",
+            |it| {
+                it.on_find(|table, digest| {
+                    ready(table.find(&digest).map(|found| found.filter(|key| !key.is_revoked())))
+                })
+            },
+            &[
+                "finds_a_revoked_key",
+                "get_and_list_agree_with_find",
+                "changes_return_what_is_found",
+                "a_revoke_is_seen_at_once",
+                "a_revoke_is_dated",
+                "revoking_again_changes_nothing",
+                "revokes_an_expired_key",
+                "a_revoke_outlives_later_changes",
+                "regenerate_replaces_the_key",
+                "a_regenerate_is_seen_at_once",
+                "regenerate_restores_an_expired_key",
+                "never_regenerates_a_revoked_key",
+                "another_organizations_key_is_not_found",
+                "usage_changes_nothing_else",
+                "one_of_many_regenerates_succeeds",
+                "a_revoke_holds_against_a_narrow",
+                "a_revoke_holds_against_a_policy",
+                "a_revoke_holds_against_a_regenerate",
+                "a_revoke_holds_against_usage",
+                "a_regenerate_holds_against_a_narrow",
+                "a_dropped_change_leaves_the_store_working",
+            ],
+        ),
+        Broken::new(
+            "the record has the digest of another key",
+            |it| {
+                it.on_find(|table, digest| {
+                    let altered = |key: Arc<KeyRecord>| {
+                        Arc::new(rebuilt(&key, key.id(), KeyDigest::of(b"another"), key.organization().as_str()))
+                    };
+                    ready(table.find(&digest).map(|found| found.map(altered)))
+                })
+            },
+            &[
+                "answers_with_the_digest_asked_for",
+                "issues_a_key_that_is_found",
+                "imports_a_key_that_is_found",
+                "get_and_list_agree_with_find",
+                "changes_return_what_is_found",
+            ],
+        ),
+        Broken::new(
+            "the newest key answers to every digest",
+            |it| {
+                it.on_find(|table, _| {
+                    ready(table.is_up().map_err(Into::into).map(|()| table.rows().pop().map(Arc::new)))
+                })
+            },
+            &[
+                "finds_nothing_for_an_unknown_digest",
+                "answers_with_the_digest_asked_for",
+                "get_and_list_agree_with_find",
+                "revoking_again_changes_nothing",
+                "regenerate_replaces_the_key",
+                "a_regenerate_is_seen_at_once",
+                "regenerate_restores_an_expired_key",
+                "one_of_many_regenerates_succeeds",
+                "a_revoke_holds_against_a_regenerate",
+                "a_regenerate_holds_against_a_narrow",
+            ],
+        ),
+        Broken::new(
+            "the last byte of a digest does not fit into its column",
+            |it| {
+                it.on_find(|table, digest| {
+                    let same = |key: &KeyRecord| key.digest().as_bytes()[..31] == digest.as_bytes()[..31];
+                    ready(table.is_up().map_err(Into::into).map(|()| table.rows().into_iter().find(same).map(Arc::new)))
+                })
+            },
+            &["finds_nothing_for_an_unknown_digest"],
+        ),
+        Broken::new(
+            "a lookup is remembered for good",
+            |it| {
+                let remembered = Mutex::new(HashMap::new());
+                it.on_find(move |table, digest| {
+                    let found = remembered.lock().unwrap().get(&digest).cloned();
+                    ready(match found {
+                        Some(found) => Ok(Some(found)),
+                        None => table.find(&digest).inspect(|found| {
+                            found.clone().map(|found| remembered.lock().unwrap().insert(digest, found));
+                        }),
+                    })
+                })
+            },
+            &[
+                "changes_return_what_is_found",
+                "narrow_never_widens",
+                "a_narrow_is_seen_at_once",
+                "a_revoke_is_seen_at_once",
+                "a_regenerate_is_seen_at_once",
+                "a_policy_reaches_existing_keys",
+            ],
+        ),
+        Broken::new(
+            "a lookup that found nothing is remembered for good",
+            |it| {
+                let remembered = Mutex::new(HashMap::new());
+                it.on_find(move |table, digest| {
+                    if remembered.lock().unwrap().contains_key(&digest) {
+                        return ready(Ok(None));
+                    }
+                    ready(table.find(&digest).inspect(|found| {
+                        if found.is_none() {
+                            remembered.lock().unwrap().insert(digest, ());
+                        }
+                    }))
+                })
+            },
+            &["finds_a_key_that_was_unknown_before"],
+        ),
+        Broken::new(
+            "find_now answers from a copy that is never refreshed",
+            |it| {
+                let copy: Mutex<HashMap<KeyDigest, Arc<KeyRecord>>> = Mutex::default();
+                it.on_find_now(move |table, digest| {
+                    let mut copy = copy.lock().unwrap();
+                    if let Ok(Some(found)) = table.find(digest) {
+                        copy.entry(*digest).or_insert(found);
+                    }
+                    copy.get(digest).cloned().map_or(Lookup::Later, Lookup::Found)
+                })
+            },
+            &[
+                "a_narrow_is_seen_at_once",
+                "a_revoke_is_seen_at_once",
+                "a_regenerate_is_seen_at_once",
+                "a_policy_reaches_existing_keys",
+            ],
+        ),
+        Broken::new(
+            "find_now takes what it does not remember for unknown",
+            |it| it.on_find_now(|_, _| Lookup::NotFound),
+            &[
+                "finds_a_key_by_its_digest",
+                "answers_with_the_digest_asked_for",
+                "find_now_agrees_with_find",
+                "finds_an_expired_key",
+                "finds_a_revoked_key",
+                "issues_a_key_that_is_found",
+                "imports_a_key_that_is_found",
+                "finds_a_key_that_was_unknown_before",
+                "a_narrow_is_seen_at_once",
+                "a_revoke_is_seen_at_once",
+                "a_regenerate_is_seen_at_once",
+                "a_policy_reaches_existing_keys",
+                "an_outage_is_an_error",
+            ],
+        ),
+        Broken::new(
+            "find_now makes up an id each time",
+            |it| {
+                it.on_find_now(|table, digest| match table.find(digest) {
+                    Ok(Some(key)) => {
+                        let id = KeyId::random().unwrap();
+                        Lookup::Found(Arc::new(rebuilt(&key, id, *digest, key.organization().as_str())))
+                    }
+                    _ => Lookup::Later,
+                })
+            },
+            &["find_now_agrees_with_find", "issues_a_key_that_is_found", "imports_a_key_that_is_found"],
+        ),
+        Broken::new(
+            "a lookup whose caller went away keeps its connection",
+            |it| {
+                let pool = Arc::new(Semaphore::new(10));
+                it.on_find(move |table, digest| {
+                    let pool = Arc::clone(&pool);
+                    async move {
+                        pool.acquire().await.unwrap().forget();
+                        tokio::task::yield_now().await;
+                        pool.add_permits(1);
+                        table.find(&digest)
+                    }
+                })
+            },
+            &["a_dropped_lookup_leaves_the_store_working"],
+        ),
+    ]
+}

@@ -1,0 +1,153 @@
+//! Stores where a policy does not reach the keys it is for.
+
+use std::collections::HashMap;
+use std::future::ready;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::task::yield_now;
+use tower_api_key::{KeyDigest, OrganizationPolicy};
+
+use crate::broken::Broken;
+use crate::broken::table::{Found, Table};
+
+pub(super) fn all() -> Vec<Broken> {
+    vec![
+        Broken::new(
+            "a policy is not kept",
+            |it| it.on_set_policy(|table, _| ready(table.is_up())),
+            &[
+                "keeps_the_policy",
+                "a_policy_reaches_existing_keys",
+                "a_policy_reaches_new_keys",
+                "the_status_filter_knows_the_maximum_age",
+                "a_policy_reaches_a_key_issued_meanwhile",
+            ],
+        ),
+        Broken::new(
+            "a maximum age of zero is none",
+            |it| {
+                it.on_set_policy(|table, (organization, policy)| {
+                    let zero = policy.max_key_age() == Some(Duration::ZERO);
+                    let kept = OrganizationPolicy::default().with_disabled(policy.is_disabled());
+                    ready(table.set_policy(&organization, if zero { kept } else { policy }))
+                })
+            },
+            &["keeps_the_policy", "the_status_filter_knows_the_maximum_age"],
+        ),
+        Broken::new(
+            "a maximum age that does not fit is a panic",
+            |it| {
+                it.on_set_policy(|table, (organization, policy)| {
+                    let fits = policy.max_key_age().is_none_or(|age| i64::try_from(age.as_nanos()).is_ok());
+                    assert!(fits, "out of range");
+                    ready(table.set_policy(&organization, policy))
+                })
+            },
+            &["keeps_the_policy"],
+        ),
+        Broken::new(
+            "a policy is for keys that are issued later",
+            |it| {
+                let of_key = PolicyOfKey::default();
+                let copies = of_key.clone();
+                it.on_find(move |table, digest| ready(of_key.find(&table, &digest))).on_insert(
+                    move |table, (organization, key, credential)| {
+                        copies.set(credential.digest, table.policy(&organization).unwrap_or_default());
+                        ready(table.insert(&organization, key, credential))
+                    },
+                )
+            },
+            &["a_policy_reaches_existing_keys", "a_policy_reaches_a_key_issued_meanwhile"],
+        ),
+        Broken::new(
+            "a regenerated key is free of the policy",
+            |it| {
+                let of_key = PolicyOfKey::default();
+                let copies = of_key.clone();
+                it.on_find(move |table, digest| ready(of_key.find(&table, &digest))).on_replace(
+                    move |table, (organization, id, expiry, credential)| {
+                        copies.set(credential.digest, OrganizationPolicy::default());
+                        ready(table.replace(&organization, id, expiry, credential))
+                    },
+                )
+            },
+            &["a_policy_reaches_new_keys"],
+        ),
+        Broken::new(
+            "insert copies the policy that it read a moment ago",
+            |it| {
+                let of_key = PolicyOfKey::default();
+                let (copies, stale) = (of_key.clone(), of_key.clone());
+                it.on_find(move |table, digest| ready(of_key.find(&table, &digest)))
+                    .on_insert(move |table, (organization, key, credential)| {
+                        let copies = copies.clone();
+                        async move {
+                            let policy = table.policy(&organization).unwrap_or_default();
+                            yield_now().await;
+                            copies.set(credential.digest, policy);
+                            table.insert(&organization, key, credential)
+                        }
+                    })
+                    .on_set_policy(move |table, (organization, policy)| {
+                        stale.forget();
+                        ready(table.set_policy(&organization, policy))
+                    })
+            },
+            &["a_policy_reaches_a_key_issued_meanwhile"],
+        ),
+        Broken::new(
+            "a policy is for every organization",
+            |it| {
+                it.on_set_policy(|table, (organization, policy)| {
+                    let set = |organization| table.set_policy(organization, policy);
+                    ready(
+                        table
+                            .rows()
+                            .iter()
+                            .try_for_each(|row| set(row.organization()))
+                            .and_then(|()| set(&organization)),
+                    )
+                })
+            },
+            &["a_policy_stays_in_its_organization"],
+        ),
+        Broken::new(
+            "set_policy writes back every row that it read a moment ago",
+            |it| {
+                it.on_set_policy(|table, (organization, policy)| async move {
+                    let rows = table.rows();
+                    yield_now().await;
+                    for row in rows {
+                        table.put(row);
+                    }
+                    table.set_policy(&organization, policy)
+                })
+            },
+            &["a_revoke_holds_against_a_policy"],
+        ),
+    ]
+}
+
+/// Policies that are copied to keys, where they take the place of the organization's.
+#[derive(Clone, Default)]
+struct PolicyOfKey(Arc<Mutex<HashMap<KeyDigest, OrganizationPolicy>>>);
+
+impl PolicyOfKey {
+    fn set(&self, digest: KeyDigest, policy: OrganizationPolicy) {
+        self.0.lock().unwrap().insert(digest, policy);
+    }
+
+    fn forget(&self) {
+        self.0.lock().unwrap().clear();
+    }
+
+    fn find(&self, table: &Table, digest: &KeyDigest) -> Found {
+        let found = table.find(digest)?;
+        let copy = self.0.lock().unwrap().get(digest).copied();
+        Ok(match (found, copy) {
+            (Some(key), Some(policy)) => Some(Arc::new(Arc::unwrap_or_clone(key).with_policy(policy))),
+            (found, _) => found,
+        })
+    }
+}

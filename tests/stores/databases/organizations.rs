@@ -1,0 +1,106 @@
+//! What an organization requires of its keys.
+
+use std::time::{Duration, SystemTime};
+
+use tower_api_key::{Access, ApiKeyLayer, KeyManager, KeyStatus, ListKeys, OrganizationPolicy};
+
+use super::database::Database;
+use crate::support::calls::{Reply, acme, any, call, full, issue};
+
+on_each_database! {
+    maximum_age_applies_to_existing_keys_until_unset
+    list_applies_the_age_as_requests_do
+    keys_of_disabled_organization_are_invalid
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Cases: 76.
+async fn maximum_age_applies_to_existing_keys_until_unset<D: Database>() {
+    let database = D::new().await;
+    let store = database.store().await;
+    let issued = issue(&store, full()).await;
+    let (created, secret) = (issued.record.created_at(), issued.secret.expose_secret());
+    let at = |time: SystemTime| ApiKeyLayer::new(store.clone()).clock(move || time);
+    let young = at(created + 30 * DAY - Duration::from_secs(1));
+    let old = at(created + 30 * DAY);
+    let accepted = Reply::accepted(&Access::Full);
+    let age = |age| OrganizationPolicy::default().with_max_key_age(age);
+
+    assert_eq!(call(&old, secret).await, accepted);
+    store.set_policy(acme(), age(30 * DAY)).await.unwrap();
+    assert_eq!(call(&young, secret).await, accepted);
+    assert_eq!(call(&old, secret).await, Reply::expired());
+    // Shortened, then lengthened.
+    store.set_policy(acme(), age(30 * DAY - Duration::from_secs(1))).await.unwrap();
+    assert_eq!(call(&young, secret).await, Reply::expired());
+    store.set_policy(acme(), age(31 * DAY)).await.unwrap();
+    assert_eq!(call(&old, secret).await, accepted);
+    // An age of nothing, and one that no key reaches.
+    store.set_policy(acme(), age(Duration::ZERO)).await.unwrap();
+    assert_eq!(call(&young, secret).await, Reply::expired());
+    store.set_policy(acme(), age(Duration::MAX)).await.unwrap();
+    assert_eq!(call(&old, secret).await, accepted);
+    // Another organization's policy is none of ours.
+    store.set_policy(&"other".parse().unwrap(), age(Duration::ZERO)).await.unwrap();
+    assert_eq!(call(&old, secret).await, accepted);
+    store.set_policy(acme(), OrganizationPolicy::default()).await.unwrap();
+    assert_eq!(call(&old, secret).await, accepted);
+    assert_eq!(store.policy(acme()).await.unwrap(), OrganizationPolicy::default());
+}
+
+/// Cases: 76.
+/// The key's own expiry and the maximum age: the earlier one counts, in lists too.
+async fn list_applies_the_age_as_requests_do<D: Database>() {
+    let database = D::new().await;
+    let store = database.store().await;
+    let (now, mut keys) = (D::NOW, Vec::new());
+    for (age, expires_in) in [(0, None), (10 * 86_400, None), (10 * 86_400, Some(86_400)), (0, Some(-1)), (0, Some(60))]
+    {
+        let issued = issue(&store, full()).await;
+        let expires = expires_in.map_or("NULL".to_owned(), |seconds: i64| format!("{now} + {seconds}"));
+        let id = issued.record.id();
+        let update = format!("SET created_at = {now} - {age}, expires_at = {expires} WHERE id = '{id}'");
+        database.run(format!("UPDATE tower_api_key_keys {update}")).await.unwrap();
+        keys.push(issued);
+    }
+    for policy in [None, Some(5 * DAY), Some(20 * DAY), Some(Duration::ZERO)] {
+        let wanted =
+            policy.map_or(OrganizationPolicy::default(), |age| OrganizationPolicy::default().with_max_key_age(age));
+        store.set_policy(acme(), wanted).await.unwrap();
+        let mut listed = 0;
+        for status in [KeyStatus::Active, KeyStatus::Expired] {
+            for record in store.list(acme(), &ListKeys::new().with_status(status)).await.unwrap().keys {
+                let key = keys.iter().find(|key| key.record.id() == record.id()).unwrap();
+                let expected = if status == KeyStatus::Active { 200 } else { 401 };
+                assert_eq!(any(&store, key).await.status, expected, "{policy:?}");
+                listed += 1;
+            }
+        }
+        assert_eq!(listed, keys.len());
+    }
+}
+
+/// Cases: 83.
+async fn keys_of_disabled_organization_are_invalid<D: Database>() {
+    let database = D::new().await;
+    let store = database.store().await;
+    let key = issue(&store, full()).await;
+    let other = store.issue(&"other".parse().unwrap(), full()).await.unwrap();
+    for _ in 0..3 {
+        store.set_policy(acme(), OrganizationPolicy::default().with_disabled(true)).await.unwrap();
+        assert_eq!(any(&store, &key).await, Reply::invalid());
+        let issued_meanwhile = issue(&store, full()).await;
+        assert!(issued_meanwhile.record.policy().is_disabled());
+        assert_eq!(any(&store, &issued_meanwhile).await, Reply::invalid());
+        assert_eq!(any(&store, &other).await, Reply::accepted(&Access::Full));
+        store.set_policy(acme(), OrganizationPolicy::default()).await.unwrap();
+        assert_eq!(any(&store, &key).await, Reply::accepted(&Access::Full));
+        assert_eq!(any(&store, &issued_meanwhile).await, Reply::accepted(&Access::Full));
+    }
+    // A key that is revoked meanwhile stays so.
+    store.set_policy(acme(), OrganizationPolicy::default().with_disabled(true)).await.unwrap();
+    store.revoke(acme(), key.record.id()).await.unwrap();
+    store.set_policy(acme(), OrganizationPolicy::default()).await.unwrap();
+    assert_eq!(any(&store, &key).await, Reply::invalid());
+}

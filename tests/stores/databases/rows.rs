@@ -1,0 +1,203 @@
+//! Rows as the store writes them, and rows that were edited by hand: each states plainly what a key may do, or it grants
+//! nothing.
+
+use std::sync::{Arc, Mutex};
+
+use tower_api_key::scope::avala;
+use tower_api_key::{
+    Access, ApiKeyLayer, Catalogue, Expiry, IssuePolicy, KeyManager, KeyStatus, ListKeys, ManageError, NewKey,
+    OrganizationId, OrganizationPolicy, Requirement, RowProblem, Scope,
+};
+
+use super::database::{Database, Store};
+use crate::support::calls::{Reply, acme, any, call, full, issue, scoped, scopes};
+use crate::support::log_lines::{logged, logged_by, record_log};
+
+on_each_database! {
+    full_access_requires_the_exact_word
+    names_are_stored_as_data
+    scope_outside_catalog_is_kept_and_grants_nothing
+    organization_not_clearly_enabled_is_disabled
+    duplicate_key_rows_are_never_accepted
+    duplicate_policy_rows_are_never_accepted
+}
+
+/// Cases: 55.
+async fn full_access_requires_the_exact_word<D: Database>() {
+    let database = D::new().await;
+    let store = database.store().await;
+    let stored = async || database.texts("SELECT access || '|' || scopes FROM tower_api_key_keys").await;
+    issue(&store, full()).await;
+    assert_eq!(stored().await, ["full|"]);
+    database.run("DELETE FROM tower_api_key_keys").await.unwrap();
+    issue(&store, scoped(&["x.y", "tasks.read"])).await;
+    assert_eq!(stored().await, ["scoped|tasks.read x.y"]);
+}
+
+/// Cases: 69.
+async fn names_are_stored_as_data<D: Database>() {
+    let texts = [
+        "'; DROP TABLE tower_api_key_keys; --",
+        "o'); DELETE FROM tower_api_key_keys; --",
+        "\"quoted\" 'and' `ticked` \\ %s $1 ? :name @x",
+        "$1 $2 $$ %s {} \\",
+        "🔑 emoji 👩‍👩‍👧‍👦, \u{202e}right to left, e\u{301}, 漢字",
+        "<script>alert(1)</script>",
+        "NULL",
+        "' OR '1'='1",
+        "100% of_it",
+    ];
+    let database = D::new().await;
+    let store = database.store().await;
+    let before = database.objects().await;
+    let age = std::time::Duration::from_secs(86_400);
+    for text in texts {
+        let organization: OrganizationId = text.parse().unwrap();
+        let issued = store.issue(&organization, NewKey::new(text, Access::Full).unwrap()).await.unwrap();
+        store.set_policy(&organization, OrganizationPolicy::default().with_max_key_age(age)).await.unwrap();
+        let regenerated = store.regenerate(&organization, issued.record.id(), Expiry::Never).await.unwrap();
+        assert_eq!(any(&store, &regenerated).await, Reply::accepted(&Access::Full));
+        let page = store.list(&organization, &ListKeys::new().with_status(KeyStatus::Active)).await.unwrap();
+        assert_eq!(page.keys.len(), 1, "{text}");
+        assert_eq!(page.keys[0].name(), text);
+        assert_eq!(page.keys[0].organization(), &organization);
+        assert_eq!(store.policy(&organization).await.unwrap().max_key_age(), Some(age));
+        // No other organization sees it.
+        assert!(matches!(store.get(acme(), issued.record.id()).await, Err(ManageError::NotFound)));
+    }
+    // The longest ones.
+    for name in ["é".repeat(100), "🔑".repeat(100)] {
+        let key = issue(&store, NewKey::new(name.as_str(), Access::Full).unwrap()).await;
+        assert_eq!(store.get(acme(), key.record.id()).await.unwrap().name(), name);
+        assert_eq!(any(&store, &key).await, Reply::accepted(&Access::Full));
+    }
+    assert_eq!(database.objects().await, before);
+    assert_eq!(database.int("SELECT count(*) FROM tower_api_key_keys").await, 2 * 9 + 2);
+}
+
+/// Cases: 58, 59.
+async fn scope_outside_catalog_is_kept_and_grants_nothing<D: Database>() {
+    record_log();
+    let database = D::new().await;
+    let without = database.store().await;
+    let retired = issue(&without, scoped(&["retired.read"])).await;
+    let mixed = issue(&without, scoped(&["retired.read", "tasks.read", "tasks.reads"])).await;
+
+    let reports = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&reports);
+    let catalog = Catalogue::new([avala::TASKS_READ, avala::PROJECTS_READ]);
+    let store = D::connect(&database.url()).await.with_issue_policy(IssuePolicy::default().with_catalogue(catalog));
+    let store = store.on_bad_row(move |row| sink.lock().unwrap().push((row.key, row.problem.clone(), row.to_string())));
+    let take_problems = || {
+        let reports = std::mem::take(&mut *reports.lock().unwrap());
+        reports.into_iter().map(|(key, problem, _)| (key, problem)).collect::<Vec<_>>()
+    };
+    let unknown = |name| RowProblem::UnknownScope(Scope::from_static(name));
+    let line = |id, name: &str| format!("the row of key {id}: the scope {name:?} is not in the catalogue");
+    let layer = ApiKeyLayer::new(store.clone());
+
+    // The key is limited as before, now to nothing.
+    let secret = retired.secret.expose_secret();
+    for requirement in [avala::TASKS_READ.into(), avala::PROJECTS_READ.into(), Requirement::full_access()] {
+        assert_eq!(call(&layer.clone().require(requirement), secret).await, Reply::forbidden());
+    }
+    let id = retired.record.id();
+    assert!(reports.lock().unwrap().iter().all(|(_, _, text)| *text == line(id, "retired.read")));
+    assert_eq!(take_problems(), vec![(id, unknown("retired.read")); 3]);
+    assert_eq!(logged(&line(id, "retired.read")).len(), 3);
+    assert!(logged_by("tower_api_key", &line(id, "retired.read"))[0].starts_with("WARN "));
+
+    // The other scopes of a key grant what they did before.
+    let have = Access::Scoped(scopes(&["retired.read", "tasks.read", "tasks.reads"]));
+    let (id, secret) = (mixed.record.id(), mixed.secret.expose_secret());
+    assert_eq!(call(&layer, secret).await, Reply::accepted(&have));
+    assert_eq!(take_problems(), ["retired.read", "tasks.reads"].map(|name| (id, unknown(name))));
+    assert_eq!(call(&layer.clone().require(avala::TASKS_READ), secret).await, Reply::accepted(&have));
+    assert_eq!(call(&layer.require(avala::PROJECTS_READ), secret).await, Reply::forbidden());
+    for name in ["retired.read", "tasks.reads"] {
+        assert_eq!(logged(&format!("WARN {}", line(id, name))).len(), 3);
+    }
+    take_problems();
+
+    // The scope is kept when the key is listed, regenerated and narrowed.
+    let page = store.list(acme(), &ListKeys::new()).await.unwrap();
+    assert!(page.keys.iter().any(|key| key.access() == &have));
+    let again = store.regenerate(acme(), id, Expiry::Never).await.unwrap();
+    assert_eq!(again.record.access(), &have);
+    let kept = Access::Scoped(scopes(&["retired.read"]));
+    store.narrow(acme(), again.record.id(), scopes(&["retired.read"])).await.unwrap();
+    assert_eq!(without.get(acme(), again.record.id()).await.unwrap().access(), &kept);
+    let new = store.regenerate(acme(), again.record.id(), Expiry::Never).await.unwrap();
+    assert_eq!(new.record.access(), &kept);
+    assert_eq!(any(&store, &new).await, Reply::accepted(&kept));
+    assert!(take_problems().iter().all(|(_, problem)| matches!(problem, RowProblem::UnknownScope(_))));
+    // A new key cannot have it.
+    let error = store.issue(acme(), scoped(&["retired.read"])).await.unwrap_err();
+    assert!(matches!(error, ManageError::UnknownScope(_)), "{error:?}");
+}
+
+/// Cases: 56, 83, 120.
+/// An organization without a row is enabled. One whose row does not state whether it is disabled is not.
+async fn organization_not_clearly_enabled_is_disabled<D: Database>() {
+    let database = D::new().await;
+    let store = database.store().await;
+    database.loosen().await;
+    let key = issue(&store, full()).await;
+    assert_eq!(any(&store, &key).await, Reply::accepted(&Access::Full));
+    database.run("INSERT INTO tower_api_key_organizations VALUES ('acme', NULL, NULL)").await.unwrap();
+    let reply = any(&store, &key).await;
+    assert!([Reply::invalid(), Reply::unavailable()].contains(&reply), "{reply:?}");
+    assert!(store.policy(acme()).await.map_or(true, |policy| policy.is_disabled()));
+}
+
+/// Cases: 77, 120.
+/// Without constraints, a row restored from a backup can come next to the present one. The order of the rows does not
+/// decide which of them counts.
+async fn duplicate_key_rows_are_never_accepted<D: Database>() {
+    const COPY: &str = "'11111111-1111-4111-8111-111111111111'";
+    for worse in ["revoked_at = 5", "access = 'scoped'", "expires_at = 0"] {
+        for worse_first in [true, false] {
+            for same_id in [true, false] {
+                let database = D::new().await;
+                let store = database.store().await;
+                database.loosen().await;
+                let key = issue(&store, full()).await;
+                let copy = format!(
+                    "INSERT INTO tower_api_key_keys SELECT {COPY}, digest, organization, name, hint, 'full', '', \
+                     created_at, NULL, NULL, NULL FROM tower_api_key_keys"
+                );
+                // In Postgres, an edited row moves behind the others.
+                if worse_first {
+                    database.edit(&key, worse).await;
+                    database.run(copy).await.unwrap();
+                } else {
+                    database.run(copy).await.unwrap();
+                    database.edit(&key, worse).await;
+                }
+                if same_id {
+                    let id = key.record.id();
+                    let same = format!("UPDATE tower_api_key_keys SET id = '{id}' WHERE id = {COPY}");
+                    database.run(same).await.unwrap();
+                }
+                let layer = ApiKeyLayer::new(store).require(Requirement::full_access());
+                let reply = call(&layer, key.secret.expose_secret()).await;
+                assert_ne!(reply.status, 200, "{worse}, the worse first: {worse_first}, the same id: {same_id}");
+            }
+        }
+    }
+}
+
+/// Cases: 83, 120.
+async fn duplicate_policy_rows_are_never_accepted<D: Database>() {
+    for disabled in ["1), ('acme', NULL, 0", "0), ('acme', NULL, 1"] {
+        let database = D::new().await;
+        let store = database.store().await;
+        database.loosen().await;
+        let key = issue(&store, full()).await;
+        database
+            .run(format!("INSERT INTO tower_api_key_organizations VALUES ('acme', NULL, {disabled})"))
+            .await
+            .unwrap();
+        assert_ne!(any(&store, &key).await.status, 200, "{disabled}");
+    }
+}

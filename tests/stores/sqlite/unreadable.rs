@@ -1,0 +1,76 @@
+//! A row of which no record can be made is seen and revoked by its owner all the same.
+
+use std::time::SystemTime;
+
+use tower_api_key::{Access, KeyManager, KeyStatus, ListKeys, ManageError, Scope, ScopeSet};
+
+use crate::support::calls::{Reply, acme, any, chain, full, issue};
+use crate::support::log_lines::{logged, record_log};
+use crate::support::sqlite::Dir;
+
+/// Cases: 120.
+#[tokio::test]
+async fn unreadable_row_is_listed_and_can_be_revoked() {
+    record_log();
+    let dir = Dir::new();
+    let store = dir.store().await;
+    let (good, bad) = (issue(&store, full()).await, issue(&store, full()).await);
+    let (good, id) = (good.record.id(), bad.record.id());
+    let mut sql = dir.sql().await;
+    let edit = "PRAGMA ignore_check_constraints = ON; UPDATE tower_api_key_keys SET replaced_by = 'nobody' WHERE id = ";
+    sql.run(format!("{edit}'{id}'")).await.unwrap();
+
+    assert_eq!(any(&store, &bad).await, Reply::unavailable());
+    let error = chain(&store.get(acme(), id).await.unwrap_err());
+    assert!(error.ends_with(&format!("replaced_by without revoked_at, of key {id}")), "{error}");
+
+    // A page of one at a time, so that the cursor passes over it.
+    let (mut seen, mut query) = (Vec::new(), ListKeys::new().with_limit(1));
+    loop {
+        let page = store.list(acme(), &query).await.unwrap();
+        seen.extend(page.keys);
+        let Some(next) = page.next else { break };
+        query = query.with_after(next);
+    }
+    assert_eq!(seen.len(), 2);
+    let listed = seen.iter().find(|key| key.id() == id).expect("it is listed");
+    assert_eq!((listed.name(), listed.access()), ("full", &Access::scoped([])));
+    assert_eq!(listed.status(SystemTime::now()), KeyStatus::Expired);
+    assert!(seen.iter().any(|key| key.id() == good && key.access().is_full()));
+    assert!(!logged(&id.to_string()).is_empty());
+
+    assert!(store.revoke(acme(), id).await.unwrap().is_revoked());
+    assert_eq!(any(&store, &bad).await, Reply::invalid());
+}
+
+/// Cases: 120.
+#[tokio::test]
+async fn unreadable_row_is_revoked_before_the_error() {
+    let dir = Dir::new();
+    let store = dir.store().await;
+    let id = issue(&store, full()).await.record.id();
+    let mut sql = dir.sql().await;
+    sql.run(
+        "PRAGMA ignore_check_constraints = ON; \
+         INSERT INTO tower_api_key_organizations (organization, max_key_age, disabled) VALUES ('acme', -1, 0)",
+    )
+    .await
+    .unwrap();
+    let error = store.revoke(acme(), id).await.unwrap_err();
+    assert!(chain(&error).contains("max_key_age"), "{}", chain(&error));
+    assert_eq!(sql.int("SELECT count(*) FROM tower_api_key_keys WHERE revoked_at IS NOT NULL").await, 1);
+}
+
+/// Cases: 57.
+#[tokio::test]
+async fn narrowing_full_key_to_too_many_scopes_is_rejected() {
+    let dir = Dir::new();
+    let store = dir.store().await;
+    let id = issue(&store, full()).await.record.id();
+    let scopes =
+        |number: usize| -> ScopeSet { (0..number).map(|n| Scope::new(format!("scope.{n}")).unwrap()).collect() };
+    assert!(matches!(store.narrow(acme(), id, scopes(257)).await, Err(ManageError::TooManyScopes)));
+    assert!(store.get(acme(), id).await.unwrap().access().is_full());
+    assert_eq!(store.narrow(acme(), id, scopes(256)).await.unwrap().access(), &Access::Scoped(scopes(256)));
+    assert_eq!(store.get(acme(), id).await.unwrap().access(), &Access::Scoped(scopes(256)));
+}

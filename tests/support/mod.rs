@@ -1,0 +1,28 @@
+//! What several test crates share.
+#![allow(dead_code, reason = "each crate uses a part of it")]
+
+pub(crate) mod awaited;
+pub(crate) mod axum_server;
+pub(crate) mod calls;
+pub(crate) mod clock;
+pub(crate) mod cluster;
+pub(crate) mod frames;
+pub(crate) mod handler;
+pub(crate) mod http1_client;
+pub(crate) mod http2_client;
+pub(crate) mod hyper_server;
+pub(crate) mod keys;
+pub(crate) mod log_lines;
+pub(crate) mod other_process;
+pub(crate) mod poll;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+pub(crate) mod proxy;
+pub(crate) mod reply;
+pub(crate) mod request;
+pub(crate) mod seen;
+pub(crate) mod server;
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;
+pub(crate) mod store;
+pub(crate) mod wire;
