@@ -14,18 +14,16 @@ use axum::http::Method;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tower::Layer;
-use tower_api_key::{
-    Access, ApiKey, ApiKeyLayer, BoxError, KeyManager, MemoryStore, NewKey, Otherwise, Requirement, RouteTable,
-    RouteTableError, Scope,
-};
+use tower_api_key::routes::{RouteTable, RouteTableError};
+use tower_api_key::{Access, ApiKey, ApiKeyLayer, BoxError, KeyManager, MemoryStore, NewKey, Requirement, Scope};
 
 const INVOICES_READ: Scope = Scope::from_static("invoices.read");
 const INVOICES_WRITE: Scope = Scope::from_static("invoices.write");
 
 async fn serve(port: u16) -> Result<(), BoxError> {
-    let keys = MemoryStore::new();
+    let store = MemoryStore::new();
     let new = NewKey::new("first key", Access::scoped([INVOICES_READ]))?;
-    let issued = keys.issue(&"acme".parse()?, new).await?;
+    let issued = KeyManager::new(store.clone()).issue(&"acme".parse()?, new).await?;
 
     let table = table()?;
     println!("{table}");
@@ -34,7 +32,7 @@ async fn serve(port: u16) -> Result<(), BoxError> {
         .route("/me", get(me))
         .route("/invoices", get(list).post(create));
     // Around the finished router, so that no route can come after it.
-    let guarded = ApiKeyLayer::new(keys).routes(table).layer(router);
+    let guarded = ApiKeyLayer::new(store).routes(table).layer(router);
     let app = Router::new().fallback_service(guarded);
 
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
@@ -46,7 +44,7 @@ async fn serve(port: u16) -> Result<(), BoxError> {
 
 /// What each route asks of a key.
 fn table() -> Result<RouteTable, RouteTableError> {
-    RouteTable::builder(Otherwise::Deny)
+    RouteTable::builder()
         .public(Method::GET, "/health")
         .route(Method::GET, "/me", Requirement::any_key())
         .route(Method::GET, "/invoices", INVOICES_READ)

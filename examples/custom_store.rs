@@ -15,9 +15,8 @@ use std::time::{Duration, SystemTime};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_api_key::{
-    Access, ApiKeyLayer, BoxError, KeyDigest, KeyId, KeyRecord, KeySecret, KeyStore, OrganizationId, Scope,
-};
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord, KeySecret};
+use tower_api_key::{Access, ApiKeyLayer, BoxError, KeyStore, OrganizationId, Scope};
 
 const INVOICES_READ: Scope = Scope::from_static("invoices.read");
 

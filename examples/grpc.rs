@@ -1,4 +1,4 @@
-//! Keys on a gRPC service: a tonic server, and a client that is refused in each of the ways there are.
+//! Keys on a gRPC service: a tonic server, and a client that is rejected for each reason.
 //!
 //! ```text
 //! cargo run --example grpc --features test-kit,throttle
@@ -26,15 +26,15 @@ const HEALTH_READ: Scope = Scope::from_static("health.read");
 const INVOICES_READ: Scope = Scope::from_static("invoices.read");
 
 async fn run() -> Result<(), BoxError> {
-    let keys = MemoryStore::new();
+    let store = FaultyStore::new(MemoryStore::new());
+    let keys = KeyManager::new(store.clone());
     let acme = "acme".parse()?;
     let good = keys.issue(&acme, NewKey::new("monitor", Access::scoped([HEALTH_READ]))?).await?;
     let other = keys.issue(&acme, NewKey::new("accounting", Access::scoped([INVOICES_READ]))?).await?;
 
-    // `grpc` answers gRPC calls with a status of gRPC. Without it they get JSON, of which a client makes its own.
-    // What stands further in refuses in the same form.
-    let store = FaultyStore::new(keys.clone());
-    let guard = ApiKeyLayer::new(store.clone()).grpc().require(HEALTH_READ);
+    // Rejects gRPC calls with a `grpc-status`. Without it the response is JSON, and a client derives another status from
+    // the HTTP status. Inner layers reject in the same form.
+    let guard = ApiKeyLayer::new(store.clone()).grpc_responses().require(HEALTH_READ);
     let two_a_minute = SlidingWindow::new(NonZeroU32::new(2).expect("more than none"), Duration::from_secs(60));
     let (health, service) = tonic_health::server::health_reporter();
     health.set_service_status("invoices", ServingStatus::Serving).await;

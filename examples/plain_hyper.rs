@@ -17,20 +17,18 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tower::{ServiceBuilder, service_fn};
-use tower_api_key::{
-    Access, ApiKey, ApiKeyLayer, BoxError, KeyManager, MemoryStore, NewKey, Otherwise, RouteTable, RouteTableError,
-    Scope,
-};
+use tower_api_key::routes::{RouteTable, RouteTableError};
+use tower_api_key::{Access, ApiKey, ApiKeyLayer, BoxError, KeyManager, MemoryStore, NewKey, Scope};
 
 const INVOICES_READ: Scope = Scope::from_static("invoices.read");
 const INVOICES_WRITE: Scope = Scope::from_static("invoices.write");
 
 async fn serve(port: u16) -> Result<(), BoxError> {
-    let keys = MemoryStore::new();
+    let store = MemoryStore::new();
     let new = NewKey::new("first key", Access::scoped([INVOICES_READ]))?;
-    let issued = keys.issue(&"acme".parse()?, new).await?;
+    let issued = KeyManager::new(store.clone()).issue(&"acme".parse()?, new).await?;
 
-    let guard = ApiKeyLayer::new(keys).routes(table()?);
+    let guard = ApiKeyLayer::new(store).routes(table()?);
     let service = ServiceBuilder::new().layer(guard).service(service_fn(handle));
 
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
@@ -57,9 +55,9 @@ async fn serve(port: u16) -> Result<(), BoxError> {
     }
 }
 
-/// What each route asks of a key. What nobody listed does not exist.
+/// What each route requires. Unlisted routes are denied.
 fn table() -> Result<RouteTable, RouteTableError> {
-    RouteTable::builder(Otherwise::Deny)
+    RouteTable::builder()
         .route(Method::GET, "/invoices", INVOICES_READ)
         .route(Method::POST, "/invoices", INVOICES_WRITE)
         .build()

@@ -9,7 +9,6 @@
 //! A second argument says how many keys to revoke (1,000); `deaf` as a third keeps the other process from
 //! listening, so that the time to live is all that is left.
 
-use std::error::Error;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -23,12 +22,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
-use tower_api_key::{
-    Access, ApiKeyLayer, CachedStore, IssuedKey, KeyManager, NewKey, OrganizationId, PostgresStore, SharedStore,
-    SqliteStore,
-};
-
-type BoxError = Box<dyn Error + Send + Sync>;
+use tower_api_key::manage::IssuedKey;
+use tower_api_key::store::{CachedStore, DynKeyBackend, PostgresStore, SqliteStore};
+use tower_api_key::{Access, ApiKeyLayer, BoxError, KeyManager, NewKey, OrganizationId};
 
 const SERVE: &str = "--serve";
 
@@ -75,7 +71,7 @@ async fn serve(url: &str, hearing: bool) -> Result<(), BoxError> {
 
 /// This process.
 async fn measure(url: &str, keys: usize, hearing: &str) -> Result<(), BoxError> {
-    let store = open(url).await?;
+    let manager = KeyManager::new(open(url).await?);
     let (_other, address) = spawn(url, hearing).await?;
     let client = Client::builder(TokioExecutor::new()).build_http();
     let organization: OrganizationId = format!("propagation-{}", std::process::id()).parse()?;
@@ -84,11 +80,11 @@ async fn measure(url: &str, keys: usize, hearing: &str) -> Result<(), BoxError> 
 
     let mut times = Vec::with_capacity(keys);
     for _ in 0..keys {
-        let key = store.issue(&organization, NewKey::new("short-lived", Access::Full)?).await?;
+        let key = manager.issue(&organization, NewKey::new("short-lived", Access::Full)?).await?;
         if ask(&client, &address, &key).await? != StatusCode::OK {
-            return Err("a new key was refused".into());
+            return Err("a new key was rejected".into());
         }
-        store.revoke(&organization, key.record.id()).await?;
+        manager.revoke(&organization, key.record.id()).await?;
         let revoked = Instant::now();
         while ask(&client, &address, &key).await? == StatusCode::OK {
             if revoked.elapsed() > Duration::from_secs(60) {
@@ -103,15 +99,15 @@ async fn measure(url: &str, keys: usize, hearing: &str) -> Result<(), BoxError> 
     Ok(())
 }
 
-async fn open(url: &str) -> Result<SharedStore, BoxError> {
+async fn open(url: &str) -> Result<DynKeyBackend, BoxError> {
     if url.starts_with("sqlite:") {
         let store = SqliteStore::connect(url).await?;
         store.migrate().await?;
-        return Ok(SharedStore::new(store));
+        return Ok(DynKeyBackend::new(store));
     }
     let store = PostgresStore::connect(url).await?;
     store.migrate().await?;
-    Ok(SharedStore::new(store))
+    Ok(DynKeyBackend::new(store))
 }
 
 async fn ask(

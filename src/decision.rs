@@ -1,39 +1,47 @@
-//! The one place where a key is judged: a pure function, without I/O, HTTP or async.
+//! The decision about a key: a pure function, without I/O, HTTP or async.
 
 use std::time::SystemTime;
 
 use crate::key::{KeyDigest, KeyRecord};
 use crate::scope::{Access, Requirement};
 
-/// Why a credential that was looked up does not pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Why a key that was looked up is rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Denial {
     /// No record has this digest.
+    #[error("no record has this digest: the key was never issued here")]
     Unknown,
     /// The store returned the record of another key.
+    #[error("the key store returned the record of another key")]
     OtherKey,
     /// The key was revoked or replaced.
+    #[error("the key was revoked or replaced")]
     Revoked,
     /// The key's organization is disabled.
+    #[error("the organization of the key is disabled")]
     OrganizationDisabled,
     /// The key is past its expiry or the organization's maximum age.
+    #[error("the key has expired: regenerate it")]
     Expired,
-    /// The key is valid, but may not do this.
+    /// The key is valid and lacks a scope.
+    #[error("the key lacks a scope that the route requires")]
     InsufficientScope,
 }
 
-/// Judges a key: is it the one that was presented, is it still valid, and does its access meet the
-/// `requirement`? The first check that fails is the answer.
+/// Decides about a key: is it the one that was presented, is it still valid, and does its access meet the `requirement`?
+/// Returns the first check that fails.
 ///
-/// The clock is read at most once, and only for a key that expires. The layer calls this for every request;
-/// call it yourself where a key arrives by another way than a request header.
+/// The clock is read at most once, and only for a key that expires. The layer makes this decision for every request; call
+/// the function yourself where a key does not arrive in a request header.
 ///
 /// ```
 /// use std::time::SystemTime;
-/// use tower_api_key::{Access, Denial, KeyDigest, KeyId, KeyRecord, Requirement, decide};
+/// use tower_api_key::decision::{Denial, decide};
+/// use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
+/// use tower_api_key::{Access, Requirement};
 ///
-/// let digest = KeyDigest::of(b"avk_...");
+/// let digest = KeyDigest::hash(b"avk_...");
 /// let record = KeyRecord::new(KeyId::from_u128(1), digest, "acme".parse()?, Access::Full);
 /// let verdict = decide(&digest, Some(&record), &Requirement::any_key(), SystemTime::now);
 /// assert!(verdict.is_ok());
@@ -42,7 +50,7 @@ pub enum Denial {
 /// ```
 ///
 /// # Errors
-/// The first reason for which the key does not pass.
+/// The first reason for which the key is rejected.
 pub fn decide(
     presented: &KeyDigest,
     record: Option<&KeyRecord>,
@@ -54,8 +62,8 @@ pub fn decide(
     authorize(record.access(), requirement)
 }
 
-/// The first half: is it the key that was presented, and is it still valid?
-#[inline(always)]
+/// Decides the first half: is it the key that was presented, and is it still valid?
+#[inline]
 pub(crate) fn authenticate(
     presented: &KeyDigest,
     record: &KeyRecord,
@@ -76,24 +84,8 @@ pub(crate) fn authenticate(
     Ok(())
 }
 
-/// The second half: may a valid key do this?
+/// Decides the second half: does the access of a valid key meet the requirement?
 #[inline]
 pub(crate) fn authorize(access: &Access, requirement: &Requirement) -> Result<(), Denial> {
     if requirement.is_met_by(access) { Ok(()) } else { Err(Denial::InsufficientScope) }
-}
-
-/// What a table of routes asks of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "routes"), expect(dead_code, reason = "without a table, any key may pass"))]
-pub(crate) enum RouteVerdict {
-    /// Not even a key.
-    Public,
-    /// Any valid key.
-    AnyKey,
-    /// A key with full access.
-    FullAccess,
-    /// A key that meets what the lines with these numbers require.
-    Lines(usize, Option<usize>),
-    /// A key, and then the route does not exist.
-    NotFound,
 }

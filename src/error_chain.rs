@@ -2,13 +2,13 @@ use std::any::Any;
 use std::error::Error;
 use std::iter::successors;
 
-/// An error with its sources on one line, for the log. Control characters are escaped, since part of it may come
-/// from elsewhere.
+/// Writes an error and its sources on one line, for the log. Control characters are escaped, since an error may quote
+/// untrusted text.
 pub(crate) fn error_chain<'a>(error: &'a (dyn Error + 'static)) -> String {
     let sources = successors(Some(error), |error: &&'a (dyn Error + 'static)| (**error).source());
     let mut line = String::new();
     for text in sources.map(|error| error.to_string().escape_debug().to_string()) {
-        // Some errors end with the words of their source.
+        // Some errors already end with the text of their source.
         if !line.ends_with(&text) {
             line += if line.is_empty() { "" } else { ": " };
             line += &text;
@@ -17,7 +17,7 @@ pub(crate) fn error_chain<'a>(error: &'a (dyn Error + 'static)) -> String {
     line
 }
 
-/// What a panic said.
+/// Returns the message of a caught panic.
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
@@ -29,12 +29,12 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("{0}")]
-    struct Told(&'static str, #[source] Option<Box<Told>>);
+    struct Outer(&'static str, #[source] Option<Box<Outer>>);
 
     #[test]
-    fn what_an_error_repeats_of_its_source_is_told_once() {
-        let source = |text| Some(Box::new(Told(text, None)));
-        assert_eq!(error_chain(&Told("a", source("b\n"))), "a: b\\n");
-        assert_eq!(error_chain(&Told("from the database: no", source("no"))), "from the database: no");
+    fn error_chain_repeated_source_is_written_once() {
+        let source = |text| Some(Box::new(Outer(text, None)));
+        assert_eq!(error_chain(&Outer("a", source("b\n"))), "a: b\\n");
+        assert_eq!(error_chain(&Outer("from the database: no", source("no"))), "from the database: no");
     }
 }

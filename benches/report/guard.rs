@@ -3,7 +3,8 @@
 use http::HeaderValue;
 use std::sync::Arc;
 use tower::Layer;
-use tower_api_key::{ApiKeyLayer, KeyStore, scope::avala};
+use tower_api_key::scope::avala;
+use tower_api_key::{ApiKeyLayer, KeyStore};
 
 use crate::case::{Case, KEY};
 use crate::inner::Inner;

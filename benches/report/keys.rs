@@ -5,14 +5,16 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::HeaderValue;
-use tower_api_key::{Access, KeyDigest, KeyId, KeyRecord, MemoryStore, OrganizationId, scope::avala};
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
+use tower_api_key::scope::avala;
+use tower_api_key::{Access, MemoryStore, OrganizationId};
 
 /// How many of a large number of keys are presented, so that lookups miss the near caches.
 const WIDE: u64 = 16_384;
 
 /// 44 characters, as the crate issues them.
 pub(crate) fn text(number: u64) -> String {
-    let digest = KeyDigest::of(&number.to_le_bytes());
+    let digest = KeyDigest::hash(&number.to_le_bytes());
     let digits: String = digest.as_bytes()[..20].iter().map(|byte| format!("{byte:02x}")).collect();
     format!("avk_{digits}")
 }
@@ -46,7 +48,7 @@ pub(crate) fn name(number: u64) -> String {
 }
 
 pub(crate) fn record(number: u64, organization: &OrganizationId, expires: Option<SystemTime>) -> KeyRecord {
-    let digest = KeyDigest::of(text(number).as_bytes());
+    let digest = KeyDigest::hash(text(number).as_bytes());
     let access = Access::scoped([avala::DATASETS_READ, avala::PROJECTS_READ]);
     KeyRecord::new(KeyId::from_u128(number.into()), digest, organization.clone(), access)
         .with_name(name(number))

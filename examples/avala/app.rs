@@ -10,8 +10,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use tower::ServiceBuilder;
-use tower_api_key::transport::{ClientLayer, Connection, RequireHttpsLayer, TrustedProxies};
-use tower_api_key::{ApiKeyLayer, BoxError, SystemClock, UsageTracker};
+use tower_api_key::background::Background;
+use tower_api_key::time::SystemClock;
+use tower_api_key::transport::{ClientInfoLayer, Connection, RequireHttpsLayer, TrustedProxies};
+use tower_api_key::usage::UsageTracker;
+use tower_api_key::{ApiKeyLayer, BoxError};
 
 use crate::accounts::Accounts;
 use crate::data::Data;
@@ -23,6 +26,9 @@ use crate::store::{Keys, Store};
 use crate::{audit, keys, limits, openapi, policy, resources, routes, signup, unread};
 
 pub(crate) const BASE: &str = "/api/v1";
+
+/// How often the last use of each key is reported to the store. Until then, the list of keys shows an older time.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What handlers share. Most take only the part that they need.
 #[derive(Clone, FromRef)]
@@ -38,13 +44,16 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) async fn open(options: &Options) -> Result<Self, BoxError> {
-        let Store { keys, database } = Store::open(&options.store).await?;
+    /// Opens the store, and starts in the background what it needs.
+    pub(crate) async fn open(options: &Options, background: &Background) -> Result<Self, BoxError> {
+        let Store { keys, database } = Store::open(&options.store, background).await?;
         let accounts = Accounts::new(database.clone());
         policy::demand_of_all(&keys, &accounts, options.max_key_age).await?;
+        let usage = UsageTracker::new();
+        background.report_usage(&usage, keys.backend().clone(), REPORT_INTERVAL);
         Ok(Self {
             keys,
-            usage: UsageTracker::new(),
+            usage,
             accounts,
             passwords: Arc::new(Passwords::start()?),
             data: Data::new(database),
@@ -60,14 +69,14 @@ impl App {
 pub(crate) fn router(app: App, options: &Options) -> Result<Router, BoxError> {
     let table = routes::table()?;
     let document = openapi::document(&table, options)?;
-    let keys = ApiKeyLayer::new(app.keys.clone()).on_decision(audit::record);
-    let judged = ApiKeyLayer::new(app.keys.clone()).routes(table.clone());
+    let keys = ApiKeyLayer::new(app.keys.backend().clone()).on_decision(audit::record);
+    let checked = ApiKeyLayer::new(app.keys.backend().clone()).routes(table.clone());
     let guarded = ServiceBuilder::new()
         .layer(keys.clone().track_usage(&app.usage))
         .layer(limits::per_key(options.requests_per_minute))
-        .layer(judged.render_with(move |refusal| routes::refuse(&table, refusal)))
+        .layer(checked.rejection_response(move |rejected| routes::reject(&table, rejected)))
         .service(guarded().with_state(app.clone()));
-    let sign_up = post(signup::sign_up).layer(limits::attempts().refuse_as(&keys)).fallback_service(guarded.clone());
+    let sign_up = post(signup::sign_up).layer(limits::attempts().reject_as(&keys)).fallback_service(guarded.clone());
     let document =
         get(async move || ([(CONTENT_TYPE, "application/json")], document)).fallback_service(guarded.clone());
     let mut router = Router::new()
@@ -82,7 +91,7 @@ pub(crate) fn router(app: App, options: &Options) -> Result<Router, BoxError> {
     let connection = |ConnectInfo(peer): &ConnectInfo<SocketAddr>| Connection::plain(peer.ip());
     // A client could use a second count of attempts if it could choose which headers are read.
     let proxies = TrustedProxies::new(&options.trusted_proxy)?.only_x_forwarded();
-    Ok(router.layer(ClientLayer::new().trust(proxies).connection_from(connection)).layer(from_fn(unread::read_on)))
+    Ok(router.layer(ClientInfoLayer::new().trust(proxies).connection_from(connection)).layer(from_fn(unread::read_on)))
 }
 
 /// What each of them asks of a key is in the [table](routes::table).

@@ -1,31 +1,29 @@
-use tower_api_key::{ChangeEvent, ChangeOutcome, DecisionEvent, KeyRecord, Outcome, observe};
+use tower_api_key::key::KeyRecord;
+use tower_api_key::manage::{ChangeEvent, ChangeOutcome};
+use tower_api_key::observe::{self, DecisionEvent};
 
 /// Who used what: one line for each request that came to the key layer.
 pub(crate) fn record(event: &DecisionEvent<'_>) {
-    observe::count_decision(event);
+    observe::metrics::record_decision(event);
     let (key, organization) = match event.key() {
         Some(key) => (key.id().to_string(), key.organization().as_str()),
         None => ("-".to_owned(), "-"),
     };
-    let outcome = match event.outcome() {
-        Outcome::Accepted => "accepted",
-        Outcome::Rejected(rejection) => rejection.code(),
-        Outcome::Public => "public",
-        Outcome::Cancelled => "cancelled",
-        _ => "other",
-    };
+    let outcome = event.outcome().code();
     let status = event.status().map_or("-".to_owned(), |status| status.as_u16().to_string());
     let (method, path) = (event.method(), printable(event.path()));
     if let Some(digest) = event.exposed() {
-        log::warn!("a key came over plain HTTP, and whoever listened has it: digest={digest:?}");
+        tracing::warn!("a key came over plain HTTP, treat it as compromised: digest={digest:?}");
     }
-    log::info!("key={key} organization={organization} method={method} path={path} outcome={outcome} status={status}");
+    tracing::info!(
+        "key={key} organization={organization} method={method} path={path} outcome={outcome} status={status}"
+    );
 }
 
 /// Who changed what: one line for each change that was asked of a key or of an organization's policy. It holds ids and
 /// words of this server alone, nothing that a client wrote.
 pub(crate) fn record_change(event: &ChangeEvent<'_>) {
-    observe::count_change(event);
+    observe::metrics::record_change(event);
     let key = event.key().map_or("-".to_owned(), |id| id.to_string());
     let new = event.record().map(KeyRecord::id).filter(|new| event.key() != Some(*new));
     let new = new.map(|id| format!(" new={id}")).unwrap_or_default();
@@ -40,8 +38,8 @@ pub(crate) fn record_change(event: &ChangeEvent<'_>) {
         event.outcome().code()
     );
     match event.outcome() {
-        ChangeOutcome::Done => log::info!("{line}"),
-        _ => log::warn!("{line}"),
+        ChangeOutcome::Done => tracing::info!("{line}"),
+        _ => tracing::warn!("{line}"),
     }
 }
 

@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use tower_api_key::{KeyId, OrganizationId, RandomError};
+use tower_api_key::OrganizationId;
+use tower_api_key::key::{KeyId, RandomError};
 use utoipa::ToSchema;
 
 use crate::database::Database;

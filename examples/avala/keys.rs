@@ -10,9 +10,11 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::Value;
-use tower_api_key::{
-    Access, ApiKey, Expiry, IssuedKey, KeyId, KeyManager, KeyRecord, KeyStatus, ListKeys, NewKey, Scope, ScopeSet,
-};
+use tower_api_key::key::{KeyId, KeyRecord};
+use tower_api_key::manage::IssuedKey;
+use tower_api_key::scope::ScopeSet;
+use tower_api_key::store::{Expiry, ListKeys};
+use tower_api_key::{Access, ApiKey, NewKey, Scope};
 use utoipa::ToSchema;
 
 use crate::app::App;
@@ -62,9 +64,8 @@ pub(crate) struct Issued<'a> {
 async fn list(key: ApiKey, keys: State<Keys>, listing: Listing) -> Result<Json<Page<View>>, ApiError> {
     let mut query = ListKeys::new().with_limit(listing.limit()).with_after(listing.cursor()?);
     if let Some(status) = listing.parameter("status") {
-        let known = [KeyStatus::Active, KeyStatus::Expired, KeyStatus::Revoked];
-        let status = known.into_iter().find(|known| known.as_str() == status);
-        query = query.with_status(status.ok_or_else(|| ApiError::field("status", "active, expired or revoked."))?);
+        let status = status.parse().map_err(|_| ApiError::field("status", "active, expired or revoked."))?;
+        query = query.with_status(status);
     }
     let page = in_time(keys.list(key.organization(), &query)).await?;
     let results = page.keys.iter().map(|record| View::of(record)).collect();
@@ -102,7 +103,7 @@ async fn regenerate(
     Ok(shown_once(&issued))
 }
 
-/// The same keys, whose changes are written down as this caller's.
+/// Returns a manager of the same keys, whose changes the audit trail records as this caller's.
 fn asked_by(caller: &ApiKey, keys: &Keys) -> Keys {
     keys.on_behalf_of(caller.id().to_string())
 }
@@ -167,7 +168,7 @@ impl View {
         Self {
             uid: record.id().to_string(),
             name: record.name().into(),
-            hint: record.hint().into(),
+            hint: record.hint().to_string(),
             full_access: record.access().is_full(),
             scopes: scopes.map(|scope| scope.as_str().into()).collect(),
             created_at: rfc3339(record.created_at()),

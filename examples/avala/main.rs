@@ -33,7 +33,6 @@ mod signup;
 mod store;
 mod time;
 mod unread;
-mod usage;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

@@ -3,7 +3,8 @@
 
 use axum::body::Bytes;
 use serde_json::{Value, json};
-use tower_api_key::{BoxError, RouteTable};
+use tower_api_key::BoxError;
+use tower_api_key::routes::RouteTable;
 use utoipa::OpenApi;
 use utoipa::openapi::Info;
 

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use tower_api_key::{BoxError, KeyManager, ManageError, OrganizationId, OrganizationPolicy};
+use tower_api_key::key::OrganizationPolicy;
+use tower_api_key::manage::ManageError;
+use tower_api_key::{BoxError, OrganizationId};
 
 use crate::accounts::Accounts;
 use crate::store::Keys;
@@ -23,11 +25,11 @@ pub(crate) async fn demand(
     organization: &OrganizationId,
     max_key_age: Option<Duration>,
 ) -> Result<(), ManageError> {
-    let old = keys.policy(organization).await?;
+    let old = keys.organization_policy(organization).await?;
     if old.max_key_age() == max_key_age {
         return Ok(());
     }
     let policy = OrganizationPolicy::default().with_disabled(old.is_disabled());
     let policy = max_key_age.map_or(policy, |age| policy.with_max_key_age(age));
-    keys.set_policy(organization, policy).await
+    keys.set_organization_policy(organization, policy).await
 }

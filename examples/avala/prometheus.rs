@@ -33,7 +33,7 @@ impl Prometheus {
         let cannot_count = |error| format!("cannot count for --metrics-listen: {error}");
         let recorder = PrometheusBuilder::new().set_buckets(&BUCKETS).map_err(cannot_count)?;
         let counts = recorder.install_recorder().map_err(cannot_count)?;
-        observe::describe_metrics();
+        observe::metrics::describe();
         Ok(Self { listener, counts })
     }
 
@@ -55,7 +55,7 @@ impl Prometheus {
         };
         tokio::select! {
             served = axum::serve(listener, Router::new().route(PATH, text)) => {
-                log::error!("nobody can read the metrics any longer: {served:?}");
+                tracing::error!("cannot serve the metrics any longer: {served:?}");
             }
             () = upkeep => {}
         }

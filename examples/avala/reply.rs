@@ -11,7 +11,9 @@ use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tower_api_key::{ManageError, Outage, Rejection};
+use tower_api_key::Rejection;
+use tower_api_key::manage::ManageError;
+use tower_api_key::rejection::Outage;
 
 use crate::store::causes;
 
@@ -45,13 +47,13 @@ impl ApiError {
 
     /// For what the database did not do, whatever it was.
     pub(crate) fn unavailable(cause: impl std::error::Error + 'static) -> Self {
-        log::error!("answering 503: {}", causes(&cause));
+        tracing::error!("answering 503: {}", causes(&cause));
         Self::Rejected(Outage::Failed.into())
     }
 
     /// For what the log explains and the client cannot help.
     pub(crate) fn internal(cause: impl std::error::Error) -> Self {
-        log::error!("answering 500: {cause}");
+        tracing::error!("answering 500: {cause}");
         Self::Other(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error.".into())
     }
 }

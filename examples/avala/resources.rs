@@ -7,8 +7,8 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use serde::Serialize;
 use serde_json::json;
-use tower_api_key::scope::avala;
-use tower_api_key::{Access, ApiKey, Scope, ScopeSet};
+use tower_api_key::scope::{ScopeSet, avala};
+use tower_api_key::{Access, ApiKey, Scope};
 use utoipa::ToSchema;
 
 use crate::data::{Data, Dataset, Export, Item, Organization, Project, Task, new_uid};

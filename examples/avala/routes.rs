@@ -4,8 +4,10 @@ use axum::body::Bytes;
 use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use axum::http::{Method, Response, StatusCode};
 use serde_json::json;
+use tower_api_key::rejection::RejectedRequest;
+use tower_api_key::routes::{RouteTable, RouteTableError};
 use tower_api_key::scope::avala;
-use tower_api_key::{Otherwise, Refusal, Rejection, Requirement, RouteTable, RouteTableError};
+use tower_api_key::{Rejection, Requirement};
 
 use crate::app::BASE;
 
@@ -34,23 +36,21 @@ pub(crate) fn table() -> Result<RouteTable, RouteTableError> {
         (Method::POST, "/api-keys/{uid}/revoke/", manage_keys()),
         (Method::POST, "/api-keys/{uid}/regenerate/", manage_keys()),
     ];
-    let table = RouteTable::builder(Otherwise::Deny)
-        .catalogue(avala::catalogue())
-        .public(Method::POST, SIGN_UP)
-        .public(Method::GET, OPENAPI);
+    let table =
+        RouteTable::builder().catalog(avala::catalog()).public(Method::POST, SIGN_UP).public(Method::GET, OPENAPI);
     let table = lines
         .into_iter()
         .fold(table, |table, (method, path, requirement)| table.route(method, format!("{BASE}{path}"), requirement));
     table.build()
 }
 
-/// As the key layer does, but that whoever has a good key is told of a wrong method.
-pub(crate) fn refuse(table: &RouteTable, refusal: &Refusal<'_>) -> Response<Bytes> {
-    let request = refusal.request();
+/// Rejects as the key layer does, except that a valid key gets a 405 for a wrong method.
+pub(crate) fn reject(table: &RouteTable, rejected: &RejectedRequest<'_>) -> Response<Bytes> {
+    let request = rejected.request();
     let allowed: Vec<_> = table.methods(request.path()).flat_map(with_head).collect();
     let is_wrong_method = !allowed.is_empty() && !allowed.contains(&request.method().as_str());
-    if refusal.rejection() != Rejection::NotFound || !is_wrong_method {
-        return refusal.response();
+    if rejected.rejection() != Rejection::NotFound || !is_wrong_method {
+        return rejected.response();
     }
     let detail = format!("Method \"{}\" not allowed.", request.method());
     let mut response = Response::new(json!({ "detail": detail }).to_string().into());

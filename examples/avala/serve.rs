@@ -6,13 +6,13 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tower_api_key::background::Background;
 
 use crate::app::{self, App};
 use crate::mission_control;
 use crate::options::Options;
 use crate::prometheus::{self, Prometheus};
 use crate::store::causes;
-use crate::usage;
 
 /// How long requests that are under way may take after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -27,24 +27,22 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         Some(address) => Some(Prometheus::listen(address).await?),
         None => None,
     };
-    let app = App::open(&options).await.map_err(|error| format!("cannot start: {}", causes(&*error)))?;
-    let router = app::router(app.clone(), &options).map_err(|error| format!("cannot start: {error}"))?;
-    let (stopped, stop_reporting) = oneshot::channel();
-    let reporting = tokio::spawn(usage::report(app.usage, app.keys, stop_reporting));
+    let background = Background::new();
+    let app = App::open(&options, &background).await.map_err(|error| format!("cannot start: {}", causes(&*error)))?;
+    let router = app::router(app, &options).map_err(|error| format!("cannot start: {error}"))?;
     if options.require_https && options.trusted_proxy.is_empty() {
-        log::warn!("every request will be refused: nothing but a --trusted-proxy can bring HTTPS to this server");
+        tracing::warn!("every request will be refused: nothing but a --trusted-proxy can bring HTTPS to this server");
     }
     welcome(address);
     if let Some(metrics) = metrics {
         let address = metrics.address().map_err(|error| format!("cannot serve metrics: {error}"))?;
         let _ = writeln!(io::stdout(), "Metrics at http://{}{}", Reachable(address), prometheus::PATH);
-        tokio::spawn(metrics.serve());
+        background.run(metrics.serve());
     }
 
     let served = serve(listener, router, stop).await;
-    // Now that no request comes any more.
-    let _ = stopped.send(());
-    reporting.await.map_err(|error| format!("cannot report the usage of keys: {error}"))?;
+    // After the last request, which the last usage report includes.
+    background.shutdown().await;
     served.map_err(|error| format!("cannot serve any longer: {error}"))
 }
 
@@ -58,7 +56,7 @@ async fn serve(
     let (told_to_stop, draining) = oneshot::channel();
     let server = axum::serve(listener, app).with_graceful_shutdown(async {
         stop.await;
-        log::info!("stopping");
+        tracing::info!("stopping");
         let _ = told_to_stop.send(());
     });
     let overdue = async {
@@ -70,7 +68,7 @@ async fn serve(
     tokio::select! {
         served = server => served,
         () = overdue => {
-            log::warn!("stopped with requests under way, {} seconds after being told to", DRAIN.as_secs());
+            tracing::warn!("stopped with requests under way, {} seconds after being told to", DRAIN.as_secs());
             Ok(())
         }
     }

@@ -2,7 +2,8 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
-use tower_api_key::{Access, IssuedKey, KeyManager, NewKey, OrganizationId};
+use tower_api_key::manage::IssuedKey;
+use tower_api_key::{Access, NewKey, OrganizationId};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
@@ -58,7 +59,7 @@ pub(crate) async fn sign_up(State(app): State<App>, request: Request) -> Result<
     if !added? {
         return Err(taken());
     }
-    log::info!("signed up organization={organization} key={}", issued.record.id());
+    tracing::info!("signed up organization={organization} key={}", issued.record.id());
     Ok(with_secret(StatusCode::CREATED, SignedUp { user: &account.user, api_key: issued.secret.expose_secret() }))
 }
 
@@ -74,7 +75,7 @@ async fn discard(app: &App, issued: &IssuedKey) {
     let record = &issued.record;
     let keys = app.keys.on_behalf_of(ACTOR);
     if in_time(keys.revoke(record.organization(), record.id())).await.is_err() {
-        log::warn!("left behind key={}, which nobody knows", record.id());
+        tracing::warn!("cannot revoke key={}, which no client has seen", record.id());
     }
 }
 

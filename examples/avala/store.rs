@@ -1,17 +1,17 @@
 use std::error::Error;
 use std::iter::successors;
 
+use tower_api_key::background::Background;
+use tower_api_key::manage::IssueRules;
 use tower_api_key::scope::avala;
-use tower_api_key::{
-    AuditedStore, BoxError, CachedStore, IssuePolicy, MemoryStore, PostgresStore, SharedStore, SqlError, SqliteStore,
-    SystemClock,
-};
+use tower_api_key::store::{CachedStore, DynKeyBackend, PostgresStore, SqlError, SqliteStore};
+use tower_api_key::{BoxError, KeyManager, MemoryStore};
 
 use crate::audit;
 use crate::database::Database;
 
-/// The keys, wherever they are kept. Each change that is made through it is told to the audit trail.
-pub(crate) type Keys = AuditedStore<SharedStore>;
+/// Manages the keys of any store. The audit trail records each change.
+pub(crate) type Keys = KeyManager<DynKeyBackend>;
 
 /// Where keys and accounts are kept.
 pub(crate) struct Store {
@@ -20,29 +20,31 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens what the URL names, creates the tables that are missing, and listens to what other processes change.
-    pub(crate) async fn open(url: &str) -> Result<Self, BoxError> {
-        // Nobody gets a key with a scope that no route knows.
-        let policy = IssuePolicy::default().with_catalogue(avala::catalogue());
+    /// Opens the store that the URL names, creates missing tables, and watches for changes of other processes in the
+    /// background.
+    pub(crate) async fn open(url: &str, background: &Background) -> Result<Self, BoxError> {
         let (keys, database) = match url.split(':').next() {
-            Some("memory") => (SharedStore::new(MemoryStore::with(policy, SystemClock)), Database::in_memory().await?),
+            Some("memory") => (DynKeyBackend::new(MemoryStore::new()), Database::in_memory().await?),
             Some("sqlite") => {
-                let keys = SqliteStore::connect(url).await?.with_issue_policy(policy);
+                let keys = SqliteStore::connect(url).await?.with_catalog(avala::catalog());
                 keys.migrate().await?;
                 let (database, keys) = (Database::Sqlite(keys.pool().clone()), CachedStore::new(keys));
-                tokio::spawn(keys.watch());
-                (SharedStore::new(keys), database)
+                background.run(keys.watch());
+                (DynKeyBackend::new(keys), database)
             }
             _ => {
-                let keys = PostgresStore::connect(url).await.map_err(unreachable)?.with_issue_policy(policy);
+                let keys = PostgresStore::connect(url).await.map_err(unreachable)?.with_catalog(avala::catalog());
                 keys.migrate().await?;
                 let (database, keys) = (Database::Postgres(keys.pool().clone()), CachedStore::new(keys));
-                tokio::spawn(keys.watch());
-                (SharedStore::new(keys), database)
+                background.run(keys.watch());
+                (DynKeyBackend::new(keys), database)
             }
         };
         database.create_table().await?;
-        Ok(Self { keys: AuditedStore::new(keys, audit::record_change), database })
+        // New keys have only scopes that a route requires.
+        let rules = IssueRules::new().with_catalog(avala::catalog());
+        let keys = KeyManager::new(keys).with_rules(rules).on_change(audit::record_change);
+        Ok(Self { keys, database })
     }
 }
 

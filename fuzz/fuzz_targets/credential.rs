@@ -11,14 +11,15 @@ use futures::executor::block_on;
 use http::{HeaderName, HeaderValue, Request, Response};
 use libfuzzer_sys::fuzz_target;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_api_key::{Access, ApiKeyLayer, KeyDigest, KeyId, KeyRecord, MemoryStore};
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
+use tower_api_key::{Access, ApiKeyLayer, MemoryStore};
 
 const KEY: &[u8] = b"key";
 const NAMES: [&str; 4] = ["x-avala-api-key", "authorization", "x_avala_api_key", "x-api-key"];
 
 static LAYERS: LazyLock<[ApiKeyLayer; 2]> = LazyLock::new(|| {
     let keys = MemoryStore::new();
-    let digest = KeyDigest::of(KEY);
+    let digest = KeyDigest::hash(KEY);
     keys.add(KeyRecord::new(KeyId::from_u128(1), digest, "acme".parse().unwrap(), Access::Full)).unwrap();
     [ApiKeyLayer::new(keys.clone()), ApiKeyLayer::new(keys).accept_bearer()]
 });

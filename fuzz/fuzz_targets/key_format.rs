@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tower_api_key::KeyFormat;
+use tower_api_key::key::KeyFormat;
 
 fuzz_target!(|data: &[u8]| {
     assert_eq!(KeyFormat::AVALA.matches(data), is_avala(data));

@@ -13,9 +13,9 @@ use futures::executor::block_on;
 use http::{Method, Uri};
 use libfuzzer_sys::fuzz_target;
 use tower::{Layer, ServiceExt};
-use tower_api_key::{
-    Access, ApiKeyLayer, KeyDigest, KeyId, KeyRecord, MemoryStore, Otherwise, Requirement, RouteTable, Scope,
-};
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
+use tower_api_key::routes::{RouteTable, Unlisted};
+use tower_api_key::{Access, ApiKeyLayer, MemoryStore, Requirement, Scope};
 
 /// What a handler of the router asks for, as a number: nothing, any key, the scope, full access.
 #[derive(Clone, Copy)]
@@ -39,10 +39,11 @@ static LAYER: LazyLock<ApiKeyLayer> = LazyLock::new(|| {
     for (id, (key, access)) in
         (1..).zip([("any", Access::scoped([])), ("scoped", Access::scoped([scope()])), ("full", Access::Full)])
     {
-        let digest = KeyDigest::of(key.as_bytes());
+        let digest = KeyDigest::hash(key.as_bytes());
         keys.add(KeyRecord::new(KeyId::from_u128(id), digest, "acme".parse().unwrap(), access)).unwrap();
     }
-    let table = RouteTable::builder(Otherwise::FullAccess)
+    let table = RouteTable::builder()
+        .unlisted(Unlisted::FullAccess)
         .route(Method::GET, "/", Requirement::any_key())
         .public(Method::GET, "/open")
         .public(Method::GET, "/files/{*path}")

@@ -11,9 +11,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use libfuzzer_sys::fuzz_target;
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use tokio::runtime::{Builder, Runtime};
-use tower_api_key::{
-    KeyDigest, KeyManager, KeyRecord, KeyStatus, KeyStore, ListKeys, OrganizationId, Scope, ScopeSet, SqliteStore,
-};
+use tower_api_key::key::{KeyDigest, KeyRecord, KeyStatus};
+use tower_api_key::scope::ScopeSet;
+use tower_api_key::store::{KeyBackend, ListKeys, SqliteStore};
+use tower_api_key::{KeyStore, OrganizationId, Scope};
 
 /// In tables without types and checks, as somebody may have rebuilt them.
 const TABLES: &str = "CREATE TABLE it (row INTEGER PRIMARY KEY, id, digest, organization, name, hint, access, scopes, \
@@ -50,7 +51,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     });
     let reported = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&reported);
-    let store = SqliteStore::from_pool(pool.clone()).on_bad_row(move |_| {
+    let store = SqliteStore::from_pool(pool.clone()).on_invalid_row(move |_| {
         count.fetch_add(1, Ordering::Relaxed);
     });
     World { runtime, pool, store, reported }
@@ -208,7 +209,8 @@ fn assert_is(key: &KeyRecord, row: &Row, reported: usize) {
     assert_eq!(key.organization().as_str(), row.text(2).unwrap());
     let name = row.text(3).unwrap_or_default();
     assert!(name.starts_with(key.name()) && key.name().chars().count() == name.chars().count().min(100));
-    assert!(key.hint().chars().count() <= 23 && !key.hint().chars().any(char::is_control));
+    let hint = key.hint().as_str();
+    assert!(hint.chars().count() <= 23 && !hint.chars().any(char::is_control));
 
     let scopes = row.scopes();
     let (full, understood) = match row.text(5) {
@@ -234,7 +236,7 @@ fn assert_is(key: &KeyRecord, row: &Row, reported: usize) {
         assert_eq!(Some(replacement.to_string().as_str()), row.text(10));
     }
     let number = |column: usize| if let Value::Int(number @ 0..) = row.0[column] { Some(number as u64) } else { None };
-    assert_eq!(key.requests(), number(12).unwrap_or(0));
+    assert_eq!(key.request_count(), number(12).unwrap_or(0));
     assert_eq!(key.policy().max_key_age(), number(13).map(Duration::from_secs));
     assert_eq!(key.policy().is_disabled(), row.0[14] != Value::Int(0));
 }

@@ -6,7 +6,8 @@
 use std::collections::BTreeSet;
 
 use libfuzzer_sys::fuzz_target;
-use tower_api_key::{Access, Requirement, Scope, ScopeSet};
+use tower_api_key::scope::ScopeSet;
+use tower_api_key::{Access, Requirement, Scope};
 
 fuzz_target!(|text: &str| {
     let mut lists = text.split('\n').map(scopes);

@@ -85,7 +85,7 @@ mod tests {
     type OfService = ResponseBody<Full<Bytes>>;
 
     #[test]
-    fn a_reply_of_this_crate_has_ended_when_it_was_read() {
+    fn own_body_has_ended_when_read() {
         let mut body = OfService::own(Bytes::from_static(b"refused"));
         assert!(!body.is_end_stream());
         assert_eq!(body.size_hint().exact(), Some(7));
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_of_the_service_says_itself_when_it_has_ended() {
+    fn inner_body_reports_its_own_end() {
         assert!(!OfService::inner(Full::from("ok")).is_end_stream());
         assert_eq!(OfService::inner(Full::from("ok")).size_hint().exact(), Some(2));
         assert!(ResponseBody::inner(Empty::<Bytes>::new()).is_end_stream());

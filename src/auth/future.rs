@@ -10,10 +10,12 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::ResponseBody;
-use super::finish::Finish;
+use super::check::{Check, Progress, Waiting};
+use super::config::Config;
 use super::preflight::is_answered;
-use super::settings::{Reporting, Settings, Waiting};
-use crate::key::CredentialError;
+use super::response_headers::ResponseHeaders;
+use crate::observe::Report;
+use crate::rejection::CredentialError;
 
 pin_project! {
     /// The future of [`ApiKeyService`](crate::ApiKeyService).
@@ -26,17 +28,17 @@ pin_project! {
     {
         #[pin]
         state: State<S, S::Future, B>,
-        report: Reporting,
+        report: Option<Box<Report>>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
     enum State<S, F, B> {
-        Waiting { inner: S, request: Option<Request<B>>, waiting: Waiting, settings: Arc<Settings> },
-        Passed { #[pin] future: F, finish: Finish },
+        Waiting { inner: S, request: Option<Request<B>>, waiting: Waiting, config: Arc<Config> },
+        Accepted { #[pin] future: F, headers: ResponseHeaders },
         Preflight { #[pin] future: F, unanswered: Option<Box<Response<Bytes>>> },
-        Refused { response: Option<Response<Bytes>> },
+        Rejected { response: Option<Response<Bytes>> },
     }
 }
 
@@ -44,26 +46,26 @@ impl<S, B> ResponseFuture<S, B>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn passed(future: S::Future, finish: Finish, report: Reporting) -> Self {
-        Self { state: State::Passed { future, finish }, report }
+    pub(super) fn accepted(future: S::Future, headers: ResponseHeaders, report: Option<Box<Report>>) -> Self {
+        Self { state: State::Accepted { future, headers }, report }
     }
 
-    pub(super) fn preflight(future: S::Future, unanswered: Box<Response<Bytes>>, report: Reporting) -> Self {
+    pub(super) fn preflight(future: S::Future, unanswered: Box<Response<Bytes>>, report: Option<Box<Report>>) -> Self {
         Self { state: State::Preflight { future, unanswered: Some(unanswered) }, report }
     }
 
-    pub(super) fn refused(response: Response<Bytes>, report: Reporting) -> Self {
-        Self { state: State::Refused { response: Some(response) }, report }
+    pub(super) fn rejected(response: Response<Bytes>, report: Option<Box<Report>>) -> Self {
+        Self { state: State::Rejected { response: Some(response) }, report }
     }
 
     pub(super) fn waiting(
         inner: S,
         request: Request<B>,
         waiting: Waiting,
-        settings: Arc<Settings>,
-        report: Reporting,
+        config: Arc<Config>,
+        report: Option<Box<Report>>,
     ) -> Self {
-        Self { state: State::Waiting { inner, request: Some(request), waiting, settings }, report }
+        Self { state: State::Waiting { inner, request: Some(request), waiting, config }, report }
     }
 }
 
@@ -73,51 +75,30 @@ where
 {
     type Output = Result<Response<ResponseBody<ResBody>>, S::Error>;
 
-    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.as_mut().project();
-        let StateProj::Passed { future, finish } = this.state.as_mut().project() else {
-            return self.poll_other(cx);
-        };
-        let response = match ready!(future.poll(cx)) {
-            Ok(response) => response,
-            Err(error) => {
-                emit(this.report, None);
-                return Poll::Ready(Err(error));
-            }
-        };
-        let (mut head, body) = response.into_parts();
-        finish.apply(&mut head.headers);
-        emit(this.report, Some(head.status));
-        Poll::Ready(Ok(Response::from_parts(head, ResponseBody::inner(body))))
-    }
-}
-
-impl<S, B, ResBody> ResponseFuture<S, B>
-where
-    S: Service<Request<B>, Response = Response<ResBody>>,
-{
-    /// Out of line, so that the way of a request that passed is straight.
-    #[inline(never)]
-    fn poll_other(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Response<ResponseBody<ResBody>>, S::Error>> {
-        let mut this = self.as_mut().project();
         match this.state.as_mut().project() {
-            StateProj::Passed { .. } => unreachable!("polled as such"),
-            StateProj::Waiting { inner, request, waiting, settings } => {
+            StateProj::Accepted { future, headers } => {
+                let result = ready!(future.poll(cx));
+                emit(this.report, result.as_ref().ok().map(Response::status));
+                let (mut head, body) = result?.into_parts();
+                headers.apply(&mut head.headers);
+                Poll::Ready(Ok(Response::from_parts(head, ResponseBody::inner(body))))
+            }
+            StateProj::Waiting { inner, request, waiting, config } => {
                 let found = ready!(waiting.lookup.as_mut().poll(cx));
-                let head = request.as_mut().expect("it is taken with the state");
-                // The ready instance is called, or dropped with this state so that it holds nothing back.
-                let decided = match settings.conclude_waiting(waiting, found, head, this.report) {
-                    Ok(()) => {
-                        let future = inner.call(request.take().expect("it was there a moment ago"));
-                        State::Passed { future, finish: settings.finish() }
+                let mut request = request.take().expect("it is taken with the state");
+                let mut check = Check::new(config, this.report.take());
+                // The ready instance is called, or dropped with this state so that it reserves nothing.
+                let next = match check.resume(waiting, found, &mut request) {
+                    Progress::Accepted(headers) => State::Accepted { future: inner.call(request), headers },
+                    Progress::Rejected(rejection) => {
+                        State::Rejected { response: Some(check.reject(rejection, &request)) }
                     }
-                    Err(rejection) => State::Refused { response: Some(settings.reject(rejection, head, this.report)) },
+                    Progress::Preflight(_) | Progress::Waiting(_) => unreachable!("the lookup has ended"),
                 };
-                this.state.set(decided);
+                *this.report = check.report;
+                this.state.set(next);
                 self.poll(cx)
             }
             StateProj::Preflight { future, unanswered } => {
@@ -126,13 +107,13 @@ where
                     if let Some(report) = this.report {
                         report.rejection = Some(CredentialError::Missing.into());
                     }
-                    let refusal = *unanswered.take().expect("polled after it was ready");
-                    return Poll::Ready(Ok(own(refusal, this.report)));
+                    let response = *unanswered.take().expect("polled after it was ready");
+                    return Poll::Ready(Ok(own(response, this.report)));
                 }
                 emit(this.report, result.as_ref().ok().map(Response::status));
                 Poll::Ready(result.map(|response| response.map(ResponseBody::inner)))
             }
-            StateProj::Refused { response } => {
+            StateProj::Rejected { response } => {
                 let response = response.take().expect("polled after it was ready");
                 Poll::Ready(Ok(own(response, this.report)))
             }
@@ -140,13 +121,13 @@ where
     }
 }
 
-/// A reply of this crate.
-fn own<B>(response: Response<Bytes>, report: &mut Reporting) -> Response<ResponseBody<B>> {
+/// Returns a response of this crate.
+fn own<B>(response: Response<Bytes>, report: &mut Option<Box<Report>>) -> Response<ResponseBody<B>> {
     emit(report, Some(response.status()));
     response.map(ResponseBody::own)
 }
 
-fn emit(report: &mut Reporting, status: Option<StatusCode>) {
+fn emit(report: &mut Option<Box<Report>>, status: Option<StatusCode>) {
     if let Some(report) = report.take() {
         report.finish(status);
     }

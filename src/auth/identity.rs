@@ -2,15 +2,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 
-use super::settings::Settings;
-use crate::event::InnerVerdict;
+use super::config::Config;
 use crate::key::{KeyId, KeyRecord, OrganizationId};
-use crate::rejection::Rejection;
+use crate::observe::InnerRejection;
+use crate::rejection::Responder;
+use crate::rejection::reason::Rejection;
+use crate::request::RequestHead;
 use crate::scope::{Access, Requirement, Scope};
 
-/// The key that a request was let in with: what handlers see of it. Never the secret.
+/// The authenticated key of a request, without its secret.
 ///
 /// The layer puts it into the extensions of the request. With the `axum` feature it is also an extractor.
 ///
@@ -24,36 +26,25 @@ use crate::scope::{Access, Requirement, Scope};
 /// }
 /// ```
 #[derive(Clone)]
+#[doc(alias = "tenant")]
 pub struct ApiKey {
     record: Arc<KeyRecord>,
-    /// `None` for one that no layer has judged.
-    pub(super) origin: Option<Origin>,
-}
-
-/// A request that a layer let in without a key, on purpose.
-#[derive(Clone)]
-pub(crate) struct Anonymous {
-    pub(super) origin: Origin,
-}
-
-/// The layer that let the request in: what stands further in answers and reports as it does.
-#[derive(Clone)]
-pub(super) struct Origin {
-    pub(super) settings: Arc<Settings>,
-    pub(super) inner_verdict: Option<InnerVerdict>,
+    /// `None` for a key that no layer has authenticated.
+    origin: Option<Origin>,
 }
 
 impl ApiKey {
-    /// A key that no layer has judged, to call a handler with in a unit test.
+    /// Returns a key that no layer has authenticated, to call a handler in a unit test.
     ///
-    /// An [`ApiKeyLayer`](crate::ApiKeyLayer) removes it from a request like any identity that is not its own;
-    /// a [`RequireScopesLayer`](crate::RequireScopesLayer) takes its word for what it may do.
+    /// An [`ApiKeyLayer`](crate::ApiKeyLayer) removes it from a request like any identity that is not its own; a
+    /// [`RequireScopesLayer`](super::RequireScopesLayer) trusts its access.
     ///
     /// ```
     /// use http::Request;
-    /// use tower_api_key::{Access, ApiKey, KeyDigest, KeyId, KeyRecord};
+    /// use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
+    /// use tower_api_key::{Access, ApiKey};
     ///
-    /// let record = KeyRecord::new(KeyId::from_u128(1), KeyDigest::of(b"any"), "acme".parse()?, Access::Full);
+    /// let record = KeyRecord::new(KeyId::from_u128(1), KeyDigest::hash(b"any"), "acme".parse()?, Access::Full);
     /// let request = Request::builder().extension(ApiKey::for_test(record)).body(())?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -62,85 +53,118 @@ impl ApiKey {
         Self { record: record.into(), origin: None }
     }
 
-    pub(super) fn judged(record: Arc<KeyRecord>, origin: Origin) -> Self {
+    pub(super) const fn authenticated(record: Arc<KeyRecord>, origin: Origin) -> Self {
         Self { record, origin: Some(origin) }
     }
 
-    /// The name of the key in lists, logs and management calls.
+    /// Returns the id of the key, for lists, logs and management calls.
     #[must_use]
     pub fn id(&self) -> KeyId {
         self.record.id()
     }
 
-    /// The organization it belongs to: what a handler must narrow its queries to.
+    /// Returns the organization of the key, to which a handler must limit its queries.
     #[must_use]
     pub fn organization(&self) -> &OrganizationId {
         self.record.organization()
     }
 
-    /// What it may do.
+    /// Returns what the key may do.
     #[must_use]
     pub fn access(&self) -> &Access {
         self.record.access()
     }
 
-    /// Whether it may do what this scope opens.
+    /// Returns whether the key has this scope or full access.
     #[must_use]
     pub fn allows(&self, scope: &Scope) -> bool {
         self.access().allows(scope)
     }
 
-    /// Whether it meets a requirement that only the handler can know.
+    /// Returns whether the key meets a requirement that only the handler can know.
     #[must_use]
     pub fn meets(&self, requirement: &Requirement) -> bool {
         requirement.is_met_by(self.access())
     }
 
-    /// Everything the store knows about it.
+    /// Returns the record of the key.
     #[must_use]
     pub const fn record(&self) -> &Arc<KeyRecord> {
         &self.record
     }
 
-    /// The settings of the layer that judged it.
-    pub(super) fn settings(&self) -> Option<&Arc<Settings>> {
-        self.origin.as_ref().map(|origin| &origin.settings)
+    /// Returns the configuration of the layer that authenticated it.
+    pub(super) fn config(&self) -> Option<&Config> {
+        self.origin.as_ref().map(|origin| &*origin.config)
     }
 
-    /// Tells the layer that reports about this request that it was refused after all.
+    /// Reports to the outer layer that the request is rejected after all.
     pub(super) fn note(&self, rejection: Rejection) {
         if let Some(origin) = &self.origin {
             origin.note(rejection);
         }
     }
 
-    /// Refuses a request with this key after all, as the layer that let it in would have.
-    pub(crate) fn refuse<B>(&self, rejection: Rejection, request: &Request<B>) -> Response<Bytes> {
+    /// Rejects a request with this key after all, in the form of the layer that authenticated it.
+    pub(crate) fn reject(&self, rejection: Rejection, request: RequestHead<'_>) -> Response<Bytes> {
         match &self.origin {
-            Some(origin) => origin.refuse(rejection, request),
-            None => rejection.response_to(request.method()),
+            Some(origin) => origin.reject(rejection, request),
+            None => Responder::documented().respond(rejection, request),
         }
     }
+}
+
+/// Marks a request that a layer accepted without a key.
+#[derive(Clone)]
+pub(crate) struct Anonymous {
+    origin: Origin,
 }
 
 impl Anonymous {
-    /// Refuses a request without a key after all, as the layer that let it in would have.
-    pub(crate) fn refuse<B>(&self, rejection: Rejection, request: &Request<B>) -> Response<Bytes> {
-        self.origin.refuse(rejection, request)
+    pub(super) const fn new(origin: Origin) -> Self {
+        Self { origin }
+    }
+
+    /// Rejects an anonymous request after all, in the form of the layer that accepted it.
+    pub(crate) fn reject(&self, rejection: Rejection, request: RequestHead<'_>) -> Response<Bytes> {
+        self.origin.reject(rejection, request)
+    }
+
+    /// Returns the response to a rejected request, in the form of the layer that accepted it, without a report.
+    #[cfg(feature = "axum")]
+    pub(super) fn render(&self, rejection: Rejection, request: RequestHead<'_>) -> Response<Bytes> {
+        self.origin.config.responder.respond(rejection, request)
+    }
+
+    /// Reports to the layer that accepted the request that it is rejected after all.
+    #[cfg(feature = "axum")]
+    pub(super) fn note(&self, rejection: Rejection) {
+        self.origin.note(rejection);
     }
 }
 
+/// The layer that accepted the request. Inner layers and handlers reject in its form, and it reports that they did.
+#[derive(Clone)]
+pub(super) struct Origin {
+    config: Arc<Config>,
+    inner_rejection: Option<InnerRejection>,
+}
+
 impl Origin {
+    pub(super) const fn new(config: Arc<Config>, inner_rejection: Option<InnerRejection>) -> Self {
+        Self { config, inner_rejection }
+    }
+
     fn note(&self, rejection: Rejection) {
-        if let Some(verdict) = &self.inner_verdict {
-            // The first word counts; there is no second one, since a refused request goes no further.
-            let _ = verdict.set(rejection);
+        if let Some(inner) = &self.inner_rejection {
+            // The first rejection counts. There is no second one, since a rejected request goes no further in.
+            let _ = inner.set(rejection);
         }
     }
 
-    fn refuse<B>(&self, rejection: Rejection, request: &Request<B>) -> Response<Bytes> {
+    fn reject(&self, rejection: Rejection, request: RequestHead<'_>) -> Response<Bytes> {
         self.note(rejection);
-        self.settings.refuse(rejection, request)
+        self.config.responder.respond(rejection, request)
     }
 }
 
@@ -157,7 +181,7 @@ mod tests {
     use crate::scope::avala::{PROJECTS_READ, TASKS_READ};
 
     #[test]
-    fn a_handler_is_told_what_the_record_says() {
+    fn api_key_shows_record() {
         let either = Requirement::any_of([TASKS_READ, PROJECTS_READ]);
         for (access, tasks, projects, meets_either, meets_full) in [
             (Access::Full, true, true, true, true),
@@ -165,7 +189,7 @@ mod tests {
             (Access::scoped([]), false, false, false, false),
         ] {
             let (id, organization) = (KeyId::from_u128(7), OrganizationId::new("acme").unwrap());
-            let record = KeyRecord::new(id, KeyDigest::of(b"key"), organization.clone(), access.clone());
+            let record = KeyRecord::new(id, KeyDigest::hash(b"key"), organization.clone(), access.clone());
             let key = ApiKey::for_test(record);
             assert_eq!((key.id(), key.organization(), key.access()), (id, &organization, &access));
             assert_eq!((key.allows(&TASKS_READ), key.allows(&PROJECTS_READ)), (tasks, projects), "{access:?}");

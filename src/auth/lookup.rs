@@ -1,4 +1,4 @@
-//! Asks a store, and turns whatever goes wrong into an outage.
+//! Asks a store, and turns every failure into an outage.
 
 use std::any::Any;
 use std::future::{Future, poll_fn};
@@ -12,18 +12,19 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use crate::BoxError;
 use crate::error_chain::panic_text;
 use crate::key::{KeyDigest, KeyRecord};
 use crate::rejection::Outage;
-use crate::store::{BoxError, KeyStore, Lookup};
+use crate::store::{KeyStore, Lookup};
 
 pub(super) type Found = Result<Option<Arc<KeyRecord>>, Box<LookupError>>;
 
-/// What a store says at once. It fits into two registers.
+/// What a store answers at once.
 pub(super) enum Answer {
     Found(Arc<KeyRecord>),
     NotFound,
-    Later,
+    Pending,
     Failed(Box<LookupError>),
 }
 
@@ -33,18 +34,18 @@ pub(super) struct LookupError {
     pub(super) cause: BoxError,
 }
 
-/// A [`KeyStore`] of any type, guarded: it neither hangs nor panics.
+/// A [`KeyStore`] of any type with a timeout and without panics.
 pub(super) trait GuardedStore: Send + Sync {
-    fn find_now(&self, digest: &KeyDigest) -> Answer;
+    fn try_find(&self, digest: &KeyDigest) -> Answer;
     fn find(self: Arc<Self>, digest: KeyDigest, timeout: Option<Duration>) -> BoxFuture<'static, Found>;
 }
 
 impl<S: KeyStore> GuardedStore for S {
-    fn find_now(&self, digest: &KeyDigest) -> Answer {
-        match catch_unwind(AssertUnwindSafe(|| KeyStore::find_now(self, digest))) {
+    fn try_find(&self, digest: &KeyDigest) -> Answer {
+        match catch_unwind(AssertUnwindSafe(|| KeyStore::try_find(self, digest))) {
             Ok(Lookup::Found(record)) => Answer::Found(record),
             Ok(Lookup::NotFound) => Answer::NotFound,
-            Ok(Lookup::Later) => Answer::Later,
+            Ok(Lookup::Pending) => Answer::Pending,
             Err(panic) => Answer::Failed(panicked(panic)),
         }
     }
@@ -59,7 +60,7 @@ impl<S: KeyStore> GuardedStore for S {
             if let Poll::Ready(found) = poll_fn(|cx| Poll::Ready(find.as_mut().poll(cx))).await {
                 return found;
             }
-            // It was asked a moment ago, and to ask it again at once would be in vain.
+            // It was polled a moment ago; polling it again at once would be in vain.
             let mut asked = true;
             let answer = poll_fn(|cx| if mem::take(&mut asked) { Poll::Pending } else { find.as_mut().poll(cx) });
             tokio::time::timeout(limit, answer).await.unwrap_or_else(|elapsed| Err(timed_out(elapsed)))

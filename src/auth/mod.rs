@@ -1,30 +1,57 @@
-//! The layer: reads the credential, asks the store, and calls the inner service or replies.
+//! The layer: reads the credential, asks the store, decides, and calls the inner service or rejects.
+//!
+//! `check.rs` has the steps of a request in their order. [`ApiKeyLayer`](crate::ApiKeyLayer) configures them,
+//! [`ApiKeyService`] runs them, and [`ApiKey`](crate::ApiKey) is what a handler sees of them.
 
+mod authorize;
 mod body;
-mod finish;
+mod check;
+mod config;
+mod credential;
+#[cfg(feature = "axum")]
+mod extract;
 mod future;
-mod grpc;
-mod identity;
-mod layer;
+mod gate;
+pub(crate) mod identity;
+#[cfg(feature = "transport")]
+mod inside;
+pub(crate) mod layer;
 mod lookup;
 mod preflight;
-mod refusal;
 #[cfg(feature = "transport")]
-mod refuser;
-mod reply;
+mod rejector;
+mod require;
+mod response_headers;
 mod service;
-mod settings;
 
 pub use self::body::ResponseBody;
+#[cfg(feature = "axum")]
+pub use self::extract::MissingApiKey;
 pub use self::future::ResponseFuture;
-pub use self::identity::ApiKey;
-pub use self::layer::{ApiKeyLayer, InvalidRealm};
-pub use self::refusal::{Refusal, RequestHead};
+pub use self::gate::{GateFuture, GateService};
+pub use self::require::RequireScopesLayer;
 pub use self::service::ApiKeyService;
 
-pub(crate) use self::identity::Anonymous;
-#[cfg(feature = "transport")]
-pub(crate) use self::refuser::Refuser;
 #[cfg(feature = "throttle")]
-pub(crate) use self::refuser::refuse_inside;
-pub(crate) use self::reply::{Reply, take_ready};
+pub(crate) use self::authorize::Limiter;
+#[cfg(feature = "routes")]
+pub(crate) use self::authorize::{Authorizer, RouteClass};
+#[cfg(feature = "throttle")]
+pub(crate) use self::gate::Finish;
+#[cfg(feature = "transport")]
+pub(crate) use self::gate::Gate;
+#[cfg(feature = "throttle")]
+pub(crate) use self::identity::Anonymous;
+#[cfg(feature = "throttle")]
+pub(crate) use self::inside::reject_inside;
+#[cfg(feature = "transport")]
+pub(crate) use self::rejector::Rejector;
+
+/// Returns the documented response to a request that no layer has authenticated.
+#[cfg(any(feature = "throttle", all(feature = "transport", feature = "axum")))]
+pub(crate) fn respond(
+    rejection: crate::Rejection,
+    request: crate::request::RequestHead<'_>,
+) -> http::Response<bytes::Bytes> {
+    crate::rejection::Responder::documented().respond(rejection, request)
+}

@@ -6,23 +6,23 @@ use http::{Request, Response};
 use tower::Service;
 
 use super::ResponseBody;
+use super::check::{Check, Progress};
+use super::config::Config;
 use super::future::ResponseFuture;
-use super::reply::take_ready;
-use super::settings::{Reporting, Settings, Step};
-use crate::rejection::Rejection;
+use super::gate::take_ready;
 
 /// The service that [`ApiKeyLayer`](crate::ApiKeyLayer) makes: an inner service behind a key check.
 ///
-/// It changes responses, never errors: what the inner service fails with is passed on as it is.
+/// It changes responses, never errors: an error of the inner service is returned as it is.
 #[derive(Clone)]
 pub struct ApiKeyService<S> {
     inner: S,
-    settings: Arc<Settings>,
+    config: Arc<Config>,
 }
 
 impl<S> ApiKeyService<S> {
-    pub(super) fn new(inner: S, settings: Arc<Settings>) -> Self {
-        Self { inner, settings }
+    pub(super) const fn new(inner: S, config: Arc<Config>) -> Self {
+        Self { inner, config }
     }
 
     /// The inner service.
@@ -53,36 +53,23 @@ where
         self.inner.poll_ready(cx)
     }
 
-    #[inline]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let mut report = None;
-        match self.settings.begin(&mut request, &mut report) {
-            Step::Passed(finish) => ResponseFuture::passed(self.inner.call(request), finish, report),
-            Step::Rejected(rejection) => self.refuse(rejection, &request, report),
-            Step::Preflight(unanswered) => ResponseFuture::preflight(self.inner.call(request), unanswered, report),
-            Step::Waiting(waiting) => {
-                let inner = take_ready(&mut self.inner);
-                ResponseFuture::waiting(inner, request, waiting, Arc::clone(&self.settings), report)
+        let mut check = Check::new(&self.config, None);
+        match check.begin(&mut request) {
+            Progress::Accepted(headers) => ResponseFuture::accepted(self.inner.call(request), headers, check.report),
+            Progress::Rejected(rejection) => {
+                let response = check.reject(rejection, &request);
+                drop(take_ready(&mut self.inner));
+                ResponseFuture::rejected(response, check.report)
+            }
+            Progress::Preflight(unanswered) => {
+                ResponseFuture::preflight(self.inner.call(request), unanswered, check.report)
+            }
+            Progress::Waiting(waiting) => {
+                let (config, report) = (Arc::clone(&self.config), check.report);
+                ResponseFuture::waiting(take_ready(&mut self.inner), request, waiting, config, report)
             }
         }
-    }
-}
-
-impl<S: Clone> ApiKeyService<S> {
-    /// Out of line, so that the response to a request that passes is moved the less.
-    #[cold]
-    #[inline(never)]
-    fn refuse<ReqBody>(
-        &mut self,
-        rejection: Rejection,
-        request: &Request<ReqBody>,
-        mut report: Reporting,
-    ) -> ResponseFuture<S, ReqBody>
-    where
-        S: Service<Request<ReqBody>>,
-    {
-        drop(take_ready(&mut self.inner));
-        ResponseFuture::refused(self.settings.reject(rejection, request, &mut report), report)
     }
 }
 

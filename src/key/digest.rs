@@ -1,48 +1,66 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::slice;
+use std::str::FromStr;
 
-use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
 
 /// SHA-256 of a presented key: the only form of a key that reaches a store.
 ///
-/// A key of 128 random bits needs no slow password hash, since there is nothing to guess; do not import
-/// keys that people chose themselves.
+/// A key of 128 random bits needs no slow password hash, since it cannot be guessed. Do not import keys that people
+/// chose themselves.
 ///
 /// ```
-/// use tower_api_key::KeyDigest;
+/// use tower_api_key::key::KeyDigest;
 ///
-/// let digest = KeyDigest::of(b"avk_0123");
-/// assert_eq!(digest, KeyDigest::from_bytes(*digest.as_bytes()));
-/// assert_ne!(digest, KeyDigest::of(b"avk_0124"));
+/// let digest = KeyDigest::hash(b"avk_0123");
+/// assert_ne!(digest, KeyDigest::hash(b"avk_0124"));
+/// assert_eq!(KeyDigest::from_bytes(*digest.as_bytes()), digest);
+/// assert_eq!(KeyDigest::from_hex(&digest.to_hex()), Ok(digest));
 /// ```
 #[derive(Clone, Copy)]
 pub struct KeyDigest([u8; 32]);
 
 impl KeyDigest {
-    /// The digest of a key exactly as it was presented: nothing is trimmed and no case is folded.
+    /// Returns the digest of a key exactly as it was presented, without trimming or changing its case.
     #[must_use]
-    pub fn of(presented: &[u8]) -> Self {
-        of_one_block(presented).unwrap_or_else(|| of_blocks(presented))
+    #[inline]
+    pub fn hash(presented: &[u8]) -> Self {
+        Self(Sha256::digest(presented).into())
     }
 
-    /// A digest that was computed elsewhere, as SHA-256 over the bytes of the key.
+    /// Takes a digest that was computed elsewhere, as SHA-256 over the bytes of the key.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 bytes, to keep in a database.
+    /// Parses the 64 hexadecimal digits of a digest, in either case.
+    ///
+    /// # Errors
+    /// [`InvalidDigest`] for any other text.
+    pub fn from_hex(text: &str) -> Result<Self, InvalidDigest> {
+        let mut bytes = [0; 32];
+        match base16ct::mixed::decode(text, &mut bytes) {
+            Ok(decoded) if decoded.len() == 32 => Ok(Self(bytes)),
+            _ => Err(InvalidDigest),
+        }
+    }
+
+    /// Returns the 32 bytes, to keep in a database.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// Returns the 64 lowercase hexadecimal digits, to keep in a database of texts.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        base16ct::lower::encode_string(&self.0)
+    }
 }
 
 impl PartialEq for KeyDigest {
-    /// Compares all 32 bytes, wherever the first difference lies.
-    #[inline(always)]
+    /// Compares all 32 bytes, without a branch on the first difference.
     fn eq(&self, other: &Self) -> bool {
         let differing = self.0.iter().zip(&other.0).fold(0, |bits, (a, b)| bits | (a ^ b));
         differing == 0
@@ -57,42 +75,26 @@ impl Hash for KeyDigest {
     }
 }
 
-/// The longest message that fits into one block with its padding (FIPS 180-4, 5.1.1).
-const LONGEST_IN_ONE_BLOCK: usize = 55;
+impl FromStr for KeyDigest {
+    type Err = InvalidDigest;
 
-/// The digest of a message of one block, as API keys are: without the library's buffer for messages that come in pieces,
-/// which is a sixth of the work.
-#[inline]
-fn of_one_block(message: &[u8]) -> Option<KeyDigest> {
-    if message.len() > LONGEST_IN_ONE_BLOCK {
-        return None;
+    fn from_str(text: &str) -> Result<Self, InvalidDigest> {
+        Self::from_hex(text)
     }
-    let mut block = [0; 64];
-    block[..message.len()].copy_from_slice(message);
-    block[message.len()] = 0x80;
-    block[56..].copy_from_slice(&(8 * message.len() as u64).to_be_bytes());
-    // The first state (5.3.3).
-    let mut state =
-        [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
-    compress256(&mut state, slice::from_ref(&block));
-    let mut digest = [0; 32];
-    digest.as_chunks_mut().0.iter_mut().zip(state).for_each(|(bytes, word)| *bytes = word.to_be_bytes());
-    Some(KeyDigest(digest))
 }
 
-#[cold]
-#[inline(never)]
-fn of_blocks(message: &[u8]) -> KeyDigest {
-    KeyDigest(Sha256::digest(message).into())
-}
-
-/// Shows the first 8 hexadecimal digits: enough to tell two keys apart in a log.
+/// Shows the first 8 hexadecimal digits, which identify a digest in a log.
 impl fmt::Debug for KeyDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, ..] = self.0;
         write!(f, "KeyDigest({a:02x}{b:02x}{c:02x}{d:02x}..)")
     }
 }
+
+/// The text is not a digest in hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid key digest: expected the 64 hexadecimal digits of SHA-256 over the key")]
+pub struct InvalidDigest;
 
 #[cfg(test)]
 mod tests {
@@ -102,37 +104,33 @@ mod tests {
 
     use super::*;
 
+    /// FIPS 180-2, appendix B.1.
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
     #[test]
-    fn is_sha_256_of_the_bytes() {
-        // FIPS 180-2, appendix B.1.
-        let expected = [
-            0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea, 0x41, 0x41, 0x40, 0xde, 0x5d, 0xae, 0x22, 0x23, 0xb0, 0x03,
-            0x61, 0xa3, 0x96, 0x17, 0x7a, 0x9c, 0xb4, 0x10, 0xff, 0x61, 0xf2, 0x00, 0x15, 0xad,
-        ];
-        assert_eq!(KeyDigest::of(b"abc").as_bytes(), &expected);
+    fn digest_of_known_message_is_sha_256() {
+        assert_eq!(KeyDigest::hash(b"abc").to_hex(), ABC);
+        assert_eq!(KeyDigest::hash(b"abc").as_bytes()[..4], [0xba, 0x78, 0x16, 0xbf]);
     }
 
-    /// Those of one block and those of more, up to the longest that is presented.
     #[test]
-    fn is_what_the_library_says_at_every_length() {
-        let text: Vec<u8> = (0..=512_u32).map(|n| (n * 31 % 251) as u8).collect();
-        for length in 0..=text.len() {
-            let expected: [u8; 32] = Sha256::digest(&text[..length]).into();
-            assert_eq!(KeyDigest::of(&text[..length]).as_bytes(), &expected, "{length}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn is_what_the_library_says_of_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..=64)) {
-            let expected: [u8; 32] = Sha256::digest(&bytes).into();
-            prop_assert_eq!(KeyDigest::of(&bytes), KeyDigest::from_bytes(expected));
+    fn digest_from_hex_in_either_case_is_accepted() {
+        for text in [ABC, &ABC.to_uppercase()] {
+            assert_eq!(text.parse(), Ok(KeyDigest::hash(b"abc")));
         }
     }
 
     #[test]
-    fn a_difference_in_any_byte_is_seen() {
-        let digest = KeyDigest::of(b"abc");
+    fn digest_from_other_text_is_rejected() {
+        let (short, long, blank) = (&ABC[..62], format!("{ABC}00"), format!(" {}", &ABC[1..]));
+        for text in ["", short, &ABC[..63], &long, &blank, &ABC.replace('b', "g"), &ABC.replace("ba", "é")] {
+            assert_eq!(KeyDigest::from_hex(text), Err(InvalidDigest), "{text}");
+        }
+    }
+
+    #[test]
+    fn digests_with_one_changed_byte_differ() {
+        let digest = KeyDigest::hash(b"abc");
         for at in 0..32 {
             let mut bytes = *digest.as_bytes();
             bytes[at] ^= 0x80;
@@ -141,27 +139,33 @@ mod tests {
     }
 
     proptest! {
-        /// Two differences of the same bits do not make up for each other.
+        /// Two differences in the same bits must not cancel each other out.
         #[test]
-        fn equal_is_what_has_equal_bytes(a: [u8; 32], at in 0..31_usize, bits: u8) {
+        fn digests_are_equal_when_bytes_are_equal(a: [u8; 32], at in 0..31_usize, bits: u8) {
             let mut b = a;
             b[at] ^= bits;
             b[at + 1] ^= bits;
             prop_assert_eq!(KeyDigest::from_bytes(a) == KeyDigest::from_bytes(b), a == b);
         }
 
-        /// Whatever hasher a map brings along, digests spread over its buckets.
+        /// A map with any hasher must spread digests over its buckets.
         #[test]
-        fn what_differs_hashes_to_something_else(a: [u8; 32], b: [u8; 32]) {
+        fn digests_that_differ_hash_differently(a: [u8; 32], b: [u8; 32]) {
             let hasher = RandomState::new();
             let hash = |bytes| hasher.hash_one(KeyDigest::from_bytes(bytes));
             prop_assert_eq!(hash(a) == hash(b), a == b);
             prop_assert_eq!(hash(a), hash(a));
         }
+
+        #[test]
+        fn digest_in_hex_round_trips(bytes: [u8; 32]) {
+            let digest = KeyDigest::from_bytes(bytes);
+            prop_assert_eq!(KeyDigest::from_hex(&digest.to_hex()), Ok(digest));
+        }
     }
 
     #[test]
-    fn debug_shows_eight_digits() {
-        assert_eq!(format!("{:?}", KeyDigest::of(b"abc")), "KeyDigest(ba7816bf..)");
+    fn digest_debug_shows_eight_digits() {
+        assert_eq!(format!("{:?}", KeyDigest::hash(b"abc")), "KeyDigest(ba7816bf..)");
     }
 }

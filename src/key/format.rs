@@ -9,16 +9,15 @@ const RANDOM_BYTES: usize = 16;
 const BODY_LEN: usize = 2 * (RANDOM_BYTES + CHECKSUM_BYTES);
 const CHECKSUM_BYTES: usize = 4;
 
-/// The shape of the keys that a service issues: a prefix, then 40 lowercase hexadecimal digits.
+/// The format of the keys that a service issues: a prefix, then 40 lowercase hexadecimal digits.
 ///
-/// The first 32 digits are 128 bits of randomness from the operating system, the last 8 the CRC-32 (ISO-HDLC)
-/// of everything before them, prefix included. So a secret scanner finds such a key with
-/// `\bavk_[0-9a-f]{40}\b` and can tell a real one from a lookalike offline, and a service that issued all its
-/// keys itself can refuse a mistyped one without a lookup
-/// ([`ApiKeyLayer::only_format`](crate::ApiKeyLayer::only_format)). The checksum only ever refuses.
+/// The first 32 digits are 128 random bits from the operating system. The last 8 are the CRC-32 (ISO-HDLC) of everything
+/// before them, including the prefix. A secret scanner finds such keys with `\bavk_[0-9a-f]{40}\b` and checks them
+/// offline. A service that issued all its keys itself can reject a mistyped key without a lookup, with
+/// [`ApiKeyLayer::require_formats`](crate::ApiKeyLayer::require_formats). A matching checksum does not make a key valid.
 ///
 /// ```
-/// use tower_api_key::KeyFormat;
+/// use tower_api_key::key::KeyFormat;
 ///
 /// let format = KeyFormat::new("acme_live_")?;
 /// let secret = format.generate()?;
@@ -33,13 +32,14 @@ pub struct KeyFormat {
 }
 
 impl KeyFormat {
-    /// `avk_` and 40 hexadecimal digits: the shape of the keys in the Avala documentation. The default.
+    /// `avk_` and 40 hexadecimal digits: the format in the Avala documentation, and the default.
     pub const AVALA: Self = Self { prefix: Cow::Borrowed("avk_") };
 
-    /// Keys with a prefix of your own, which is public: it is shown in lists and logs. End it with `_`.
+    /// Returns a format with another prefix. The prefix is public, since lists and logs show it. End it with `_`.
     ///
     /// # Errors
-    /// When the prefix is empty, longer than 32 bytes, or has anything but ASCII letters, digits, `_` and `-`.
+    /// [`InvalidPrefix`] when the prefix is empty, longer than 32 bytes, or has a character other than ASCII letters,
+    /// digits, `_` and `-`.
     pub fn new(prefix: impl Into<Cow<'static, str>>) -> Result<Self, InvalidPrefix> {
         let prefix = prefix.into();
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
@@ -50,20 +50,20 @@ impl KeyFormat {
         }
     }
 
-    /// What every key of this format begins with.
+    /// Returns the prefix of every key in this format.
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// A new key of this format.
+    /// Generates a new key in this format.
     ///
     /// # Errors
-    /// When the operating system gives no randomness. A weaker key is never made instead.
+    /// [`RandomError`] when the operating system provides no random bytes. A weaker key is never made instead.
     pub fn generate(&self) -> Result<KeySecret, RandomError> {
         let mut bytes = Zeroizing::new([0; RANDOM_BYTES]);
         random(&mut *bytes)?;
-        // Never grows, since growing would leave a copy of the key behind in freed memory.
+        // Allocated once, since growing would leave a copy of the key in freed memory.
         let mut text = String::with_capacity(self.prefix.len() + BODY_LEN);
         text.push_str(&self.prefix);
         push_hex(&mut text, &*bytes);
@@ -72,8 +72,8 @@ impl KeyFormat {
         Ok(KeySecret::new(text))
     }
 
-    /// Whether a presented key has this prefix, this length and a right checksum. `false` means that it was
-    /// not issued in this format; `true` says nothing of whether it was issued at all.
+    /// Returns whether a presented key has this prefix, this length and a correct checksum. `false` means that the key
+    /// was not issued in this format; `true` does not mean that it was issued.
     #[must_use]
     pub fn matches(&self, presented: &[u8]) -> bool {
         let Some(body) = presented.strip_prefix(self.prefix.as_bytes()) else { return false };
@@ -95,9 +95,9 @@ impl Default for KeyFormat {
     }
 }
 
-/// A key prefix was empty, too long, or had a character other than ASCII letters, digits, `_` and `-`.
+/// The text is not a key prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a key prefix is 1 to 32 ASCII letters, digits, '_' and '-'")]
+#[error("invalid key prefix: expected 1 to 32 ASCII letters, digits, '_' and '-'")]
 pub struct InvalidPrefix;
 
 fn push_hex(text: &mut String, bytes: &[u8]) {
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn has_the_documented_shape() {
+    fn generated_key_has_documented_format() {
         let secret = KeyFormat::AVALA.generate().unwrap();
         let text = secret.expose_secret();
         let body = text.strip_prefix("avk_").unwrap();
@@ -122,45 +122,48 @@ mod tests {
         assert_eq!(checksum, crc32fast::hash(&text.as_bytes()[..36]));
     }
 
-    /// CRC-32 finds every change of one character, and the prefix is part of what it covers.
+    /// Cases: 20.
+    ///
+    /// CRC-32 detects every change of one character, and covers the prefix.
     #[test]
-    fn case_020_one_changed_character_is_refused() {
+    fn key_with_one_changed_character_does_not_match() {
         let secret = KeyFormat::AVALA.generate().unwrap();
-        let good = secret.expose_secret().as_bytes();
-        assert!(KeyFormat::AVALA.matches(good));
-        for at in 0..good.len() {
+        let issued = secret.expose_secret().as_bytes();
+        assert!(KeyFormat::AVALA.matches(issued));
+        for at in 0..issued.len() {
             for replacement in 0..=255 {
-                let mut bad = good.to_vec();
-                bad[at] = replacement;
-                assert_eq!(KeyFormat::AVALA.matches(&bad), bad == good, "byte {at} as {replacement}");
+                let mut changed = issued.to_vec();
+                changed[at] = replacement;
+                assert_eq!(KeyFormat::AVALA.matches(&changed), changed == issued, "byte {at} as {replacement}");
             }
         }
     }
 
+    /// Cases: 12, 13, 14.
     #[test]
-    fn case_012_case_013_case_014_other_shapes_are_refused() {
+    fn key_in_other_format_does_not_match() {
         let secret = KeyFormat::AVALA.generate().unwrap();
-        let good = secret.expose_secret();
-        let body = &good[4..];
-        let upper = format!("avk_{}", body.to_uppercase());
-        for bad in ["", "avk_", body, &good[..43], &format!("{good}0"), &format!("AVK_{body}"), &format!("avk_{good}")]
-        {
-            assert!(!KeyFormat::AVALA.matches(bad.as_bytes()), "{bad}");
+        let issued = secret.expose_secret();
+        let body = &issued[4..];
+        let (long, upper_prefix, two_prefixes) = (format!("{issued}0"), format!("AVK_{body}"), format!("avk_{issued}"));
+        for other in ["", "avk_", body, &issued[..43], &long, &upper_prefix, &two_prefixes] {
+            assert!(!KeyFormat::AVALA.matches(other.as_bytes()), "{other}");
         }
-        // All digits: the upper case of such a key is the key.
-        assert_eq!(KeyFormat::AVALA.matches(upper.as_bytes()), upper == good);
+        // A key of digits alone is its own upper case.
+        let upper = format!("avk_{}", body.to_uppercase());
+        assert_eq!(KeyFormat::AVALA.matches(upper.as_bytes()), upper == issued);
     }
 
     #[test]
-    fn a_prefix_is_checked() {
-        for bad in ["", "with space", "quo\"te", "é", "x\n", &"x".repeat(33)] {
-            assert_eq!(KeyFormat::new(bad.to_owned()), Err(InvalidPrefix), "{bad:?}");
+    fn format_with_invalid_prefix_is_rejected() {
+        for prefix in ["", "with space", "quo\"te", "é", "x\n", &"x".repeat(33)] {
+            assert_eq!(KeyFormat::new(prefix.to_owned()), Err(InvalidPrefix), "{prefix:?}");
         }
         assert!(KeyFormat::new("x".repeat(32)).is_ok());
     }
 
     #[test]
-    fn a_key_begins_with_the_prefix_and_only_its_own_format_knows_it() {
+    fn key_matches_only_its_own_prefix() {
         for (prefix, other) in [("acme-live_", "acme-test_"), ("x", "y")] {
             let (format, other) = (KeyFormat::new(prefix).unwrap(), KeyFormat::new(other).unwrap());
             assert_eq!(format.prefix(), prefix);

@@ -3,13 +3,12 @@ use std::str::FromStr;
 
 use super::secret::{RandomError, random};
 
-/// Names a key without giving it away: what lists, logs and management calls use.
+/// Identifies a key in lists, logs and management calls without revealing it.
 ///
-/// 128 bits, written as a UUID. Ids of this crate are random; a store of your own may use any unique
-/// number it has.
+/// 128 bits, written as a UUID. The ids of this crate are random; a store of your own may use any unique number.
 ///
 /// ```
-/// use tower_api_key::KeyId;
+/// use tower_api_key::key::KeyId;
 ///
 /// let id = KeyId::from_u128(7);
 /// assert_eq!(id.to_string(), "00000000-0000-0000-0000-000000000007");
@@ -20,38 +19,38 @@ use super::secret::{RandomError, random};
 pub struct KeyId([u8; 16]);
 
 impl KeyId {
-    /// A new id from the randomness of the operating system.
+    /// Generates a new id from random bytes of the operating system.
     ///
     /// # Errors
-    /// When the operating system gives no randomness.
+    /// [`RandomError`] when the operating system provides no random bytes.
     pub fn random() -> Result<Self, RandomError> {
         let mut bytes = [0; 16];
         random(&mut bytes)?;
-        // Version 4, variant 1 (RFC 9562, 5.4), so that a `uuid` column or library takes it as one of its own.
+        // Version 4, variant 1 (RFC 9562, 5.4), which every `uuid` column and library accepts.
         bytes[6] = (bytes[6] & 0x0f) | 0x40;
         bytes[8] = (bytes[8] & 0x3f) | 0x80;
         Ok(Self(bytes))
     }
 
-    /// An id with this number.
+    /// Returns the id with this number.
     #[must_use]
     pub const fn from_u128(number: u128) -> Self {
         Self(number.to_be_bytes())
     }
 
-    /// The id as a number.
+    /// Returns the id as a number.
     #[must_use]
     pub const fn as_u128(self) -> u128 {
         u128::from_be_bytes(self.0)
     }
 
-    /// An id with these bytes, as a `uuid` column holds them.
+    /// Returns the id with these bytes, as a `uuid` column holds them.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The 16 bytes, as a `uuid` column holds them.
+    /// Returns the 16 bytes, as a `uuid` column holds them.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
@@ -72,7 +71,7 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// Takes the form that `Display` writes, and nothing else.
+/// Accepts only the form that `Display` writes.
 impl FromStr for KeyId {
     type Err = InvalidKeyId;
 
@@ -83,7 +82,7 @@ impl FromStr for KeyId {
         for (at, &byte) in text.iter().enumerate() {
             match (at, byte) {
                 (8 | 13 | 18 | 23, b'-') => {}
-                // Anything else in the place of a dash is a digit too many.
+                // Any other character at the position of a dash is one digit too many.
                 _ => *digits.next().ok_or(InvalidKeyId)? = byte,
             }
         }
@@ -93,9 +92,9 @@ impl FromStr for KeyId {
     }
 }
 
-/// The text is not a key id: 32 lowercase hexadecimal digits in groups of 8-4-4-4-12.
+/// The text is not a key id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a key id: expected 32 lowercase hexadecimal digits in groups of 8-4-4-4-12")]
+#[error("invalid key id: expected 32 lowercase hexadecimal digits in groups of 8-4-4-4-12")]
 pub struct InvalidKeyId;
 
 #[cfg(test)]
@@ -103,20 +102,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_survives_the_round_trip_and_nothing_else_parses() {
+    fn id_parses_only_its_own_text() {
         let id = KeyId::random().unwrap();
         let text = id.to_string();
         assert_eq!(text.parse(), Ok(id));
         assert_eq!(text.len(), 36);
         assert_eq!(&text[14..15], "4");
-        for bad in ["", "x", &text[1..], &format!("{text}0"), &text.replace('-', "0"), &format!("{}é", &text[..34])] {
-            assert_eq!(bad.parse::<KeyId>(), Err(InvalidKeyId), "{bad}");
+        for other in ["", "x", &text[1..], &format!("{text}0"), &text.replace('-', "0"), &format!("{}é", &text[..34])]
+        {
+            assert_eq!(other.parse::<KeyId>(), Err(InvalidKeyId), "{other}");
         }
         assert!("0000000A-0000-0000-0000-000000000000".parse::<KeyId>().is_err());
     }
 
     #[test]
-    fn a_random_id_is_a_uuid_of_version_4_and_every_other_bit_is_random() {
+    fn random_id_is_uuid_version_4() {
         let ids: Vec<u128> = (0..128).map(|_| KeyId::random().unwrap().as_u128()).collect();
         let (always_set, ever_set) = ids.iter().fold((u128::MAX, 0), |(all, any), id| (all & id, any | id));
         assert_eq!(always_set, 0x4000_8000_0000_0000_0000, "set in every one");
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn number_bytes_and_text_say_the_same() {
+    fn id_number_bytes_and_text_agree() {
         let id = KeyId::from_u128(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
         assert_eq!(id.as_bytes()[..3], [0x00, 0x11, 0x22]);
         assert_eq!(KeyId::from_bytes(*id.as_bytes()), id);

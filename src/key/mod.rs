@@ -1,21 +1,22 @@
-//! Keys: the secret that is shown once, its digest, and the record that a store keeps.
+//! Keys: the secret that its owner sees once, its digest, and the record that a store keeps.
 
 mod digest;
 mod format;
 mod hint;
 mod id;
-mod label;
-mod organization;
-pub(crate) mod presented;
+pub(crate) mod organization;
+mod policy;
 mod record;
 mod secret;
-mod used;
+mod status;
 
-pub use self::digest::KeyDigest;
+pub use self::digest::{InvalidDigest, KeyDigest};
 pub use self::format::{InvalidPrefix, KeyFormat};
 pub use self::hint::KeyHint;
 pub use self::id::{InvalidKeyId, KeyId};
-pub use self::organization::{InvalidOrganization, OrganizationId, OrganizationPolicy};
-pub use self::presented::CredentialError;
-pub use self::record::{KeyRecord, KeyStatus};
+pub use self::organization::InvalidOrganization;
+pub(crate) use self::organization::OrganizationId;
+pub use self::policy::OrganizationPolicy;
+pub use self::record::KeyRecord;
 pub use self::secret::{KeySecret, RandomError};
+pub use self::status::{InvalidKeyStatus, KeyStatus};

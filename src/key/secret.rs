@@ -4,47 +4,46 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{KeyDigest, KeyFormat};
 
-/// A new key in the clear, to be shown to its owner once.
+/// A new key in plaintext, to be shown to its owner once.
 ///
-/// It has no `Display`, its `Debug` is redacted, and its memory is wiped when it is dropped. Nothing in this
-/// crate keeps it: a store receives a [`KeyDigest`].
+/// A secret has no `Display`, its `Debug` is redacted, and its memory is wiped when it is dropped. Nothing in this crate
+/// keeps it: a store receives a [`KeyDigest`].
 ///
 /// ```
-/// use tower_api_key::KeySecret;
+/// use tower_api_key::key::KeySecret;
 ///
 /// let secret = KeySecret::generate()?;
 /// assert!(secret.expose_secret().starts_with("avk_"));
 /// assert_eq!(secret.expose_secret().len(), 44);
 /// assert_eq!(format!("{secret:?}"), "KeySecret([redacted])");
-/// # Ok::<(), tower_api_key::RandomError>(())
+/// # Ok::<(), tower_api_key::key::RandomError>(())
 /// ```
 pub struct KeySecret(String);
 
 impl KeySecret {
-    /// A new key in the documented form; see [`KeyFormat::AVALA`].
+    /// Generates a new key in the documented format, [`KeyFormat::AVALA`].
     ///
     /// # Errors
-    /// When the operating system gives no randomness. A weaker key is never made instead.
+    /// [`RandomError`] when the operating system provides no random bytes. A weaker key is never made instead.
     pub fn generate() -> Result<Self, RandomError> {
         KeyFormat::AVALA.generate()
     }
 
-    /// The text must not have been cloned or printed on the way here.
+    /// Takes a key that was never cloned or printed.
     pub(super) fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// The key itself, for the one reply that shows it. Whatever is made from the returned text is no longer
-    /// wiped.
+    /// Returns the key itself, for the one response that shows it. Copies of the returned text are not wiped.
     #[must_use]
     pub fn expose_secret(&self) -> &str {
         &self.0
     }
 
-    /// What a store keeps of this key.
+    /// Returns the digest of the key, which a store keeps.
     #[must_use]
     pub fn digest(&self) -> KeyDigest {
-        KeyDigest::of(self.0.as_bytes())
+        KeyDigest::hash(self.0.as_bytes())
     }
 }
 
@@ -62,9 +61,9 @@ impl Drop for KeySecret {
 
 impl ZeroizeOnDrop for KeySecret {}
 
-/// The operating system gave no randomness, so no key was made.
+/// The operating system provided no random bytes, so no key or id was made.
 #[derive(Debug, thiserror::Error)]
-#[error("the operating system gave no randomness")]
+#[error("no key or id was made, because the operating system provided no random bytes: try again")]
 pub struct RandomError(#[source] getrandom::Error);
 
 pub(super) fn random(bytes: &mut [u8]) -> Result<(), RandomError> {
@@ -75,22 +74,24 @@ pub(super) fn random(bytes: &mut [u8]) -> Result<(), RandomError> {
 mod tests {
     use super::*;
 
+    /// Cases: 67.
     #[test]
-    fn case_067_generated_keys_do_not_repeat() {
+    fn generated_keys_do_not_repeat() {
         let mut digests: Vec<_> = (0..10_000).map(|_| *KeySecret::generate().unwrap().digest().as_bytes()).collect();
         digests.sort_unstable();
         digests.dedup();
         assert_eq!(digests.len(), 10_000);
     }
 
+    /// Cases: 101.
     #[test]
-    fn case_101_a_secret_is_wiped_on_drop() {
+    fn secret_is_wiped_on_drop() {
         fn wiped<T: ZeroizeOnDrop>() {}
         wiped::<KeySecret>();
     }
 
     #[test]
-    fn debug_is_redacted() {
+    fn secret_debug_is_redacted() {
         assert_eq!(format!("{:?}", KeySecret::generate().unwrap()), "KeySecret([redacted])");
     }
 }

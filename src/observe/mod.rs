@@ -1,11 +1,23 @@
-//! What the events of this crate look like in traces and in metrics.
+//! What happened to each request, as one typed event, and how to send it to `tracing` and `metrics`.
+//!
+//! [`ApiKeyLayer::on_decision`](crate::ApiKeyLayer::on_decision) takes a hook for the [`DecisionEvent`] of each request,
+//! [`KeyManager::on_change`](crate::KeyManager::on_change) one for the [`ChangeEvent`](crate::manage::ChangeEvent) of each
+//! change. [`tracing`] and, with the feature `metrics`, `metrics` have hooks for both. No label or field holds a key.
+//!
+//! ```
+//! use tower_api_key::{ApiKeyLayer, KeyManager, MemoryStore, observe};
+//!
+//! let store = MemoryStore::new();
+//! let keys = KeyManager::new(store.clone()).on_change(observe::tracing::record_change);
+//! let layer = ApiKeyLayer::new(store).on_decision(observe::tracing::record_decision);
+//! ```
 
+mod event;
 #[cfg(feature = "metrics")]
-mod count;
-#[cfg(feature = "tracing")]
-mod trace;
+pub mod metrics;
+mod report;
+pub mod tracing;
 
-#[cfg(feature = "metrics")]
-pub use self::count::{count_change, count_decision, describe_metrics};
-#[cfg(feature = "tracing")]
-pub use self::trace::{trace_change, trace_decision};
+pub use self::event::{DecisionEvent, LookupKind, Outcome};
+
+pub(crate) use self::report::{Hooks, InnerRejection, Report};

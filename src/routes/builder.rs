@@ -3,40 +3,46 @@ use http::uri::PathAndQuery;
 
 use super::path::is_ambiguous_path;
 use super::table::Matcher;
-use super::{Otherwise, Route, RouteProblem, RouteTable, RouteTableError, Rule};
-use crate::scope::{Catalogue, Requirement};
+use super::{Route, RouteTable, RouteTableError, RouteTableErrorKind, Rule, Unlisted};
+use crate::scope::{Requirement, ScopeCatalog};
 
 /// Gathers the lines of a [`RouteTable`].
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it builds"]
 pub struct RouteTableBuilder {
-    otherwise: Otherwise,
+    unlisted: Unlisted,
     routes: Vec<Route>,
-    catalogue: Option<Catalogue>,
+    catalog: Option<ScopeCatalog>,
 }
 
 impl RouteTableBuilder {
-    pub(super) const fn new(otherwise: Otherwise) -> Self {
-        Self { otherwise, routes: Vec::new(), catalogue: None }
+    pub(super) const fn new() -> Self {
+        Self { unlisted: Unlisted::Deny, routes: Vec::new(), catalog: None }
     }
 
-    /// A route that takes a key which meets this.
+    /// Decides about routes that are not in the table, in place of an earlier choice. The default denies them.
+    pub const fn unlisted(mut self, unlisted: Unlisted) -> Self {
+        self.unlisted = unlisted;
+        self
+    }
+
+    /// Adds a route that takes a key which meets this requirement.
     pub fn route(mut self, method: Method, pattern: impl Into<String>, requirement: impl Into<Requirement>) -> Self {
         let rule = Rule::Requires(requirement.into());
         self.routes.push(Route { method, pattern: pattern.into(), rule });
         self
     }
 
-    /// A route that takes no key: exactly this method and pattern. A key that is sent all the same is neither
-    /// looked up nor passed on.
+    /// Adds a route that takes no key: exactly this method and pattern. A key that is sent anyway is neither looked up nor
+    /// passed on.
     pub fn public(mut self, method: Method, pattern: impl Into<String>) -> Self {
         self.routes.push(Route { method, pattern: pattern.into(), rule: Rule::Public });
         self
     }
 
-    /// Refuses to build a table that asks for a scope which is not in this catalogue.
-    pub fn catalogue(mut self, catalogue: Catalogue) -> Self {
-        self.catalogue = Some(catalogue);
+    /// Requires every scope of the table to be in this catalog, in place of an earlier one.
+    pub fn catalog(mut self, catalog: ScopeCatalog) -> Self {
+        self.catalog = Some(catalog);
         self
     }
 
@@ -44,23 +50,23 @@ impl RouteTableBuilder {
     ///
     /// # Errors
     /// When a pattern is malformed, cannot be the path of a request that passes, or conflicts with another one; a
-    /// line is there twice; a line is for `HEAD`; a scope is not in the catalogue; a requirement can be met by no
+    /// line is there twice; a line is for `HEAD`; a scope is not in the catalog; a requirement can be met by no
     /// key. The error names the line.
     pub fn build(self) -> Result<RouteTable, RouteTableError> {
-        let Self { otherwise, mut routes, catalogue } = self;
+        let Self { unlisted, mut routes, catalog } = self;
         routes.sort_by(|a, b| a.pattern.cmp(&b.pattern));
         let mut listed = Matcher::default();
         for lines in Lines::of(&routes) {
             for (nth, route) in lines.routes.iter().enumerate() {
-                let checked = route.check(catalogue.as_ref(), &lines.routes[..nth]);
-                checked.map_err(|problem| route.error(problem))?;
+                let checked = route.check(catalog.as_ref(), &lines.routes[..nth]);
+                checked.map_err(|kind| route.error(kind))?;
             }
             let methods = lines.routes.iter().map(|route| route.method.clone()).zip(lines.first..).collect();
             let inserted = listed.insert(lines.pattern, methods);
-            inserted.map_err(|problem| lines.routes[0].error(problem))?;
+            inserted.map_err(|kind| lines.routes[0].error(kind))?;
         }
         let slashes = routes.iter().any(Route::takes_a_slash);
-        Ok(RouteTable { routes, otherwise, listed, slashes })
+        Ok(RouteTable { routes, unlisted, listed, slashes })
     }
 }
 
@@ -86,33 +92,33 @@ impl<'a> Lines<'a> {
 
 impl Route {
     /// Whether the line makes sense beside those that stand before it and have the same pattern.
-    fn check(&self, catalogue: Option<&Catalogue>, before: &[Self]) -> Result<(), RouteProblem> {
+    fn check(&self, catalog: Option<&ScopeCatalog>, before: &[Self]) -> Result<(), RouteTableErrorKind> {
         let Self { method, pattern, rule } = self;
         if method == Method::HEAD {
-            return Err(RouteProblem::Head);
+            return Err(RouteTableErrorKind::Head);
         }
         let is_path = PathAndQuery::try_from(pattern.as_str()).is_ok_and(|parsed| parsed.path() == pattern);
         if !pattern.starts_with('/') || !is_path {
-            return Err(RouteProblem::NoPath);
+            return Err(RouteTableErrorKind::NoPath);
         }
         if is_ambiguous_path(pattern) {
-            return Err(RouteProblem::Ambiguous);
+            return Err(RouteTableErrorKind::Ambiguous);
         }
         if pattern.split('/').any(|segment| segment.starts_with([':', '*'])) {
-            return Err(RouteProblem::OldSyntax);
+            return Err(RouteTableErrorKind::OldSyntax);
         }
         if before.iter().any(|other| other.method == *method) {
-            return Err(RouteProblem::Twice);
+            return Err(RouteTableErrorKind::Twice);
         }
         let Rule::Requires(requirement) = rule else { return Ok(()) };
         if requirement.is_unmeetable() {
-            return Err(RouteProblem::Unmeetable);
+            return Err(RouteTableErrorKind::Unmeetable);
         }
-        let checked = catalogue.map_or(Ok(()), |catalogue| catalogue.check_all(requirement.scopes()));
-        checked.map_err(RouteProblem::UnknownScope)
+        let checked = catalog.map_or(Ok(()), |catalog| catalog.check_all(requirement.scopes()));
+        checked.map_err(RouteTableErrorKind::UnknownScope)
     }
 
-    fn error(&self, problem: RouteProblem) -> RouteTableError {
-        RouteTableError { method: self.method.clone(), pattern: self.pattern.clone(), problem }
+    fn error(&self, kind: RouteTableErrorKind) -> RouteTableError {
+        RouteTableError { method: self.method.clone(), pattern: self.pattern.clone(), kind }
     }
 }

@@ -2,19 +2,19 @@ use http::Method;
 
 use crate::scope::UnknownScope;
 
-/// A line for which a [`RouteTable`](crate::RouteTable) cannot be built, and why.
+/// A line for which a [`RouteTable`](super::RouteTable) cannot be built, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the route {method} {pattern:?} {problem}")]
+#[error("the route {method} {pattern:?} {kind}")]
 pub struct RouteTableError {
     pub(super) method: Method,
     pub(super) pattern: String,
-    pub(super) problem: RouteProblem,
+    pub(super) kind: RouteTableErrorKind,
 }
 
 /// What is wrong with a line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum RouteProblem {
+pub enum RouteTableErrorKind {
     /// The pattern is not the path of any request: it begins with no slash, or has a query, a fragment, a space.
     #[error("has a pattern that is no path: a path begins with '/', and has no query, fragment or space")]
     NoPath,
@@ -43,7 +43,7 @@ pub enum RouteProblem {
     /// The line is for `HEAD`, which asks for what `GET` asks for.
     #[error("cannot be listed: HEAD asks for what GET asks for")]
     Head,
-    /// The line asks for a scope that is not in the catalogue.
+    /// The line asks for a scope that is not in the catalog.
     #[error("cannot be met: {0}")]
     UnknownScope(UnknownScope),
     /// The line asks for any of no scopes.
@@ -66,7 +66,7 @@ impl RouteTableError {
 
     /// What is wrong with it.
     #[must_use]
-    pub const fn problem(&self) -> &RouteProblem {
-        &self.problem
+    pub const fn kind(&self) -> &RouteTableErrorKind {
+        &self.kind
     }
 }

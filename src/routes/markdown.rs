@@ -10,7 +10,7 @@ impl fmt::Display for RouteTable {
         for Route { method, pattern, rule } in self.iter() {
             writeln!(f, "| {} | {} | {} |", Code(method.as_str()), Code(pattern), Text(&rule.to_string()))?;
         }
-        writeln!(f, "| any other | any other | {} |", self.otherwise())
+        writeln!(f, "| any other | any other | {} |", self.unlisted())
     }
 }
 

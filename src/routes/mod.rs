@@ -1,13 +1,17 @@
-//! One table that says what each route asks of a key, enforced from outside any router.
+//! One table of what each route requires of a key, enforced outside any router.
 
 mod builder;
 mod error;
 mod markdown;
+#[cfg(feature = "openapi")]
+mod openapi;
 mod path;
 mod route;
 mod table;
 
 pub use self::builder::RouteTableBuilder;
-pub use self::error::{RouteProblem, RouteTableError};
-pub use self::route::{Otherwise, Route, Rule};
+pub use self::error::{RouteTableError, RouteTableErrorKind};
+#[cfg(feature = "openapi")]
+pub use self::openapi::RouteTableOpenApi;
+pub use self::route::{Route, Rule, Unlisted};
 pub use self::table::RouteTable;

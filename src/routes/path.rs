@@ -1,10 +1,12 @@
 //! Targets that two programs may read differently.
 
-use http::{Request, Version};
+use http::Version;
+
+use crate::request::RequestHead;
 
 /// Whether what stands further in could take this target for another one than the table does: a router that
 /// decodes or normalises paths, a proxy that passes them on, or a file system.
-pub(super) fn is_ambiguous<B>(request: &Request<B>) -> bool {
+pub(super) fn is_ambiguous(request: RequestHead<'_>) -> bool {
     let (uri, path) = (request.uri(), request.uri().path());
     // In HTTP/2 every target has an authority. Before, only those that are meant for a proxy.
     let absolute_form = request.version() < Version::HTTP_2 && uri.authority().is_some();
@@ -42,14 +44,17 @@ fn decode(digits: &[u8]) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
 
     fn ambiguous(target: &str) -> bool {
-        is_ambiguous(&Request::builder().uri(target).body(()).unwrap())
+        is_ambiguous(RequestHead::new(&Request::builder().uri(target).body(()).unwrap()))
     }
 
+    /// Cases: 25.
     #[test]
-    fn case_025_targets_with_two_readings() {
+    fn target_with_two_readings_is_ambiguous() {
         for target in [
             "//admin",
             "/a//b",
@@ -96,8 +101,8 @@ mod tests {
     }
 
     #[test]
-    fn http_2_targets_have_an_authority() {
+    fn http_2_authority_is_not_ambiguous() {
         let request = Request::builder().version(Version::HTTP_2).uri("https://example.com/admin").body(()).unwrap();
-        assert!(!is_ambiguous(&request));
+        assert!(!is_ambiguous(RequestHead::new(&request)));
     }
 }

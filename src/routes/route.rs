@@ -4,7 +4,7 @@ use http::Method;
 
 use crate::scope::Requirement;
 
-/// A line of a [`RouteTable`](crate::RouteTable).
+/// A line of a [`RouteTable`](super::RouteTable).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Route {
@@ -27,15 +27,18 @@ pub enum Rule {
 }
 
 /// What a layer does with a request to a route that is not in the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "a fourth answer would have to be considered by everybody who prints them")]
-pub enum Otherwise {
-    /// To a good key it does not exist: 404. The safest choice.
+pub enum Unlisted {
+    /// Responds 404 (401 without a valid key). The default.
+    #[default]
     Deny,
-    /// It takes full access.
+    /// Requires full access.
     FullAccess,
-    /// Any valid key may pass.
-    AnyKey,
+    /// Accepts any valid key.
+    ///
+    /// A route that was added to the router and not to the table is then open to every customer.
+    InsecureAnyKey,
 }
 
 impl Route {
@@ -68,12 +71,12 @@ impl fmt::Display for Rule {
     }
 }
 
-impl fmt::Display for Otherwise {
+impl fmt::Display for Unlisted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Deny => "denied",
             Self::FullAccess => "full access",
-            Self::AnyKey => "any key",
+            Self::InsecureAnyKey => "any key",
         })
     }
 }

@@ -1,12 +1,17 @@
 use std::fmt;
+use std::sync::Arc;
 
-use http::{Method, Request};
+use http::Method;
 use matchit::InsertError;
 
 use super::path::{is_ambiguous, is_ambiguous_path};
-use super::{Otherwise, Route, RouteProblem, RouteTableBuilder};
-use crate::decision::RouteVerdict;
-use crate::scope::Requirement;
+use super::{Route, RouteTableBuilder, RouteTableErrorKind, Unlisted};
+use crate::ApiKeyLayer;
+use crate::auth::{Authorizer, RouteClass};
+use crate::decision::authorize;
+use crate::rejection::reason::Rejection;
+use crate::request::RequestHead;
+use crate::scope::{Access, Requirement};
 
 /// What each route asks of a key: `(method, pattern)` to a [`Requirement`], public routes by name, and one
 /// decision for everything that nobody listed.
@@ -31,10 +36,10 @@ use crate::scope::Requirement;
 /// use axum::{Router, routing::get};
 /// use http::Method;
 /// use tower::Layer;
-/// use tower_api_key::{ApiKeyLayer, MemoryStore, Otherwise, Requirement, RouteTable, scope::avala};
+/// use tower_api_key::{ApiKeyLayer, MemoryStore, Unlisted, Requirement, RouteTable, scope::avala};
 ///
-/// let table = RouteTable::builder(Otherwise::Deny)
-///     .catalogue(avala::catalogue())
+/// let table = RouteTable::builder()
+///     .catalog(avala::catalog())
 ///     .public(Method::POST, "/signup/")
 ///     .route(Method::GET, "/datasets/", avala::DATASETS_READ)
 ///     .route(Method::POST, "/datasets/", avala::DATASETS_WRITE)
@@ -62,8 +67,8 @@ use crate::scope::Requirement;
 /// ```compile_fail,E0599
 /// # use axum::{Router, routing::get};
 /// # use tower::Layer;
-/// # use tower_api_key::{ApiKeyLayer, MemoryStore, Otherwise, RouteTable};
-/// # let table = RouteTable::builder(Otherwise::Deny).build().unwrap();
+/// # use tower_api_key::{ApiKeyLayer, MemoryStore, Unlisted, RouteTable};
+/// # let table = RouteTable::builder().build().unwrap();
 /// # let router: Router = Router::new();
 /// let guarded = ApiKeyLayer::new(MemoryStore::new()).routes(table).layer(router);
 /// guarded.route("/late", get(|| async { "open to everybody?" }));
@@ -75,16 +80,16 @@ use crate::scope::Requirement;
 pub struct RouteTable {
     /// Sorted by pattern.
     pub(super) routes: Vec<Route>,
-    pub(super) otherwise: Otherwise,
+    pub(super) unlisted: Unlisted,
     pub(super) listed: Matcher,
     /// Whether a pattern can match a path that ends with a slash, other than the root.
     pub(super) slashes: bool,
 }
 
 impl RouteTable {
-    /// A table whose lines follow, and which decides so about everything else.
-    pub const fn builder(otherwise: Otherwise) -> RouteTableBuilder {
-        RouteTableBuilder::new(otherwise)
+    /// Returns a builder of a table that denies every route which is not added to it.
+    pub const fn builder() -> RouteTableBuilder {
+        RouteTableBuilder::new()
     }
 
     /// The lines, sorted by pattern, and those of a pattern in the order in which they were given.
@@ -94,19 +99,19 @@ impl RouteTable {
 
     /// What happens to a route that is not in the table.
     #[must_use]
-    pub const fn otherwise(&self) -> Otherwise {
-        self.otherwise
+    pub const fn unlisted(&self) -> Unlisted {
+        self.unlisted
     }
 
     /// The methods that are listed for this path, of which `GET` stands for `HEAD` too: for the `Allow` header of a
     /// service that tells holders of a good key of a wrong method, as
-    /// [`render_with`](crate::ApiKeyLayer::render_with) can. None for a path that is ambiguous.
+    /// [`rejection_response`](crate::ApiKeyLayer::rejection_response) can. None for a path that is ambiguous.
     ///
     /// ```
     /// use http::Method;
-    /// use tower_api_key::{Otherwise, Requirement, RouteTable};
+    /// use tower_api_key::{Unlisted, Requirement, RouteTable};
     ///
-    /// let table = RouteTable::builder(Otherwise::Deny)
+    /// let table = RouteTable::builder()
     ///     .route(Method::GET, "/datasets/{uid}/", Requirement::any_key())
     ///     .build()?;
     /// assert!(table.methods("/datasets/1/").eq([&Method::GET]));
@@ -116,27 +121,6 @@ impl RouteTable {
     pub fn methods(&self, path: &str) -> impl Iterator<Item = &Method> {
         let listed = if is_ambiguous_path(path) { &[][..] } else { self.listed.methods(path) };
         listed.iter().map(|(method, _)| method)
-    }
-
-    pub(crate) fn verdict<B>(&self, request: &Request<B>) -> RouteVerdict {
-        if is_ambiguous(request) {
-            return RouteVerdict::NotFound;
-        }
-        let (method, path) = (request.method(), request.uri().path());
-        let method = if method == Method::HEAD { &Method::GET } else { method };
-        // A layer further in may add or remove a trailing slash, and so reach the route of another line.
-        let twin = self.twin(method, path);
-        match self.listed.line(method, path) {
-            // A net that takes every other path is not the twin of what stands above it.
-            Some(line) => self.verdict_of([Some(line), twin.filter(|twin| !self.routes[*twin].takes_a_rest())]),
-            None if twin.is_some() => RouteVerdict::NotFound,
-            None => self.unlisted(),
-        }
-    }
-
-    /// What the line with this number asks of a key. `None` when it asks for none.
-    pub(crate) fn requirement(&self, line: usize) -> Option<&Requirement> {
-        self.routes[line].rule.requirement()
     }
 
     /// The line of the same path with the trailing slash that it lacks, or without the one that it has.
@@ -149,26 +133,65 @@ impl RouteTable {
         }
     }
 
-    fn verdict_of(&self, lines: [Option<usize>; 2]) -> RouteVerdict {
-        let mut asking = lines.into_iter().flatten().filter(|line| self.requirement(*line).is_some());
-        match asking.next() {
-            Some(line) => RouteVerdict::Lines(line, asking.next()),
-            None => RouteVerdict::Public,
+    /// Returns what the line with this number requires of a key. `None` when it is public.
+    fn requirement(&self, line: usize) -> Option<&Requirement> {
+        self.routes[line].rule.requirement()
+    }
+
+    /// Returns the class of a route that both lines cover: the ones that require a key count.
+    fn class_of(&self, lines: [Option<usize>; 2]) -> RouteClass {
+        let mut guarded = lines.into_iter().flatten().filter(|line| self.requirement(*line).is_some());
+        match guarded.next() {
+            Some(line) => RouteClass::Listed(line, guarded.next()),
+            None => RouteClass::Public,
+        }
+    }
+}
+
+impl Authorizer for RouteTable {
+    fn classify(&self, request: RequestHead<'_>) -> RouteClass {
+        if is_ambiguous(request) {
+            return RouteClass::Ambiguous;
+        }
+        let (method, path) = (request.method(), request.path());
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        // An inner layer may add or remove a trailing slash, and so reach the route of another line.
+        let twin = self.twin(method, path);
+        match self.listed.line(method, path) {
+            // A net for every other path is not the twin of a more specific line.
+            Some(line) => self.class_of([Some(line), twin.filter(|twin| !self.routes[*twin].takes_a_rest())]),
+            None if twin.is_some() => RouteClass::Ambiguous,
+            None => RouteClass::Unlisted,
         }
     }
 
-    const fn unlisted(&self) -> RouteVerdict {
-        match self.otherwise {
-            Otherwise::Deny => RouteVerdict::NotFound,
-            Otherwise::FullAccess => RouteVerdict::FullAccess,
-            Otherwise::AnyKey => RouteVerdict::AnyKey,
+    fn authorize(&self, route: RouteClass, access: &Access) -> Result<(), Rejection> {
+        match (route, self.unlisted) {
+            (RouteClass::Public, _) | (RouteClass::Unlisted, Unlisted::InsecureAnyKey) => Ok(()),
+            (RouteClass::Unlisted, Unlisted::FullAccess) => Ok(authorize(access, &Requirement::full_access())?),
+            (RouteClass::Listed(line, other), _) => {
+                let mut required = [Some(line), other].into_iter().flatten().filter_map(|line| self.requirement(line));
+                Ok(required.try_for_each(|requirement| authorize(access, requirement))?)
+            }
+            (RouteClass::Ambiguous, _) | (RouteClass::Unlisted, Unlisted::Deny) => Err(Rejection::NotFound),
         }
+    }
+}
+
+impl ApiKeyLayer {
+    /// Requires of each request what this table requires of its route, in addition to [`require`](Self::require) and
+    /// [`require_fn`](Self::require_fn). Replaces an earlier table.
+    ///
+    /// A public route is called without a lookup. The key is removed from the request anyway, and the response is left as
+    /// it is.
+    pub fn routes(self, table: RouteTable) -> Self {
+        self.authorizer(Arc::new(table))
     }
 }
 
 impl fmt::Debug for RouteTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RouteTable").field("routes", &self.routes).field("otherwise", &self.otherwise).finish()
+        f.debug_struct("RouteTable").field("routes", &self.routes).field("unlisted", &self.unlisted).finish()
     }
 }
 
@@ -177,10 +200,10 @@ impl fmt::Debug for RouteTable {
 pub(super) struct Matcher(matchit::Router<Vec<(Method, usize)>>);
 
 impl Matcher {
-    pub(super) fn insert(&mut self, pattern: &str, methods: Vec<(Method, usize)>) -> Result<(), RouteProblem> {
+    pub(super) fn insert(&mut self, pattern: &str, methods: Vec<(Method, usize)>) -> Result<(), RouteTableErrorKind> {
         self.0.insert(pattern, methods).map_err(|error| match error {
-            InsertError::Conflict { with } => RouteProblem::Conflict { with },
-            error => RouteProblem::Malformed { reason: error.to_string() },
+            InsertError::Conflict { with } => RouteTableErrorKind::Conflict { with },
+            error => RouteTableErrorKind::Malformed { reason: error.to_string() },
         })
     }
 

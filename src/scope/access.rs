@@ -2,10 +2,18 @@ use super::{Scope, ScopeSet};
 
 /// What a key may do.
 ///
-/// Full access is a variant of its own and never what is left over when a list of scopes is empty:
-/// `Access::Scoped(ScopeSet::empty())` grants nothing.
+/// Full access is a variant of its own, never an empty list of scopes: `Access::Scoped(ScopeSet::empty())` grants nothing.
+///
+/// ```
+/// use tower_api_key::{Access, scope::avala};
+///
+/// let access = Access::scoped([avala::TASKS_READ]);
+/// assert!(access.allows(&avala::TASKS_READ));
+/// assert!(!access.allows(&avala::DATASETS_READ));
+/// assert!(Access::Full.allows(&avala::DATASETS_READ));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "a third kind of access would have to break every match on it")]
+#[expect(clippy::exhaustive_enums, reason = "a third kind of access must break every match on it")]
 pub enum Access {
     /// Everything the organization may do.
     Full,
@@ -14,15 +22,15 @@ pub enum Access {
 }
 
 impl Access {
-    /// Access to these scopes and nothing else.
+    /// Returns access to these scopes and nothing else.
     pub fn scoped(scopes: impl IntoIterator<Item = Scope>) -> Self {
         Self::Scoped(scopes.into_iter().collect())
     }
 
-    /// The documented rule for a person who makes a key in a form: "no scopes selected" means full access.
+    /// Applies the documented rule of the form in which a person creates a key: "no scopes selected" means full access.
     ///
-    /// This is the one place where nothing turns into everything. Call it for a choice that a person made and
-    /// confirmed, never for a list that was stored, parsed or filtered.
+    /// Call this only for a choice that a person made and confirmed, never for a list that was stored, parsed or filtered.
+    /// Everywhere else, no scopes means no access.
     ///
     /// ```
     /// use tower_api_key::{Access, scope::avala};
@@ -38,7 +46,7 @@ impl Access {
         }
     }
 
-    /// Whether a key with this access may do what this scope opens.
+    /// Returns whether the access includes this scope.
     #[must_use]
     pub fn allows(&self, scope: &Scope) -> bool {
         match self {
@@ -47,13 +55,13 @@ impl Access {
         }
     }
 
-    /// Whether it is full access.
+    /// Returns whether it is full access.
     #[must_use]
     pub const fn is_full(&self) -> bool {
         matches!(self, Self::Full)
     }
 
-    /// The scopes of a scoped key, `None` for full access.
+    /// Returns the scopes of scoped access, `None` for full access.
     #[must_use]
     pub const fn scopes(&self) -> Option<&ScopeSet> {
         match self {
@@ -69,7 +77,7 @@ mod tests {
     use crate::scope::avala::{DATASETS_READ, TASKS_READ};
 
     #[test]
-    fn only_full_access_is_full() {
+    fn access_without_scopes_is_not_full() {
         let (none, one) = (Access::scoped([]), Access::scoped([TASKS_READ]));
         for (access, is_full, tasks, datasets) in
             [(&Access::Full, true, true, true), (&none, false, false, false), (&one, false, true, false)]

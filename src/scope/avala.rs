@@ -1,25 +1,25 @@
 //! The five scopes of the Avala documentation (API reference, "Authentication", table "Scopes").
 //!
-//! None implies another: `datasets.write` does not open what `datasets.read` opens.
+//! No scope implies another: `datasets.write` does not include `datasets.read`.
 
-use super::{Catalogue, Scope};
+use super::{Scope, ScopeCatalog};
 
-/// List and get datasets and their items.
+/// Allows to list and get datasets and their items.
 pub const DATASETS_READ: Scope = Scope::from_static("datasets.read");
-/// Create, update and delete datasets; upload items.
+/// Allows to create, update and delete datasets, and to upload items.
 pub const DATASETS_WRITE: Scope = Scope::from_static("datasets.write");
-/// List and get projects, their tasks and task results.
+/// Allows to list and get projects, their tasks and task results.
 pub const PROJECTS_READ: Scope = Scope::from_static("projects.read");
-/// List and get tasks and their results.
+/// Allows to list and get tasks and their results.
 pub const TASKS_READ: Scope = Scope::from_static("tasks.read");
-/// Create exports and download completed ones.
+/// Allows to create exports and download completed ones.
 pub const EXPORTS_CREATE: Scope = Scope::from_static("exports.create");
 
-/// All five, in the documentation's order.
+/// All five, in the order of the documentation.
 pub const ALL: [Scope; 5] = [DATASETS_READ, DATASETS_WRITE, PROJECTS_READ, TASKS_READ, EXPORTS_CREATE];
 
-/// A catalogue of exactly these five.
+/// Returns a catalog of exactly these five.
 #[must_use]
-pub fn catalogue() -> Catalogue {
-    Catalogue::new(ALL)
+pub fn catalog() -> ScopeCatalog {
+    ScopeCatalog::new(ALL)
 }

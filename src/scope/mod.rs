@@ -1,15 +1,17 @@
-//! Scopes: what a key may do, and what a route asks for.
+//! Scopes: the access of a key, and the requirement of a route.
+//!
+//! [`Scope`], [`Access`] and [`Requirement`] are at the root of the crate.
 
-mod access;
+pub(crate) mod access;
 pub mod avala;
-mod catalogue;
-mod documented;
-mod name;
-mod requirement;
+mod catalog;
+pub(crate) mod name;
+pub(crate) mod requirement;
 mod set;
 
-pub use self::access::Access;
-pub use self::catalogue::{Catalogue, UnknownScope};
-pub use self::name::{InvalidScope, Scope};
-pub use self::requirement::Requirement;
+pub(crate) use self::access::Access;
+pub use self::catalog::{ScopeCatalog, UnknownScope};
+pub use self::name::InvalidScope;
+pub(crate) use self::name::Scope;
+pub(crate) use self::requirement::Requirement;
 pub use self::set::ScopeSet;

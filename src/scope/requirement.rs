@@ -2,7 +2,7 @@ use std::fmt;
 
 use super::{Access, Scope, ScopeSet};
 
-/// What a route asks of the key that calls it.
+/// What a route requires of a key.
 ///
 /// ```
 /// use tower_api_key::{Access, Requirement, scope::avala};
@@ -26,34 +26,34 @@ enum Kind {
 }
 
 impl Requirement {
-    /// Any valid key will do, one without a single scope too.
+    /// Accepts any valid key, including one without scopes.
     #[must_use]
     pub const fn any_key() -> Self {
         Self(Kind::Scopes { all: ScopeSet::empty(), any: None })
     }
 
-    /// Only a key with full access: what managing keys should ask for.
+    /// Accepts only a key with full access. Routes that manage keys should require it.
     #[must_use]
     pub const fn full_access() -> Self {
         Self(Kind::FullAccess)
     }
 
-    /// Each of these scopes. All of nothing is [any key](Self::any_key).
+    /// Requires each of these scopes. Without scopes, any key is accepted.
     pub fn all_of(scopes: impl IntoIterator<Item = Scope>) -> Self {
         Self(Kind::Scopes { all: scopes.into_iter().collect(), any: None })
     }
 
-    /// At least one of these scopes. Any of nothing is met by no key, not even one with full access.
+    /// Requires at least one of these scopes. Without scopes, no key is accepted, not even one with full access.
     pub fn any_of(scopes: impl IntoIterator<Item = Scope>) -> Self {
         Self::all_and_any_of([], scopes)
     }
 
-    /// Each of `all`, and at least one of `any` beside them.
+    /// Requires each scope of `all`, and at least one of `any`.
     pub fn all_and_any_of(all: impl IntoIterator<Item = Scope>, any: impl IntoIterator<Item = Scope>) -> Self {
         Self(Kind::Scopes { all: all.into_iter().collect(), any: Some(any.into_iter().collect()) })
     }
 
-    /// Every scope it names.
+    /// Returns every scope that the requirement names.
     pub fn scopes(&self) -> impl Iterator<Item = &Scope> {
         let sets = match &self.0 {
             Kind::FullAccess => [None, None],
@@ -62,7 +62,7 @@ impl Requirement {
         sets.into_iter().flatten().flat_map(ScopeSet::iter)
     }
 
-    /// The sets of scopes of which a limited key needs one. For full access, one set that says nothing.
+    /// Returns the sets of scopes of which a scoped key needs one. For full access, one empty set.
     #[cfg(feature = "openapi")]
     pub(crate) fn alternatives(&self) -> Vec<Vec<&Scope>> {
         match &self.0 {
@@ -72,15 +72,14 @@ impl Requirement {
         }
     }
 
-    /// Whether no key at all can meet it: any of nothing.
+    /// Returns whether no key can meet the requirement: any of no scopes.
     #[must_use]
     pub fn is_unmeetable(&self) -> bool {
         matches!(&self.0, Kind::Scopes { any: Some(none), .. } if none.is_empty())
     }
 
-    /// Whether a key with this access may pass.
+    /// Returns whether a key with this access meets the requirement.
     #[must_use]
-    #[inline]
     pub fn is_met_by(&self, access: &Access) -> bool {
         match (&self.0, access) {
             (Kind::FullAccess, access) => access.is_full(),
@@ -92,20 +91,21 @@ impl Requirement {
     }
 }
 
-/// One scope is a requirement of that scope.
+/// Requires this scope.
 impl From<Scope> for Requirement {
     fn from(scope: Scope) -> Self {
         Self::all_of([scope])
     }
 }
 
-/// A sentence for documentation: `datasets.read`, `any of tasks.read, projects.read`, `full access`, `any key`.
+/// Writes the requirement for documentation: `datasets.read`, `any of projects.read, tasks.read`, `full access`, `any key`,
+/// `no key`.
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |scopes: &ScopeSet| scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(", ");
         match &self.0 {
             Kind::FullAccess => f.write_str("full access"),
-            Kind::Scopes { .. } if self.is_unmeetable() => f.write_str("nobody"),
+            Kind::Scopes { .. } if self.is_unmeetable() => f.write_str("no key"),
             Kind::Scopes { all, any: None } if all.is_empty() => f.write_str("any key"),
             Kind::Scopes { all, any: None } => f.write_str(&list(all)),
             Kind::Scopes { all, any: Some(any) } if all.is_empty() => write!(f, "any of {}", list(any)),
@@ -120,13 +120,13 @@ mod tests {
     use crate::scope::avala::{EXPORTS_CREATE, PROJECTS_READ, TASKS_READ};
 
     #[test]
-    fn is_told_in_words_and_names_its_scopes() {
+    fn requirement_is_shown_in_words() {
         let either = [TASKS_READ, PROJECTS_READ];
         for (requirement, words, scopes) in [
             (Requirement::any_key(), "any key", ""),
             (Requirement::full_access(), "full access", ""),
-            (Requirement::any_of([]), "nobody", ""),
-            (Requirement::all_and_any_of([TASKS_READ], []), "nobody", "tasks.read"),
+            (Requirement::any_of([]), "no key", ""),
+            (Requirement::all_and_any_of([TASKS_READ], []), "no key", "tasks.read"),
             (TASKS_READ.into(), "tasks.read", "tasks.read"),
             (Requirement::all_of(either.clone()), "projects.read, tasks.read", "projects.read tasks.read"),
             (Requirement::any_of(either.clone()), "any of projects.read, tasks.read", "projects.read tasks.read"),
@@ -138,8 +138,8 @@ mod tests {
         ] {
             assert_eq!(requirement.to_string(), words);
             assert_eq!(requirement.scopes().map(Scope::as_str).collect::<Vec<_>>().join(" "), scopes);
-            assert_eq!(requirement.is_unmeetable(), words == "nobody");
-            assert_eq!(requirement.is_met_by(&Access::Full), words != "nobody");
+            assert_eq!(requirement.is_unmeetable(), words == "no key");
+            assert_eq!(requirement.is_met_by(&Access::Full), words != "no key");
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::hash::Hasher;
 
-/// The first 8 bytes of a digest are as good a hash as any: a client would have to find SHA-256 collisions in
-/// them with a key that the server chose.
+/// Hashes a digest to its first 8 bytes. Only for digests of keys that the server chose: to make them collide, a client
+/// would have to find SHA-256 collisions.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct DigestHasher(u64);
 
@@ -23,11 +23,11 @@ mod tests {
     use super::*;
     use crate::key::KeyDigest;
 
-    /// Or a table of digests would be a list.
+    /// A table of digests with one hash would be a list.
     #[test]
-    fn no_two_of_many_digests_fall_in_one_place() {
+    fn different_digests_have_different_hashes() {
         let hasher = BuildHasherDefault::<DigestHasher>::default();
-        let places: HashSet<_> = (0..1000_u32).map(|n| hasher.hash_one(KeyDigest::of(&n.to_be_bytes()))).collect();
-        assert_eq!(places.len(), 1000);
+        let hashes: HashSet<_> = (0..1000_u32).map(|n| hasher.hash_one(KeyDigest::hash(&n.to_be_bytes()))).collect();
+        assert_eq!(hashes.len(), 1000);
     }
 }

@@ -9,7 +9,8 @@ use crate::time::Timestamp;
 /// Which keys to list.
 ///
 /// ```
-/// use tower_api_key::{KeyStatus, ListKeys};
+/// use tower_api_key::key::KeyStatus;
+/// use tower_api_key::store::ListKeys;
 ///
 /// let query = ListKeys::new().with_status(KeyStatus::Active).with_limit(20);
 /// assert_eq!(query.limit(), 20);
@@ -23,49 +24,49 @@ pub struct ListKeys {
 }
 
 impl ListKeys {
-    /// The longest page there is.
+    /// The most keys that one page can have.
     pub const MAX_LIMIT: usize = 1000;
 
-    /// The first 100 keys, the newest first.
+    /// Returns a query for the newest 100 keys.
     #[must_use]
     pub const fn new() -> Self {
         Self { status: None, after: None, limit: 100 }
     }
 
-    /// Only keys in this state.
+    /// Lists only keys with this status.
     #[must_use]
     pub const fn with_status(mut self, status: KeyStatus) -> Self {
         self.status = Some(status);
         self
     }
 
-    /// The page after the one that ended with this cursor.
+    /// Lists the page after the one that ended with this cursor.
     #[must_use]
     pub fn with_after(mut self, cursor: impl Into<Option<Cursor>>) -> Self {
         self.after = cursor.into();
         self
     }
 
-    /// At most this many keys: at least 1, at most [`MAX_LIMIT`](Self::MAX_LIMIT).
+    /// Lists at most this many keys: 1 to [`MAX_LIMIT`](Self::MAX_LIMIT).
     #[must_use]
     pub fn with_limit(mut self, limit: usize) -> Self {
         self.limit = limit.clamp(1, Self::MAX_LIMIT);
         self
     }
 
-    /// Only keys in this state, or in any.
+    /// Returns the status that is asked for, or `None` for any.
     #[must_use]
     pub const fn status(&self) -> Option<KeyStatus> {
         self.status
     }
 
-    /// Where the page begins.
+    /// Returns where the page begins, or `None` for the newest key.
     #[must_use]
     pub const fn after(&self) -> Option<Cursor> {
         self.after
     }
 
-    /// At most this many keys.
+    /// Returns the most keys that the page may have.
     #[must_use]
     pub const fn limit(&self) -> usize {
         self.limit
@@ -89,17 +90,18 @@ pub struct Page {
 }
 
 impl Page {
-    /// A page of `limit` keys out of those found, of which there should be one more if there is a next page.
+    /// Returns a page of at most `limit` of the keys that were found. One key more than `limit` means that there is a
+    /// next page.
     #[must_use]
     pub fn cut(mut found: Vec<Arc<KeyRecord>>, limit: usize) -> Self {
         let more = found.len() > limit;
         found.truncate(limit);
-        let next = if more { found.last().map(|last| Cursor::at(last)) } else { None };
+        let next = if more { found.last().map(|last| Cursor::after(last)) } else { None };
         Self { keys: found, next }
     }
 }
 
-/// A place in a list of keys: behind a key with this creation time and id. Travels as text.
+/// A place in a list of keys: after the key with this creation time and id. Clients receive and return it as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     created: Timestamp,
@@ -107,19 +109,19 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// The place behind this key.
+    /// Returns the place after this key.
     #[must_use]
-    pub fn at(record: &KeyRecord) -> Self {
+    pub fn after(record: &KeyRecord) -> Self {
         Self { created: Timestamp::floor(record.created_at()), id: record.id() }
     }
 
-    /// When the key before this place was made.
+    /// Returns when the key before this place was created.
     #[must_use]
     pub fn created_at(&self) -> SystemTime {
         self.created.system_time()
     }
 
-    /// The key before this place.
+    /// Returns the id of the key before this place.
     #[must_use]
     pub const fn id(&self) -> KeyId {
         self.id
@@ -142,9 +144,9 @@ impl FromStr for Cursor {
     }
 }
 
-/// The text is not a cursor that a list returned.
+/// The text is not a cursor of [`Page::next`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a cursor that a list returned")]
+#[error("invalid cursor: use the cursor of the page before, or none for the first page")]
 pub struct InvalidCursor;
 
 #[cfg(test)]
@@ -156,31 +158,31 @@ mod tests {
     use crate::scope::Access;
 
     #[test]
-    fn a_cursor_survives_its_text() {
+    fn cursor_parses_from_its_text() {
         let cursor = Cursor { created: Timestamp::from_seconds(-5), id: KeyId::from_u128(9) };
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
-        for bad in ["", "_", "5", "x_00000000-0000-0000-0000-000000000009", "5_9", "99999999999999999999_"] {
-            assert_eq!(bad.parse::<Cursor>(), Err(InvalidCursor), "{bad}");
+        for text in ["", "_", "5", "x_00000000-0000-0000-0000-000000000009", "5_9", "99999999999999999999_"] {
+            assert_eq!(text.parse::<Cursor>(), Err(InvalidCursor), "{text}");
         }
     }
 
     proptest! {
         #[test]
-        fn a_page_has_what_there_is_room_for_and_goes_on_only_where_there_is_more(found in 0..8_usize, limit in 1..8_usize) {
+        fn page_is_cut_at_the_limit(found in 0..8_usize, limit in 1..8_usize) {
             let record = |n: usize| {
-                let (id, digest) = (KeyId::from_u128(n as u128), KeyDigest::of(&[n as u8]));
+                let (id, digest) = (KeyId::from_u128(n as u128), KeyDigest::hash(&[n as u8]));
                 Arc::new(KeyRecord::new(id, digest, "acme".parse().unwrap(), Access::Full))
             };
             let all: Vec<_> = (0..found).map(record).collect();
             let page = Page::cut(all.clone(), limit);
             prop_assert_eq!(&page.keys[..], &all[..found.min(limit)]);
-            let next = (found > limit).then(|| Cursor::at(&all[limit - 1]));
+            let next = (found > limit).then(|| Cursor::after(&all[limit - 1]));
             prop_assert_eq!(page.next, next);
         }
     }
 
     #[test]
-    fn a_query_says_what_was_asked_for_within_the_limits() {
+    fn query_returns_what_was_set() {
         let all = ListKeys::default();
         assert_eq!((all.status(), all.after(), all.limit()), (None, None, 100));
         let cursor = Cursor { created: Timestamp::from_seconds(7), id: KeyId::from_u128(9) };

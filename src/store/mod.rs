@@ -1,51 +1,61 @@
-//! Where keys are kept: lookups for requests, and management for people.
+//! Where keys are kept: lookups for requests, and what management needs.
+//!
+//! [`KeyStore`] is what a layer asks. [`KeyBackend`] is what a [`KeyManager`](crate::KeyManager) works on. The stores of
+//! this crate are both: [`MemoryStore`](crate::MemoryStore), `SqliteStore` and `PostgresStore` with the features of these
+//! names, and `CachedStore` in front of one of them with the feature `cache`.
 
+mod backend;
 #[cfg(feature = "cache")]
 mod cache;
+mod changes;
 mod digest_hash;
+mod dyn_backend;
+mod error;
+mod feed;
 mod listing;
-mod manager;
-mod memory;
-mod new_key;
-mod shared;
+pub(crate) mod memory;
+mod new_record;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
+mod update;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::BoxError;
 use crate::key::{KeyDigest, KeyRecord};
 
+pub use self::backend::{KeyBackend, KeyUsage};
 #[cfg(feature = "cache")]
-pub use self::cache::{CacheConfig, CacheError, CachedStore};
-pub use self::manager::{
-    Cursor, Expiry, InvalidCursor, InvalidKey, IssuePolicy, IssuedKey, KeyManager, ListKeys, ManageError, NewKey, Page,
-    StoredCredential,
-};
-pub use self::memory::MemoryStore;
-pub use self::shared::SharedStore;
+pub use self::cache::{CacheError, CachedStore, CachedStoreBuilder};
+pub use self::changes::{Changes, Invalidation, PublishOnDrop, Subscriber};
+pub use self::dyn_backend::DynKeyBackend;
+pub use self::error::BackendError;
+pub use self::feed::ChangeFeed;
+pub use self::listing::{Cursor, InvalidCursor, ListKeys, Page};
+pub use self::memory::MemoryStoreBuilder;
+pub use self::new_record::{Expiry, NewRecord, Replacement};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
-pub use self::sql::{BadRow, RowProblem, SchemaError, SqlError, SqlStore};
+pub use self::sql::{InvalidRow, RowErrorKind, SchemaError, SqlError, SqlFeedError, SqlStore};
 #[cfg(feature = "postgres")]
 pub use self::sql::{Postgres, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use self::sql::{Sqlite, SqliteStore};
-
-/// Any error that a store may end with.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub use self::update::KeyUpdate;
 
 /// Finds the record of a key by its digest.
 ///
-/// A store states facts: it returns the record of an expired or revoked key too, and the decision judges. It
-/// never sees the key itself. When it cannot tell, it returns an error; the client then gets a 503, never a 401.
+/// A store states facts: it returns the record of an expired or revoked key too, and the decision rejects it. A store
+/// never sees the key itself. When a store cannot answer, it returns an error; the client then gets a 503, never a 401.
 ///
 /// Only [`find`](Self::find) must be written, as an `async fn`:
 ///
 /// ```
 /// use std::sync::Arc;
-/// use tower_api_key::{Access, BoxError, KeyDigest, KeyId, KeyRecord, KeyStore};
-/// # struct Row { id: i64, tenant: String, admin: bool }
+/// use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
+/// use tower_api_key::{Access, BoxError, KeyStore};
+/// # struct Row { id: i64, digest: [u8; 32], tenant: String, admin: bool }
 /// # struct Database;
 /// # impl Database { async fn row(&self, _: &[u8; 32]) -> Result<Option<Row>, std::io::Error> { Ok(None) } }
 ///
@@ -58,37 +68,46 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 ///         let Some(row) = self.0.row(digest.as_bytes()).await? else { return Ok(None) };
 ///         let access = if row.admin { Access::Full } else { Access::scoped([]) };
 ///         let id = KeyId::from_u128(row.id.try_into()?);
-///         Ok(Some(Arc::new(KeyRecord::new(id, *digest, row.tenant.parse()?, access))))
+///         // The digest of the row, not the one that was asked for: the decision compares the two.
+///         let digest = KeyDigest::from_bytes(row.digest);
+///         Ok(Some(Arc::new(KeyRecord::new(id, digest, row.tenant.parse()?, access))))
 ///     }
 /// }
 /// ```
 pub trait KeyStore: Send + Sync + 'static {
-    /// Why a lookup failed. It reaches the log and the event, never the client.
+    /// Why a lookup failed. The error reaches the log and the event, never the client.
     type Error: Into<BoxError>;
 
-    /// The record with this digest, or `None` when there is none.
+    /// Returns the record with this digest, or `None` when there is none.
     ///
-    /// The future may be dropped at any await. A panic is caught and treated as an error.
+    /// Must be cancel-safe: the layer drops the future after its `lookup_timeout`. A panic is caught and treated as an
+    /// error.
     ///
     /// # Errors
-    /// When the store cannot tell. Never use `Ok(None)` for that.
+    /// When the store cannot answer. Never use `Ok(None)` for that.
     fn find(&self, digest: &KeyDigest) -> impl Future<Output = Result<Option<Arc<KeyRecord>>, Self::Error>> + Send;
 
-    /// The same without waiting, for a store that has the answer in memory. It must not block. A request that
-    /// is answered here costs no boxed future and no timer.
-    fn find_now(&self, digest: &KeyDigest) -> Lookup {
+    /// Returns what the store can answer from memory. Must not block.
+    ///
+    /// A request that is answered here costs no boxed future and no timer. By default every lookup is
+    /// [pending](Lookup::Pending).
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
         let _ = digest;
-        Lookup::Later
+        Lookup::Pending
     }
 
-    /// Tells handles to the same keys from handles to others, so that a second layer on the same store need not
-    /// look a key up again. `None`, the default, is the same as nothing else.
-    fn store_id(&self) -> Option<StoreId> {
+    /// Identifies the key set, so that nested layers can share a lookup. `None`, the default, never matches.
+    fn id(&self) -> Option<StoreId> {
+        None
+    }
+
+    /// Returns where the store publishes its changes, for caches in front of it. `None`, the default, if it does not.
+    fn changes(&self) -> Option<&Changes> {
         None
     }
 }
 
-/// What a store can say without waiting.
+/// What a store can answer without waiting.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "a store gives one of these three answers")]
 pub enum Lookup {
@@ -96,8 +115,8 @@ pub enum Lookup {
     Found(Arc<KeyRecord>),
     /// There is no record with this digest.
     NotFound,
-    /// Ask [`KeyStore::find`].
-    Later,
+    /// Await [`KeyStore::find`].
+    Pending,
 }
 
 impl From<Option<Arc<KeyRecord>>> for Lookup {
@@ -106,12 +125,12 @@ impl From<Option<Arc<KeyRecord>>> for Lookup {
     }
 }
 
-/// Names a set of keys within this process. Clones of one store share it.
+/// Identifies a set of keys within this process. Clones of one store share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StoreId(u64);
 
 impl StoreId {
-    /// An id that no other store of this process has.
+    /// Returns an id that no other store of this process has.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "each call gives another id")]
     pub fn new() -> Self {
@@ -127,11 +146,15 @@ impl<S: KeyStore> KeyStore for Arc<S> {
         S::find(self, digest)
     }
 
-    fn find_now(&self, digest: &KeyDigest) -> Lookup {
-        S::find_now(self, digest)
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
+        S::try_find(self, digest)
     }
 
-    fn store_id(&self) -> Option<StoreId> {
-        S::store_id(self)
+    fn id(&self) -> Option<StoreId> {
+        S::id(self)
+    }
+
+    fn changes(&self) -> Option<&Changes> {
+        S::changes(self)
     }
 }

@@ -3,21 +3,22 @@ use std::time::{Duration, SystemTime};
 
 use crate::time::Clock;
 
-/// A clock that stands still until it is moved. A clone is a handle to the same clock.
+/// A clock that only a test moves. A clone is a handle to the same clock.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
+/// use tower_api_key::key::KeyStatus;
 /// use tower_api_key::test_kit::ManualClock;
-/// use tower_api_key::{Access, ApiKeyLayer, IssuePolicy, KeyManager, KeyStatus, MemoryStore, NewKey};
+/// use tower_api_key::{Access, ApiKeyLayer, KeyManager, MemoryStore, NewKey};
 ///
 /// # futures::executor::block_on(async {
 /// let clock = ManualClock::new(SystemTime::now());
-/// let keys = MemoryStore::with(IssuePolicy::default(), clock.clone());
-/// let layer = ApiKeyLayer::new(keys.clone()).clock(clock.clone());
+/// let store = MemoryStore::builder().clock(clock.clone()).build();
+/// let layer = ApiKeyLayer::new(store.clone()).clock(clock.clone());
 ///
 /// let hour = Duration::from_secs(3600);
 /// let new = NewKey::new("for an hour", Access::Full)?.with_expires_at(clock.now() + hour);
-/// let issued = keys.issue(&"acme".parse()?, new).await?;
+/// let issued = KeyManager::new(store).issue(&"acme".parse()?, new).await?;
 /// assert_eq!(issued.record.status(clock.now()), KeyStatus::Active);
 /// clock.advance(hour);
 /// assert_eq!(issued.record.status(clock.now()), KeyStatus::Expired);
@@ -28,19 +29,19 @@ use crate::time::Clock;
 pub struct ManualClock(Arc<Mutex<SystemTime>>);
 
 impl ManualClock {
-    /// A clock that shows this time.
+    /// Returns a clock that shows this time.
     #[must_use]
     pub fn new(time: SystemTime) -> Self {
         Self(Arc::new(Mutex::new(time)))
     }
 
-    /// The time it shows.
+    /// Returns the time it shows.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         *self.time()
     }
 
-    /// Moves it forward.
+    /// Moves the clock forward.
     ///
     /// # Panics
     /// When the platform cannot represent the new time. The clock then shows the old one.
@@ -48,7 +49,7 @@ impl ManualClock {
         *self.time() += duration;
     }
 
-    /// Moves it to this time, back as well as forward.
+    /// Moves the clock to this time, back or forward.
     pub fn set(&self, time: SystemTime) {
         *self.time() = time;
     }
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_clone_shows_the_time_it_was_moved_to() {
+    fn clock_moved_shows_the_time_in_every_clone() {
         let clock = ManualClock::new(UNIX_EPOCH);
         let other = clock.clone();
         clock.advance(Duration::from_millis(1500));
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_move_out_of_range_leaves_it_as_it_was() {
+    fn clock_moved_out_of_range_shows_the_old_time() {
         let clock = ManualClock::new(UNIX_EPOCH);
         assert!(catch_unwind(|| clock.advance(Duration::MAX)).is_err());
         assert_eq!(clock.now(), UNIX_EPOCH);

@@ -4,18 +4,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::BoxError;
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
-use crate::scope::ScopeSet;
 use crate::store::{
-    BoxError, Expiry, IssuePolicy, KeyManager, KeyStore, ListKeys, Lookup, ManageError, NewKey, Page, StoreId,
-    StoredCredential,
+    BackendError, Changes, KeyBackend, KeyStore, KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord, Page, Replacement,
+    StoreId,
 };
-use crate::usage::KeyUsage;
 
-/// A store in front of another one that fails when a test says so, and counts how often it was asked.
+/// A store in front of another one that fails when a test asks for it, and counts lookups.
 ///
-/// A fault strikes before the store behind is asked, in lookups and in management calls alike. A clone is a
-/// handle to the same faults and the same count.
+/// A fault strikes before the inner store is called, in lookups and in management calls alike. A clone is a handle to the
+/// same fault and the same count.
 ///
 /// ```
 /// use http::{Request, Response, StatusCode};
@@ -24,9 +23,9 @@ use crate::usage::KeyUsage;
 /// use tower_api_key::{Access, ApiKeyLayer, KeyManager, MemoryStore, NewKey};
 ///
 /// # futures::executor::block_on(async {
-/// let keys = FaultyStore::new(MemoryStore::new());
-/// let issued = keys.issue(&"acme".parse()?, NewKey::new("ci", Access::Full)?).await?;
-/// let service = ApiKeyLayer::new(keys.clone())
+/// let store = FaultyStore::new(MemoryStore::new());
+/// let issued = KeyManager::new(store.clone()).issue(&"acme".parse()?, NewKey::new("ci", Access::Full)?).await?;
+/// let service = ApiKeyLayer::new(store.clone())
 ///     .without_lookup_timeout()
 ///     .layer(service_fn(|_: Request<()>| async { Ok::<_, std::convert::Infallible>(Response::new(String::new())) }));
 ///
@@ -36,11 +35,11 @@ use crate::usage::KeyUsage;
 ///     (Fault::Panic, StatusCode::SERVICE_UNAVAILABLE),
 ///     (Fault::None, StatusCode::OK),
 /// ] {
-///     keys.set_fault(fault);
+///     store.set_fault(fault);
 ///     let request = Request::builder().header("X-Avala-Api-Key", issued.secret.expose_secret()).body(())?;
 ///     assert_eq!(service.clone().oneshot(request).await?.status(), status);
 /// }
-/// assert_eq!(keys.lookups(), 4);
+/// assert_eq!(store.lookups(), 4);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();
 /// ```
@@ -51,7 +50,7 @@ pub struct FaultyStore<S> {
 struct Shared<S> {
     store: S,
     fault: RwLock<Fault>,
-    always_later: AtomicBool,
+    always_pending: AtomicBool,
     lookups: AtomicU64,
 }
 
@@ -59,56 +58,56 @@ struct Shared<S> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Nothing: every call reaches the store behind.
+    /// Every call reaches the inner store.
     #[default]
     None,
     /// Every call ends with an [`InjectedFault`].
     Error,
-    /// No call ever ends. One that hangs goes on hanging when the fault is lifted.
+    /// No call ever ends. A call that hangs still hangs when the fault is removed.
     Hang,
     /// Every call panics when it is first polled.
     Panic,
-    /// Every call reaches the store behind after this time. The timer is tokio's: without it, the call panics.
+    /// Every call reaches the inner store after this time. The timer is tokio's: without it, the call panics.
     Slow(Duration),
 }
 
 impl<S> FaultyStore<S> {
-    /// Works like `store` until it is told otherwise.
+    /// Returns a store without a fault in front of this one.
     pub fn new(store: S) -> Self {
         let shared = Shared {
             store,
             fault: RwLock::default(),
-            always_later: AtomicBool::new(false),
+            always_pending: AtomicBool::new(false),
             lookups: AtomicU64::new(0),
         };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Lets every call that starts from now on suffer this.
+    /// Sets the fault of every call that starts from now on.
     pub fn set_fault(&self, fault: Fault) {
         *self.shared.fault.write().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 
-    /// What is wrong with it now.
+    /// Returns the present fault.
     #[must_use]
     pub fn fault(&self) -> Fault {
         *self.shared.fault.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether [`find_now`](KeyStore::find_now) says [`Lookup::Later`] even while nothing is wrong, so that a
-    /// store in memory is awaited like one in a database. It always does while something is.
-    pub fn set_always_later(&self, always_later: bool) {
-        self.shared.always_later.store(always_later, Ordering::Relaxed);
+    /// Sets whether [`try_find`](KeyStore::try_find) returns [`Lookup::Pending`] also without a fault, so that a store in
+    /// memory is awaited like one in a database. With a fault, it always does.
+    pub fn set_always_pending(&self, always_pending: bool) {
+        self.shared.always_pending.store(always_pending, Ordering::Relaxed);
     }
 
-    /// How many keys it was asked for, whatever came of it. A [`find_now`](KeyStore::find_now) that says
-    /// [`Lookup::Later`] is not counted, since the [`find`](KeyStore::find) after it is.
+    /// Returns how many lookups were made, whatever became of them. A [`try_find`](KeyStore::try_find) that returns
+    /// [`Lookup::Pending`] is not counted, since the [`find`](KeyStore::find) after it is.
     #[must_use]
     pub fn lookups(&self) -> u64 {
         self.shared.lookups.load(Ordering::Relaxed)
     }
 
-    /// The store behind.
+    /// Returns the inner store.
     #[must_use]
     pub fn get_ref(&self) -> &S {
         &self.shared.store
@@ -129,9 +128,9 @@ impl<S> FaultyStore<S> {
         Ok(())
     }
 
-    /// The store behind, once a management call has suffered.
-    async fn managed(&self) -> Result<&S, ManageError> {
-        self.suffer().await.map_err(ManageError::store)?;
+    /// Returns the inner store, once a management call has suffered the fault.
+    async fn managed(&self) -> Result<&S, BackendError> {
+        self.suffer().await.map_err(BackendError::store)?;
         Ok(&self.shared.store)
     }
 }
@@ -151,9 +150,9 @@ impl<S> fmt::Debug for FaultyStore<S> {
     }
 }
 
-/// A [`FaultyStore`] was told to fail.
+/// A test asked a [`FaultyStore`] to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the test told the key store to fail")]
+#[error("the test asked the key store to fail")]
 pub struct InjectedFault;
 
 impl<S: KeyStore> KeyStore for FaultyStore<S> {
@@ -165,77 +164,75 @@ impl<S: KeyStore> KeyStore for FaultyStore<S> {
         self.shared.store.find(digest).await.map_err(Into::into)
     }
 
-    fn find_now(&self, digest: &KeyDigest) -> Lookup {
-        if self.fault() != Fault::None || self.shared.always_later.load(Ordering::Relaxed) {
-            return Lookup::Later;
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
+        if self.fault() != Fault::None || self.shared.always_pending.load(Ordering::Relaxed) {
+            return Lookup::Pending;
         }
-        let lookup = self.shared.store.find_now(digest);
-        if !matches!(lookup, Lookup::Later) {
+        let lookup = self.shared.store.try_find(digest);
+        if !matches!(lookup, Lookup::Pending) {
             self.count();
         }
         lookup
     }
 
-    fn store_id(&self) -> Option<StoreId> {
-        self.shared.store.store_id()
+    fn id(&self) -> Option<StoreId> {
+        self.shared.store.id()
+    }
+
+    fn changes(&self) -> Option<&Changes> {
+        self.shared.store.changes()
     }
 }
 
-impl<S: KeyManager> KeyManager for FaultyStore<S> {
-    fn issue_policy(&self) -> &IssuePolicy {
-        self.shared.store.issue_policy()
-    }
-
-    async fn get(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, ManageError> {
+impl<S: KeyBackend> KeyBackend for FaultyStore<S> {
+    async fn get(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
         self.managed().await?.get(organization, id).await
     }
 
-    async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, ManageError> {
+    async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, BackendError> {
         self.managed().await?.list(organization, query).await
     }
 
-    async fn revoke(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, ManageError> {
-        self.managed().await?.revoke(organization, id).await
+    async fn insert(&self, record: NewRecord) -> Result<Arc<KeyRecord>, BackendError> {
+        self.managed().await?.insert(record).await
     }
 
-    async fn narrow(
+    async fn update(
         &self,
         organization: &OrganizationId,
         id: KeyId,
-        scopes: ScopeSet,
-    ) -> Result<Arc<KeyRecord>, ManageError> {
-        self.managed().await?.narrow(organization, id, scopes).await
+        update: KeyUpdate,
+    ) -> Result<Arc<KeyRecord>, BackendError> {
+        self.managed().await?.update(organization, id, update).await
     }
 
-    async fn policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, ManageError> {
-        self.managed().await?.policy(organization).await
-    }
-
-    async fn set_policy(&self, organization: &OrganizationId, policy: OrganizationPolicy) -> Result<(), ManageError> {
-        self.managed().await?.set_policy(organization, policy).await
-    }
-
-    async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), ManageError> {
-        self.managed().await?.record_usage(usage).await
-    }
-
-    async fn insert(
-        &self,
-        organization: &OrganizationId,
-        key: NewKey,
-        credential: StoredCredential,
-    ) -> Result<Arc<KeyRecord>, ManageError> {
-        self.managed().await?.insert(organization, key, credential).await
+    async fn revoke(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
+        self.managed().await?.revoke(organization, id).await
     }
 
     async fn replace(
         &self,
         organization: &OrganizationId,
         id: KeyId,
-        expiry: Expiry,
-        credential: StoredCredential,
-    ) -> Result<Arc<KeyRecord>, ManageError> {
-        self.managed().await?.replace(organization, id, expiry, credential).await
+        replacement: Replacement,
+    ) -> Result<Arc<KeyRecord>, BackendError> {
+        self.managed().await?.replace(organization, id, replacement).await
+    }
+
+    async fn organization_policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, BackendError> {
+        self.managed().await?.organization_policy(organization).await
+    }
+
+    async fn set_organization_policy(
+        &self,
+        organization: &OrganizationId,
+        policy: OrganizationPolicy,
+    ) -> Result<(), BackendError> {
+        self.managed().await?.set_organization_policy(organization, policy).await
+    }
+
+    async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), BackendError> {
+        self.managed().await?.record_usage(usage).await
     }
 }
 
@@ -247,22 +244,23 @@ mod tests {
 
     use super::*;
     use crate::scope::Access;
-    use crate::store::MemoryStore;
+    use crate::store::memory::MemoryStore;
 
-    async fn store_with_a_key() -> (FaultyStore<MemoryStore>, OrganizationId, Arc<KeyRecord>) {
-        let (store, acme) = (FaultyStore::new(MemoryStore::new()), OrganizationId::new("acme").unwrap());
-        let issued = store.issue(&acme, NewKey::new("key", Access::Full).unwrap()).await.unwrap();
-        (store, acme, issued.record)
+    fn store_with_a_key() -> (FaultyStore<MemoryStore>, OrganizationId, Arc<KeyRecord>) {
+        let (store, acme) = (MemoryStore::new(), OrganizationId::new("acme").unwrap());
+        let key = KeyRecord::new(KeyId::from_u128(1), KeyDigest::hash(b"key"), acme.clone(), Access::Full);
+        let key = store.add(key).unwrap();
+        (FaultyStore::new(store), acme, key)
     }
 
     #[tokio::test]
-    async fn an_error_comes_from_lookups_and_from_management_and_changes_nothing() {
-        let (store, acme, key) = store_with_a_key().await;
+    async fn error_fault_fails_every_call_and_changes_nothing() {
+        let (store, acme, key) = store_with_a_key();
         store.set_fault(Fault::Error);
-        assert!(matches!(store.find_now(key.digest()), Lookup::Later));
+        assert!(matches!(store.try_find(key.digest()), Lookup::Pending));
         assert!(store.find(key.digest()).await.unwrap_err().is::<InjectedFault>());
-        let refused = store.revoke(&acme, key.id()).await.unwrap_err();
-        assert!(matches!(refused, ManageError::Store(cause) if cause.is::<InjectedFault>()));
+        let failed = store.revoke(&acme, key.id()).await.unwrap_err();
+        assert!(matches!(failed, BackendError::Store(cause) if cause.is::<InjectedFault>()));
 
         store.set_fault(Fault::None);
         assert!(!store.find(key.digest()).await.unwrap().unwrap().is_revoked());
@@ -271,8 +269,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_one_and_the_next_call_works() {
-        let (store, _, key) = store_with_a_key().await;
+    async fn panic_fault_panics_until_removed() {
+        let (store, _, key) = store_with_a_key();
         store.set_fault(Fault::Panic);
         assert!(AssertUnwindSafe(store.find(key.digest())).catch_unwind().await.is_err());
         store.set_fault(Fault::None);
@@ -280,8 +278,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_that_hangs_does_so_for_good_and_a_slow_one_ends_in_its_time() {
-        let (store, _, key) = store_with_a_key().await;
+    async fn hanging_call_never_ends_and_slow_one_does() {
+        let (store, _, key) = store_with_a_key();
         store.set_fault(Fault::Hang);
         let mut hanging = std::pin::pin!(store.find(key.digest()));
         assert!(hanging.as_mut().now_or_never().is_none());
@@ -294,18 +292,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_lookup_counts_once() {
-        let (store, _, key) = store_with_a_key().await;
-        let look_up = async |store: &FaultyStore<MemoryStore>| match store.find_now(key.digest()) {
-            Lookup::Later => drop(store.clone().find(key.digest()).await),
+    async fn lookup_of_either_kind_counts_once() {
+        let (store, _, key) = store_with_a_key();
+        let look_up = async |store: &FaultyStore<MemoryStore>| match store.try_find(key.digest()) {
+            Lookup::Pending => drop(store.clone().find(key.digest()).await),
             Lookup::Found(_) | Lookup::NotFound => {}
         };
         look_up(&store).await;
         assert_eq!(store.lookups(), 1);
-        store.set_always_later(true);
+        store.set_always_pending(true);
         look_up(&store).await;
         assert_eq!(store.lookups(), 2);
-        store.set_always_later(false);
+        store.set_always_pending(false);
         store.set_fault(Fault::Error);
         look_up(&store).await;
         assert_eq!(store.lookups(), 3);

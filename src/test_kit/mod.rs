@@ -1,8 +1,7 @@
-//! For tests: does a store of your own keep its promises, and what does a service do when time passes or its
-//! store fails?
+//! For tests: conformance checks for a store of your own, a clock that a test moves, and a store that fails on demand.
 //!
-//! [`Conformance`] runs every promise of [`KeyManager`](crate::KeyManager) or [`KeyStore`](crate::KeyStore)
-//! against a store. [`ManualClock`] stands still until a test moves it. [`FaultyStore`] fails when a test says so.
+//! [`Conformance`] checks every promise of [`KeyBackend`](crate::store::KeyBackend) or [`KeyStore`](crate::KeyStore)
+//! against a store. [`ManualClock`] stops until a test moves it. [`FaultyStore`] fails when a test asks for it.
 
 mod clock;
 mod conformance;

@@ -2,14 +2,19 @@ use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::{Request, Response};
 use tower_layer::Layer;
 
-use super::service::Throttle;
+use super::headers::RateLimitHeaders;
 use super::{Hit, SlidingWindow};
-use crate::auth::{Anonymous, Refuser};
+use crate::auth::{Anonymous, Gate, GateService, Rejector, reject_inside, respond};
+use crate::client::{ClientInfo, ClientNetwork, log_missing};
+use crate::key::KeyId;
+use crate::rejection::reason::Rejection;
+use crate::request::RequestHead;
 use crate::time::{Clock, SystemClock};
-use crate::transport::{Client, ClientNetwork, log_missing};
-use crate::{ApiKey, ApiKeyLayer, KeyId, RequestHead};
+use crate::{ApiKey, ApiKeyLayer};
 
 /// Lets through never more than so many requests of each client, or of each key, in any span of time.
 ///
@@ -22,8 +27,8 @@ use crate::{ApiKey, ApiKeyLayer, KeyId, RequestHead};
 /// | `X-RateLimit-Remaining` | how many more would be let through now |
 /// | `X-RateLimit-Reset` | when one more will be, as Unix time |
 ///
-/// Inside an [`ApiKeyLayer`] it refuses as that layer does, gRPC calls [too](ApiKeyLayer::grpc), and that layer's event
-/// says so. Outside of it, [`refuse_as`](Self::refuse_as) has the same effect. A clone shares the counts.
+/// Inside an [`ApiKeyLayer`] it refuses as that layer does, gRPC calls [too](ApiKeyLayer::grpc_responses), and that layer's event
+/// says so. Outside of it, [`reject_as`](Self::reject_as) has the same effect. A clone shares the counts.
 ///
 /// ```
 /// use std::num::NonZeroU32;
@@ -41,12 +46,12 @@ use crate::{ApiKey, ApiKeyLayer, KeyId, RequestHead};
 #[must_use = "a layer does nothing until it is applied to a service"]
 pub struct ThrottleLayer {
     count: Arc<dyn Fn(RequestHead<'_>) -> Count + Send + Sync>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) refuser: Option<Refuser>,
+    clock: Arc<dyn Clock>,
+    rejector: Option<Rejector>,
 }
 
 /// What counting a request has come to.
-pub(super) enum Count {
+enum Count {
     Hit(Hit),
     /// There is no limit for this one.
     Unlimited,
@@ -55,11 +60,11 @@ pub(super) enum Count {
 }
 
 impl ThrottleLayer {
-    /// Counts by [`Client::network`], IPv6 by its /64. All clients without an [`address`](Client::address) share one
-    /// count. Requires an outer [`ClientLayer`](crate::transport::ClientLayer): a request without a [`Client`] gets a
+    /// Counts by [`ClientInfo::network`], IPv6 by its /64. All clients without an [`address`](ClientInfo::address) share one
+    /// count. Requires an outer [`ClientInfoLayer`](crate::transport::ClientInfoLayer): a request without a [`ClientInfo`] gets a
     /// 500, and the log names the missing layer.
     pub fn per_client(window: SlidingWindow<ClientNetwork>) -> Self {
-        Self::new(move |request| match request.extensions().get::<Client>() {
+        Self::new(move |request| match request.extensions().get::<ClientInfo>() {
             Some(client) => Count::Hit(window.hit(client.network())),
             None => {
                 log_missing("a ThrottleLayer");
@@ -79,7 +84,7 @@ impl ThrottleLayer {
             if extensions.get::<Anonymous>().is_some() {
                 return Count::Unlimited;
             }
-            log::error!(
+            tracing::error!(
                 "a ThrottleLayer that counts by key got a request without an API key: no ApiKeyLayer stands outside \
                  it (in an axum Router, the layer that is added last runs first); answering 500"
             );
@@ -113,8 +118,8 @@ impl ThrottleLayer {
 
     /// Refuses in the form of this layer, which stands further in, and with one event in its hook. Later changes to
     /// it go unnoticed.
-    pub fn refuse_as(self, keys: &ApiKeyLayer) -> Self {
-        Self { refuser: Some(keys.refuser()), ..self }
+    pub fn reject_as(self, keys: &ApiKeyLayer) -> Self {
+        Self { rejector: Some(keys.rejector()), ..self }
     }
 
     /// Takes the time in `X-RateLimit-Reset` from this clock. The window has its own.
@@ -123,19 +128,36 @@ impl ThrottleLayer {
     }
 
     fn new(count: impl Fn(RequestHead<'_>) -> Count + Send + Sync + 'static) -> Self {
-        Self { count: Arc::new(count), clock: Arc::new(SystemClock), refuser: None }
+        Self { count: Arc::new(count), clock: Arc::new(SystemClock), rejector: None }
     }
 
-    pub(super) fn count(&self, request: RequestHead<'_>) -> Count {
-        (self.count)(request)
+    fn reject<B>(&self, rejection: Rejection, request: &mut Request<B>) -> Response<Bytes> {
+        if let Some(rejector) = &self.rejector {
+            return rejector.reject(rejection, request);
+        }
+        let head = RequestHead::new(request);
+        reject_inside(rejection, head).unwrap_or_else(|| respond(rejection, head))
     }
 }
 
 impl<S> Layer<S> for ThrottleLayer {
-    type Service = Throttle<S>;
+    type Service = GateService<S, Self>;
 
-    fn layer(&self, inner: S) -> Throttle<S> {
-        Throttle::new(inner, self.clone())
+    fn layer(&self, inner: S) -> Self::Service {
+        GateService::new(inner, self.clone())
+    }
+}
+
+impl Gate for ThrottleLayer {
+    type Finish = Option<RateLimitHeaders>;
+
+    fn enter<B>(&self, request: &mut Request<B>) -> (Option<Response<Bytes>>, Self::Finish) {
+        let (headers, rejection) = match (self.count)(RequestHead::new(request)) {
+            Count::Hit(hit) => (Some(RateLimitHeaders::new(hit, &*self.clock)), hit.rejection()),
+            Count::Unlimited => (None, None),
+            Count::Misconfigured => (None, Some(Rejection::Misconfigured)),
+        };
+        (rejection.map(|rejection| self.reject(rejection, request)), headers)
     }
 }
 

@@ -5,13 +5,9 @@
 //! this process alone.
 
 mod failures;
+mod headers;
 mod layer;
-mod service;
 mod window;
 
 pub use self::layer::ThrottleLayer;
-pub use self::service::{Throttle, ThrottleFuture};
 pub use self::window::{Hit, SlidingWindow};
-
-pub(crate) use self::failures::FailedAttempts;
-use self::window::whole_seconds;

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 /// The connection that a request came over, as the one who accepted it knows it.
 ///
-/// The server puts it into the extensions of each request, and [`ClientLayer`](super::ClientLayer) reads it there.
+/// The server puts it into the extensions of each request, and [`ClientInfoLayer`](super::ClientInfoLayer) reads it there.
 /// On plain hyper the accept loop does so:
 ///
 /// ```
@@ -20,7 +20,7 @@ use std::net::IpAddr;
 /// # service }
 /// ```
 ///
-/// With axum, [`ClientLayer::connection_from`](super::ClientLayer::connection_from) reads what `ConnectInfo` has.
+/// With axum, [`ClientInfoLayer::connection_from`](super::ClientInfoLayer::connection_from) reads what `ConnectInfo` has.
 /// A peer without an address, as on a Unix socket, is a process of this machine: give it the loopback address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Connection {

@@ -1,42 +1,49 @@
 use axum_core::body::Body;
 use axum_core::extract::FromRequestParts;
 use axum_core::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::Response as HttpResponse;
 use http::request::Parts;
 
-use super::Client;
-use super::client::log_missing;
-use crate::rejection::Rejection;
+use crate::auth::respond;
+use crate::client::{ClientInfo, log_missing};
+use crate::rejection::reason::Rejection;
+use crate::request::RequestHead;
 
 /// Who is calling.
 ///
 /// ```
 /// use axum::{Router, routing::get};
-/// use tower_api_key::transport::{Client, ClientLayer};
+/// use tower_api_key::client::ClientInfo;
+/// use tower_api_key::transport::ClientInfoLayer;
 ///
-/// async fn whoami(client: Client) -> String {
+/// async fn whoami(client: ClientInfo) -> String {
 ///     client.address().map_or("unknown".to_owned(), |address| address.to_string())
 /// }
 ///
-/// let app: Router = Router::new().route("/whoami", get(whoami)).layer(ClientLayer::new());
+/// let app: Router = Router::new().route("/whoami", get(whoami)).layer(ClientInfoLayer::new());
 /// ```
-impl<S: Sync> FromRequestParts<S> for Client {
-    type Rejection = MissingClient;
+impl<S: Sync> FromRequestParts<S> for ClientInfo {
+    type Rejection = MissingClientInfo;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, MissingClient> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, MissingClientInfo> {
         parts.extensions.get::<Self>().copied().ok_or_else(|| {
             log_missing("a handler");
-            MissingClient
+            let response = respond(Rejection::Misconfigured, RequestHead::of_parts(parts));
+            MissingClientInfo { response: Box::new(response) }
         })
     }
 }
 
-/// A handler asked for a [`Client`] and there is none. The reply is a 500, and the log says why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a handler asked for a Client, and there is none")]
-pub struct MissingClient;
+/// A handler takes a [`ClientInfo`], and the request has none. The response is a 500, and the log names the mistake.
+#[derive(Debug, thiserror::Error)]
+#[error("a handler takes a ClientInfo, and the request has none")]
+pub struct MissingClientInfo {
+    response: Box<HttpResponse<Bytes>>,
+}
 
-impl IntoResponse for MissingClient {
+impl IntoResponse for MissingClientInfo {
     fn into_response(self) -> Response {
-        Rejection::Misconfigured.to_response().map(Body::from)
+        self.response.map(Body::from)
     }
 }

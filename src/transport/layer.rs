@@ -6,9 +6,10 @@ use http::{Extensions, Request};
 use tower::Service;
 use tower_layer::Layer;
 
-use super::{Client, Connection, TrustedProxies};
+use super::{Connection, TrustedProxies};
+use crate::client::ClientInfo;
 
-/// Finds out who is calling, and puts a [`Client`] into the extensions of each request.
+/// Finds out who is calling, and puts a [`ClientInfo`] into the extensions of each request.
 ///
 /// It refuses nothing. It must stand outside whatever asks for the client, so add it last to an axum router. The
 /// address comes from the [`Connection`] that the server put into the extensions, and forwarding headers are not
@@ -18,9 +19,9 @@ use super::{Client, Connection, TrustedProxies};
 /// ```
 /// use std::net::SocketAddr;
 /// use axum::{Router, extract::ConnectInfo, routing::get};
-/// use tower_api_key::transport::{ClientLayer, Connection, TrustedProxies};
+/// use tower_api_key::transport::{ClientInfoLayer, Connection, TrustedProxies};
 ///
-/// let layer = ClientLayer::new()
+/// let layer = ClientInfoLayer::new()
 ///     .connection_from(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| Connection::plain(peer.ip()))
 ///     .trust(TrustedProxies::new(["10.0.0.0/8"])?);
 /// let app = Router::new().route("/", get(|| async { "hello" })).layer(layer);
@@ -30,14 +31,14 @@ use super::{Client, Connection, TrustedProxies};
 /// ```
 #[derive(Clone)]
 #[must_use = "a layer does nothing until it is applied to a service"]
-pub struct ClientLayer {
+pub struct ClientInfoLayer {
     proxies: Arc<TrustedProxies>,
     connection: Arc<ConnectionFn>,
 }
 
 type ConnectionFn = dyn Fn(&Extensions) -> Option<Connection> + Send + Sync;
 
-impl ClientLayer {
+impl ClientInfoLayer {
     /// A layer that believes the connection alone.
     pub fn new() -> Self {
         Self { proxies: Arc::default(), connection: Arc::new(|extensions| extensions.get().copied()) }
@@ -60,40 +61,40 @@ impl ClientLayer {
         Self { connection: Arc::new(move |extensions| extensions.get().map(&connection)), ..self }
     }
 
-    fn client<B>(&self, request: &Request<B>) -> Option<Client> {
+    fn client<B>(&self, request: &Request<B>) -> Option<ClientInfo> {
         let connection = (self.connection)(request.extensions())?;
         Some(self.proxies.client(connection, request.headers()))
     }
 }
 
-impl Default for ClientLayer {
+impl Default for ClientInfoLayer {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<S> Layer<S> for ClientLayer {
-    type Service = ClientService<S>;
+impl<S> Layer<S> for ClientInfoLayer {
+    type Service = ClientInfoService<S>;
 
-    fn layer(&self, inner: S) -> ClientService<S> {
-        ClientService { inner, layer: self.clone() }
+    fn layer(&self, inner: S) -> ClientInfoService<S> {
+        ClientInfoService { inner, layer: self.clone() }
     }
 }
 
-impl fmt::Debug for ClientLayer {
+impl fmt::Debug for ClientInfoLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientLayer").field("proxies", &self.proxies).finish_non_exhaustive()
+        f.debug_struct("ClientInfoLayer").field("proxies", &self.proxies).finish_non_exhaustive()
     }
 }
 
-/// The service that [`ClientLayer`] makes.
+/// The service that [`ClientInfoLayer`] makes.
 #[derive(Clone, Debug)]
-pub struct ClientService<S> {
+pub struct ClientInfoService<S> {
     inner: S,
-    layer: ClientLayer,
+    layer: ClientInfoLayer,
 }
 
-impl<S, B> Service<Request<B>> for ClientService<S>
+impl<S, B> Service<Request<B>> for ClientInfoService<S>
 where
     S: Service<Request<B>>,
 {
@@ -110,7 +111,7 @@ where
         let client = self.layer.client(&request);
         match client {
             Some(client) => drop(request.extensions_mut().insert(client)),
-            None => drop(request.extensions_mut().remove::<Client>()),
+            None => drop(request.extensions_mut().remove::<ClientInfo>()),
         }
         self.inner.call(request)
     }

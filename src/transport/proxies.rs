@@ -3,8 +3,9 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use ipnet::{IpNet, Ipv4Net};
 
+use super::Connection;
 use super::forwarded::{Claim, Forwarded, XForwarded};
-use super::{Client, Connection};
+use crate::client::ClientInfo;
 
 /// The proxies whose forwarding headers are trusted. The default trusts none.
 ///
@@ -21,8 +22,8 @@ use super::{Client, Connection};
 /// # Missing, unreadable and contradicting headers
 ///
 /// A header that is unreadable or contradicts another never yields the address of a proxy. It makes the client
-/// *unknown*: the client has no [`address`](Client::address), and all unknown clients share one
-/// [`network`](Client::network) and thus one count. The first row that applies decides:
+/// *unknown*: the client has no [`address`](ClientInfo::address), and all unknown clients share one
+/// [`network`](ClientInfo::network) and thus one count. The first row that applies decides:
 ///
 /// | a trusted proxy sent | address | HTTPS |
 /// |---|---|---|
@@ -119,10 +120,10 @@ impl TrustedProxies {
 
     /// Returns the client of a request with these headers that arrived over this connection.
     #[must_use]
-    pub fn client(&self, connection: Connection, headers: &HeaderMap) -> Client {
+    pub fn client(&self, connection: Connection, headers: &HeaderMap) -> ClientInfo {
         let peer = connection.peer();
         if !self.contains(peer) {
-            return Client::new(Some(peer), connection.is_tls());
+            return ClientInfo::new(Some(peer), connection.is_tls());
         }
         let x_forwarded = || XForwarded::of(headers).map(|it| it.read(|address| self.contains(address)));
         let forwarded = || Forwarded::of(headers).map(|it| it.read(|address| self.contains(address)));
@@ -135,19 +136,19 @@ impl TrustedProxies {
             },
         };
         let Claim { address, https } = claim.unwrap_or(Claim { address: Some(peer), https: false });
-        Client::new(address, https)
+        ClientInfo::new(address, https)
     }
 }
 
 fn network(entry: &str) -> Result<IpNet, InvalidProxy> {
-    let invalid = |problem| InvalidProxy { entry: entry.to_owned(), problem };
-    let network = read(entry).ok_or_else(|| invalid(ProxyProblem::Unreadable))?;
+    let invalid = |kind| InvalidProxy { entry: entry.to_owned(), kind };
+    let network = read(entry).ok_or_else(|| invalid(ProxyErrorKind::Unreadable))?;
     if network.addr() != network.network() {
-        return Err(invalid(ProxyProblem::BitsBeyondPrefix));
+        return Err(invalid(ProxyErrorKind::BitsBeyondPrefix));
     }
     let network = canonical(network);
     if network.prefix_len() == 0 {
-        return Err(invalid(ProxyProblem::Everybody));
+        return Err(invalid(ProxyErrorKind::Everybody));
     }
     Ok(network)
 }
@@ -174,10 +175,10 @@ fn canonical(network: IpNet) -> IpNet {
 
 /// What stands where a proxy should be named.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a proxy: {entry:?}: {problem}")]
+#[error("invalid proxy {entry:?}: {kind}")]
 pub struct InvalidProxy {
     entry: String,
-    problem: ProxyProblem,
+    kind: ProxyErrorKind,
 }
 
 impl InvalidProxy {
@@ -189,15 +190,15 @@ impl InvalidProxy {
 
     /// What is wrong with it.
     #[must_use]
-    pub const fn problem(&self) -> ProxyProblem {
-        self.problem
+    pub const fn kind(&self) -> ProxyErrorKind {
+        self.kind
     }
 }
 
 /// What is wrong with an entry of [`TrustedProxies`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum ProxyProblem {
+pub enum ProxyErrorKind {
     /// It is neither an address nor a network.
     #[error("expected an address or a network, such as 10.0.0.7 or 10.0.0.0/8")]
     Unreadable,
@@ -214,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_of_ipv4_in_the_form_of_ipv6_is_one_of_ipv4() {
+    fn ipv4_mapped_network_is_ipv4() {
         for (written, meant) in [
             ("10.0.0.0/8", "10.0.0.0/8"),
             ("::ffff:10.0.0.0/104", "10.0.0.0/8"),

@@ -1,34 +1,27 @@
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
+use bytes::Bytes;
 use http::{Request, Response};
-use pin_project_lite::pin_project;
-use tower::Service;
 use tower_layer::Layer;
 
-use super::Client;
-use super::client::log_missing;
 use crate::ApiKeyLayer;
-use crate::auth::{Refuser, Reply, ResponseBody, take_ready};
-use crate::rejection::Rejection;
+use crate::auth::{Gate, GateService, Rejector};
+use crate::client::{ClientInfo, log_missing};
+use crate::rejection::reason::Rejection;
 
-/// Refuses plain HTTP: 403, "HTTPS is required.", before any key is looked up.
+/// Rejects plain HTTP before any key is looked up: 403, "HTTPS is required."
 ///
-/// It stands inside a [`ClientLayer`](super::ClientLayer), which knows whether the client is on HTTPS, and outside
-/// the [`ApiKeyLayer`]. It replies as that one does, and tells the hook of
-/// [`on_decision`](ApiKeyLayer::on_decision) about each request that it refuses. A key that came with one has
-/// crossed the network in the clear: [`DecisionEvent::exposed`](crate::DecisionEvent::exposed) names it by its
-/// digest, with which [`KeyStore::find`](crate::KeyStore::find) tells whose it is. Have it revoked.
+/// It goes inside a [`ClientInfoLayer`](super::ClientInfoLayer), which knows whether the client is on HTTPS, and outside
+/// the [`ApiKeyLayer`]. It responds as that layer does, and calls the hooks of
+/// [`on_decision`](ApiKeyLayer::on_decision) for each request that it rejects. Treat a key sent over plain HTTP as
+/// compromised: [`DecisionEvent::exposed`](crate::observe::DecisionEvent::exposed) has its digest, with which
+/// [`KeyStore::find`](crate::KeyStore::find) finds its record. Revoke it.
 ///
-/// `https` in the target of a request, such as `:scheme` of HTTP/2, is the client's word and proves nothing. Without
-/// a [`Client`] the answer is 500 and the log says why; the request never passes.
+/// `https` in the target of a request, such as `:scheme` of HTTP/2, is chosen by the client and proves nothing. Without a
+/// [`ClientInfo`] the response is 500 and the log names the mistake; the request never reaches the inner service.
 ///
 /// ```
 /// use tower::ServiceBuilder;
-/// use tower_api_key::transport::{ClientLayer, RequireHttpsLayer};
-/// use tower_api_key::{ApiKeyLayer, MemoryStore, Outcome};
+/// use tower_api_key::transport::{ClientInfoLayer, RequireHttpsLayer};
+/// use tower_api_key::{ApiKeyLayer, MemoryStore};
 ///
 /// let keys = ApiKeyLayer::new(MemoryStore::new()).on_decision(|event| {
 ///     if let Some(digest) = event.exposed() {
@@ -36,95 +29,43 @@ use crate::rejection::Rejection;
 ///     }
 /// });
 /// let guard = ServiceBuilder::new()
-///     .layer(ClientLayer::new())
+///     .layer(ClientInfoLayer::new())
 ///     .layer(RequireHttpsLayer::new(&keys))
 ///     .layer(keys);
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is applied to a service"]
 pub struct RequireHttpsLayer {
-    refuser: Refuser,
+    rejector: Rejector,
 }
 
 impl RequireHttpsLayer {
-    /// A layer that reads, replies and reports as this one does. Later changes to it go unnoticed.
+    /// Returns a layer that reads, responds and reports as this one does. Later changes to that layer do not apply.
     pub fn new(keys: &ApiKeyLayer) -> Self {
-        Self { refuser: keys.refuser() }
+        Self { rejector: keys.rejector() }
     }
 }
 
 impl<S> Layer<S> for RequireHttpsLayer {
-    type Service = RequireHttps<S>;
+    type Service = GateService<S, Self>;
 
-    fn layer(&self, inner: S) -> RequireHttps<S> {
-        RequireHttps { inner, refuser: self.refuser.clone() }
+    fn layer(&self, inner: S) -> Self::Service {
+        GateService::new(inner, self.clone())
     }
 }
 
-/// The service that [`RequireHttpsLayer`] makes.
-#[derive(Clone, Debug)]
-pub struct RequireHttps<S> {
-    inner: S,
-    refuser: Refuser,
-}
+impl Gate for RequireHttpsLayer {
+    type Finish = ();
 
-fn judge<B>(request: &Request<B>) -> Result<(), Rejection> {
-    match request.extensions().get::<Client>() {
-        Some(client) if client.is_https() => Ok(()),
-        Some(_) => Err(Rejection::HttpsRequired),
-        None => {
-            log_missing("a RequireHttpsLayer");
-            Err(Rejection::Misconfigured)
-        }
-    }
-}
-
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RequireHttps<S>
-where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
-{
-    type Response = Response<ResponseBody<ResBody>>;
-    type Error = S::Error;
-    type Future = RequireHttpsFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let reply = match judge(&request) {
-            Ok(()) => Reply::inner(self.inner.call(request)),
-            Err(rejection) => {
-                drop(take_ready(&mut self.inner));
-                Reply::own(self.refuser.refuse(rejection, &mut request))
+    fn enter<B>(&self, request: &mut Request<B>) -> (Option<Response<Bytes>>, ()) {
+        let rejection = match request.extensions().get::<ClientInfo>() {
+            Some(client) if client.is_https() => return (None, ()),
+            Some(_) => Rejection::HttpsRequired,
+            None => {
+                log_missing("a RequireHttpsLayer");
+                Rejection::Misconfigured
             }
         };
-        RequireHttpsFuture { reply }
-    }
-}
-
-pin_project! {
-    /// The future of [`RequireHttps`].
-    #[must_use = "futures do nothing unless polled"]
-    pub struct RequireHttpsFuture<F> {
-        #[pin]
-        reply: Reply<F>,
-    }
-}
-
-impl<F, B, E> Future for RequireHttpsFuture<F>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-{
-    type Output = Result<Response<ResponseBody<B>>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().reply.poll(cx)
-    }
-}
-
-impl<F> fmt::Debug for RequireHttpsFuture<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequireHttpsFuture").finish_non_exhaustive()
+        (Some(self.rejector.reject(rejection, request)), ())
     }
 }

@@ -1,4 +1,4 @@
-//! A hit costs no allocation.
+//! A cache hit allocates nothing.
 #![cfg(feature = "cache")]
 
 use std::convert::Infallible;
@@ -13,9 +13,9 @@ use allocation_counter::measure;
 use futures::FutureExt;
 use http::{Request, Response};
 use tower::{Layer, Service};
-use tower_api_key::{
-    Access, ApiKeyLayer, CacheConfig, CachedStore, KeyDigest, KeyId, KeyRecord, KeyStore, Lookup, MemoryStore,
-};
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
+use tower_api_key::store::{CachedStore, Lookup};
+use tower_api_key::{Access, ApiKeyLayer, KeyStore, MemoryStore};
 
 use crate::support::keys::KEY;
 use crate::support::request::request;
@@ -23,7 +23,7 @@ use crate::support::store::store;
 
 const HITS: u64 = 10_000;
 
-/// Hides that a store has its answer at once, so that only a cache in front of it has.
+/// A store that must be awaited, so that only a cache in front of it answers from memory.
 struct Later(MemoryStore);
 
 impl KeyStore for Later {
@@ -34,17 +34,19 @@ impl KeyStore for Later {
     }
 }
 
-/// A cache that has seen [`KEY`] and a key that nobody has, and the digests of both.
+/// A cache that has looked up [`KEY`] and an unknown key, and the digests of both.
 fn warm() -> (CachedStore<Later>, KeyDigest, KeyDigest) {
-    let config = CacheConfig::new().with_time_to_live(Duration::from_secs(3600));
-    // The unknown one must not become too old during the test.
+    // The unknown key must not expire during the test.
     let now = (Instant::now(), SystemTime::now());
-    let cache = CachedStore::with_clocks(Later(store(Access::Full)), config, move || now.0, move || now.1);
-    let (known, unknown) = (KeyDigest::of(KEY.as_bytes()), KeyDigest::of(b"unknown"));
+    let cache = CachedStore::builder(Later(store(Access::Full)))
+        .time_to_live(Duration::from_secs(3600))
+        .clocks(move || now.0, move || now.1)
+        .build();
+    let (known, unknown) = (KeyDigest::hash(KEY.as_bytes()), KeyDigest::hash(b"unknown"));
     for digest in [known, unknown] {
         cache.find(&digest).now_or_never().unwrap().unwrap();
-        // Whatever the first hit on this thread needs.
-        let _ = cache.find_now(&digest);
+        // The first hit on this thread may allocate.
+        let _ = cache.try_find(&digest);
     }
     (cache, known, unknown)
 }
@@ -52,8 +54,8 @@ fn warm() -> (CachedStore<Later>, KeyDigest, KeyDigest) {
 fn allocations_of_hits(cache: &CachedStore<Later>, known: &KeyDigest, unknown: &KeyDigest) -> u64 {
     let counted = measure(|| {
         for _ in 0..HITS {
-            assert!(matches!(cache.find_now(known), Lookup::Found(_)));
-            assert!(matches!(cache.find_now(unknown), Lookup::NotFound));
+            assert!(matches!(cache.try_find(known), Lookup::Found(_)));
+            assert!(matches!(cache.try_find(unknown), Lookup::NotFound));
         }
     });
     counted.count_total
@@ -64,21 +66,21 @@ fn cache_hit_allocates_nothing() {
     let (cache, known, unknown) = warm();
     assert_eq!(allocations_of_hits(&cache, &known, &unknown), 0);
 
-    // Nor when it must look whether it was invalidated.
+    // Nor when the cache must check whether the entry was invalidated.
     for number in 0..100 {
-        cache.invalidate(&KeyDigest::of(&[number]));
+        cache.invalidate(&KeyDigest::hash(&[number]));
         cache.invalidate_key(KeyId::from_u128(1_000 + u128::from(number)));
         cache.invalidate_organization(&format!("organization {number}").parse().unwrap());
     }
     assert_eq!(allocations_of_hits(&cache, &known, &unknown), 0);
 
-    // Nor to find that there is nothing to say.
+    // Nor to find no entry.
     cache.flush();
-    let misses = measure(|| assert!(matches!(cache.find_now(&known), Lookup::Later)));
+    let misses = measure(|| assert!(matches!(cache.try_find(&known), Lookup::Pending)));
     assert_eq!(misses.count_total, 0);
 }
 
-/// Otherwise the counter may count nothing.
+/// The counter counts.
 #[test]
 fn cache_miss_allocates() {
     let (cache, known, _) = warm();
@@ -92,19 +94,18 @@ fn cache_miss_allocates() {
 }
 
 /// Cases: 85, 87.
-/// However a lookup ends, it leaves nothing in memory but what is remembered, of which there is only so much.
+/// However a lookup ends, it leaves nothing in memory but a bounded number of entries.
 #[test]
 fn lookups_free_their_memory() {
-    let cache =
-        CachedStore::with(Wayward(store(Access::Full), AtomicU64::new(0)), CacheConfig::new().with_capacity(10));
-    let strangers = |round: u64| {
-        let digests = (0..HITS).map(move |number| KeyDigest::of(format!("{round} {number}").as_bytes()));
+    let cache = CachedStore::builder(Wayward(store(Access::Full), AtomicU64::new(0))).capacity(10).build();
+    let flood = |round: u64| {
+        let digests = (0..HITS).map(move |number| KeyDigest::hash(format!("{round} {number}").as_bytes()));
         for (number, digest) in digests.enumerate() {
             let answer = cache.find(&digest).now_or_never();
             match number % 4 {
                 0 => assert!(answer.unwrap().unwrap().is_none()),
                 1 => assert!(answer.unwrap().is_err()),
-                2 => assert!(answer.is_none(), "nobody waits for it any more"),
+                2 => assert!(answer.is_none(), "dropped while it waits"),
                 _ => {
                     cache.invalidate(&digest);
                     cache.flush();
@@ -112,13 +113,13 @@ fn lookups_free_their_memory() {
             }
         }
     };
-    strangers(0);
-    let counted = measure(|| strangers(1));
+    flood(0);
+    let counted = measure(|| flood(1));
     assert!(counted.bytes_current.abs() < 16 << 10, "{counted:?}");
     assert!(counted.bytes_total > HITS * 100, "{counted:?}");
 }
 
-/// Finds one key, fails for the next, never answers for the one after that.
+/// Answers one lookup, fails the next, and never answers the one after that.
 struct Wayward(MemoryStore, AtomicU64);
 
 impl KeyStore for Wayward {
@@ -133,13 +134,13 @@ impl KeyStore for Wayward {
     }
 }
 
-/// Through the layer, a hit costs what it costs with a store in memory.
+/// Through the layer, a hit allocates as often as with a store in memory.
 #[test]
 fn layer_cache_hit_costs_as_memory_store() {
     let (cache, ..) = warm();
     let cached = allocations_of_requests(cache);
     assert_eq!(cached, allocations_of_requests(store(Access::Full)));
-    assert!(cached > 0, "the identity travels in the extensions");
+    assert!(cached > 0, "the identity is in the extensions");
     assert!(allocations_of_requests(Later(store(Access::Full))) > cached, "a store that must be awaited costs more");
 }
 

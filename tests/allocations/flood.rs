@@ -1,5 +1,5 @@
-//! Random well-formed keys as fast as this machine sends them, in front of a slow store: those who have known keys
-//! notice nothing, and memory does not grow. Without the bound on keys that were never seen before, they do notice.
+//! Random well-formed keys as fast as this machine sends them, on a slow store: requests with known keys are accepted, and
+//! memory does not grow. Without the bound on lookups of first-seen keys, known keys are rejected.
 //!
 //! ```text
 //! FLOOD_SECONDS=30 cargo test --release --features cache --test allocations flood -- --nocapture
@@ -18,19 +18,19 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_api_key::{
-    Access, ApiKeyLayer, CacheConfig, CachedStore, KeyDigest, KeyManager, KeyRecord, KeySecret, KeyStore, MemoryStore,
-    NewKey,
-};
+use tower_api_key::key::{KeyDigest, KeyRecord, KeySecret};
+use tower_api_key::store::{CachedStore, CachedStoreBuilder};
+use tower_api_key::{Access, ApiKeyLayer, KeyStore, MemoryStore, NewKey};
 
+use crate::support::manage::Manage;
 use crate::support::request::request;
 
-/// So short that every known key must be looked up again and again.
+/// So short that each known key is looked up many times.
 const TIME_TO_LIVE: Duration = Duration::from_millis(200);
 const KNOWN_KEYS: usize = 20;
 const USERS: usize = 8;
 const SENDERS: usize = 4;
-/// The most requests that the senders have open at a time, so that the run without the bound has one of its own.
+/// The most requests that the senders have open at a time, which bounds the run without a limit too.
 const OPEN_REQUESTS: usize = 20_000;
 const MOST_GROWTH: u64 = 64 << 20;
 
@@ -38,48 +38,49 @@ const MOST_GROWTH: u64 = 64 << 20;
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_key_flood_does_not_slow_known_keys() {
     let seconds = std::env::var("FLOOD_SECONDS").map_or(3, |seconds| seconds.parse().expect("a number of seconds"));
-    let bounded = flood(CacheConfig::new(), Duration::from_secs(seconds)).await;
+    let bounded = flood(|cache| cache, Duration::from_secs(seconds)).await;
     println!("flood with the bound: {bounded}");
-    assert_eq!(bounded.known_refused, 0, "{bounded}");
+    assert_eq!(bounded.known_rejected, 0, "{bounded}");
     assert!(bounded.known_answered >= 20 * seconds && bounded.known_lookups >= 5 * seconds, "{bounded}");
-    assert!(bounded.flood_refused >= 100 * seconds && bounded.flood_lookups >= 20 * seconds, "{bounded}");
+    assert!(bounded.flood_rejected >= 100 * seconds && bounded.flood_lookups >= 20 * seconds, "{bounded}");
     assert!(bounded.most_flood_lookups <= 5, "{bounded}");
     assert!(bounded.growth.is_none_or(|growth| growth <= MOST_GROWTH), "{bounded}");
 
-    // A machine that has other things to do sends less.
+    // A busy machine sends fewer requests.
     let mut runs = 0;
-    let noticed = loop {
-        let unbounded = CacheConfig::new().with_first_seen_limit(usize::MAX);
-        let unbounded = flood(unbounded, Duration::from_secs(3)).await;
+    let rejected = loop {
+        let unbounded = flood(|cache| cache.first_seen_limit(usize::MAX), Duration::from_secs(3)).await;
         println!("flood without the bound: {unbounded}");
         runs += 1;
-        if unbounded.known_refused > 0 || runs == 10 {
-            break unbounded.known_refused;
+        if unbounded.known_rejected > 0 || runs == 10 {
+            break unbounded.known_rejected;
         }
     };
-    assert_ne!(noticed, 0, "without the bound nobody noticed either");
+    assert_ne!(rejected, 0, "without the bound, no known key was rejected either");
 }
 
-/// What became of the requests of one run.
+/// How the requests of one run ended.
 #[derive(Default)]
 struct Figures {
     known_answered: u64,
-    known_refused: u64,
+    known_rejected: u64,
     known_lookups: u64,
     slowest: Duration,
-    flood_refused: u64,
+    flood_rejected: u64,
     flood_unavailable: u64,
     flood_lookups: u64,
     most_flood_lookups: u64,
-    /// By how many bytes memory grew at most, where it can be told.
+    /// By how many bytes memory grew at most, where that can be measured.
     growth: Option<u64>,
 }
 
-async fn flood(config: CacheConfig, length: Duration) -> Figures {
+type Builder = CachedStoreBuilder<Arc<Database>>;
+
+async fn flood(configure: fn(Builder) -> Builder, length: Duration) -> Figures {
     let database = Arc::new(Database::new());
     let known = Arc::new(database.issue().await);
-    let cache = CachedStore::with(Arc::clone(&database), config.with_time_to_live(TIME_TO_LIVE));
-    let layer = ApiKeyLayer::new(cache);
+    let cache = configure(CachedStore::builder(Arc::clone(&database)).time_to_live(TIME_TO_LIVE));
+    let layer = ApiKeyLayer::new(cache.build());
     for key in &*known {
         assert_eq!(ask(&layer, key).await, StatusCode::OK);
     }
@@ -91,9 +92,9 @@ async fn flood(config: CacheConfig, length: Duration) -> Figures {
         users.spawn(use_known_keys(layer.clone(), Arc::clone(&known), user, end));
     }
     let open = Arc::new(Semaphore::new(OPEN_REQUESTS));
-    let refused = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+    let rejected = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
     for _ in 0..SENDERS {
-        tokio::spawn(send_unknown_keys(layer.clone(), Arc::clone(&open), Arc::clone(&refused), end));
+        tokio::spawn(send_unknown_keys(layer.clone(), Arc::clone(&open), Arc::clone(&rejected), end));
     }
     let mut most = before;
     while Instant::now() < end {
@@ -101,19 +102,19 @@ async fn flood(config: CacheConfig, length: Duration) -> Figures {
         most = most.max(resident());
     }
     let mut figures = Figures::default();
-    for (answered, refused, slowest) in users.join_all().await {
+    for (answered, rejected, slowest) in users.join_all().await {
         figures.known_answered += answered;
-        figures.known_refused += refused;
+        figures.known_rejected += rejected;
         figures.slowest = figures.slowest.max(slowest);
     }
-    // The last ones come to their end.
+    // The last requests end.
     drop(open.acquire_many(u32::try_from(OPEN_REQUESTS).unwrap()).await.unwrap());
 
     let Counts { known, unknown, most_unknown, .. } = &database.counts;
     Figures {
         known_lookups: known.load(Relaxed),
-        flood_refused: refused.iter().map(|count| count.load(Relaxed)).sum(),
-        flood_unavailable: refused[1].load(Relaxed),
+        flood_rejected: rejected.iter().map(|count| count.load(Relaxed)).sum(),
+        flood_unavailable: rejected[1].load(Relaxed),
         flood_lookups: unknown.load(Relaxed),
         most_flood_lookups: most_unknown.load(Relaxed),
         growth: most.zip(before).map(|(most, before)| most.saturating_sub(before)),
@@ -121,9 +122,9 @@ async fn flood(config: CacheConfig, length: Duration) -> Figures {
     }
 }
 
-/// How many requests were answered, how many were not, and how long the slowest took.
+/// Returns how many requests were accepted, how many were rejected, and how long the slowest took.
 async fn use_known_keys(layer: ApiKeyLayer, keys: Arc<Vec<String>>, user: usize, end: Instant) -> (u64, u64, Duration) {
-    let (mut answered, mut refused, mut slowest) = (0, 0, Duration::ZERO);
+    let (mut answered, mut rejected, mut slowest) = (0, 0, Duration::ZERO);
     for key in keys.iter().cycle().skip(user * KNOWN_KEYS / USERS) {
         let started = Instant::now();
         if started >= end {
@@ -131,25 +132,25 @@ async fn use_known_keys(layer: ApiKeyLayer, keys: Arc<Vec<String>>, user: usize,
         }
         match ask(&layer, key).await {
             StatusCode::OK => answered += 1,
-            _ => refused += 1,
+            _ => rejected += 1,
         }
         slowest = slowest.max(started.elapsed());
         sleep(Duration::from_millis(2)).await;
     }
-    (answered, refused, slowest)
+    (answered, rejected, slowest)
 }
 
-/// Does not wait for replies before it sends more.
-async fn send_unknown_keys(layer: ApiKeyLayer, open: Arc<Semaphore>, refused: Arc<[AtomicU64; 2]>, end: Instant) {
+/// Sends more requests without waiting for responses.
+async fn send_unknown_keys(layer: ApiKeyLayer, open: Arc<Semaphore>, rejected: Arc<[AtomicU64; 2]>, end: Instant) {
     while Instant::now() < end {
         for _ in 0..16 {
             let place = Arc::clone(&open).acquire_owned().await.unwrap();
-            let (layer, refused) = (layer.clone(), Arc::clone(&refused));
+            let (layer, rejected) = (layer.clone(), Arc::clone(&rejected));
             tokio::spawn(async move {
                 let key = KeySecret::generate().unwrap();
                 match ask(&layer, key.expose_secret()).await {
-                    StatusCode::UNAUTHORIZED => refused[0].fetch_add(1, Relaxed),
-                    StatusCode::SERVICE_UNAVAILABLE => refused[1].fetch_add(1, Relaxed),
+                    StatusCode::UNAUTHORIZED => rejected[0].fetch_add(1, Relaxed),
+                    StatusCode::SERVICE_UNAVAILABLE => rejected[1].fetch_add(1, Relaxed),
                     other => panic!("an unknown key was answered with {other}"),
                 };
                 drop(place);
@@ -188,7 +189,7 @@ impl Database {
         let mut keys = Vec::new();
         for _ in 0..KNOWN_KEYS {
             let key = NewKey::new("known", Access::Full).unwrap();
-            let issued = self.keys.issue(&"acme".parse().unwrap(), key).await.unwrap();
+            let issued = self.keys.manage().issue(&"acme".parse().unwrap(), key).await.unwrap();
             keys.push(issued.secret.expose_secret().to_owned());
         }
         keys
@@ -214,7 +215,7 @@ impl KeyStore for Database {
     }
 }
 
-/// One of those that are under way, until it is dropped.
+/// Counts a lookup as under way until it is dropped.
 struct Now<'a>(&'a AtomicU64);
 
 impl<'a> Now<'a> {
@@ -239,12 +240,12 @@ fn resident() -> Option<u64> {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { known_answered, known_refused, known_lookups, slowest, .. } = self;
-        let Self { flood_refused, flood_unavailable, flood_lookups, most_flood_lookups, growth, .. } = self;
+        let Self { known_answered, known_rejected, known_lookups, slowest, .. } = self;
+        let Self { flood_rejected, flood_unavailable, flood_lookups, most_flood_lookups, growth, .. } = self;
         write!(
             f,
-            "known keys {known_answered} replies 200, {known_refused} others, slowest {slowest:.1?}, \
-             {known_lookups} lookups; unknown keys {flood_refused} refused, {flood_unavailable} of them with 503, \
+            "known keys {known_answered} replies 200, {known_rejected} others, slowest {slowest:.1?}, \
+             {known_lookups} lookups; unknown keys {flood_rejected} rejected, {flood_unavailable} of them with 503, \
              {flood_lookups} lookups, {most_flood_lookups} at most at once; memory grew "
         )?;
         match growth {

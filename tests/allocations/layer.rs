@@ -1,5 +1,4 @@
-//! How often the layer allocates, over what the same request to the service behind it does. Unlike times, that does
-//! not vary.
+//! How often the layer allocates in addition to the inner service. Unlike times, these counts do not vary.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -11,15 +10,17 @@ use futures::FutureExt;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode};
 use tower::{Layer, Service};
-use tower_api_key::{
-    Access, ApiKeyLayer, Denial, KeyDigest, KeyRecord, KeyStore, MemoryStore, Rejection, UsageTracker, scope::avala,
-};
+use tower_api_key::decision::Denial;
+use tower_api_key::key::{KeyDigest, KeyRecord};
+use tower_api_key::scope::avala;
+use tower_api_key::usage::UsageTracker;
+use tower_api_key::{Access, ApiKeyLayer, KeyStore, MemoryStore, Rejection};
 
 use crate::support::keys::KEY;
 use crate::support::request::request;
 use crate::support::store::store;
 
-/// Answers at once, with or without a header of its own.
+/// Responds at once, with or without a header of its own.
 #[derive(Clone, Copy)]
 struct Inner {
     header: bool,
@@ -46,7 +47,7 @@ impl Service<Request<String>> for Inner {
     }
 }
 
-/// Answers only when it is awaited.
+/// A store that must be awaited.
 struct Awaited(MemoryStore);
 
 impl KeyStore for Awaited {
@@ -57,7 +58,7 @@ impl KeyStore for Awaited {
     }
 }
 
-/// Allocations of one call, after some that came before it. Without a key where it is empty.
+/// The allocations of one call after a few earlier ones, without a key if `key` is empty.
 fn allocations<S, B>(mut service: S, key: &str, status: StatusCode) -> u64
 where
     S: Service<Request<String>, Response = Response<B>, Error = Infallible>,
@@ -115,7 +116,7 @@ fn rejection_allocates_only_headers() {
     let scope = layer().require(avala::EXPORTS_CREATE).layer(PLAIN);
     assert_eq!(allocations(scope, KEY, StatusCode::FORBIDDEN), 2);
     let expired = Rejection::from(Denial::Expired);
-    // The first one makes the headers that the others copy.
+    // The first response makes the headers that the others copy.
     drop(expired.to_response());
     assert_eq!(measure(|| drop(expired.to_response())).count_total, 2);
 }

@@ -9,7 +9,7 @@ fn promise_names_existing_tests() {
     for (promise, targets) in promises {
         assert!(!targets.is_empty(), "no test for: {promise}");
         for target in targets {
-            assert!(exists(target), "`--test {target}` does not exist, which is to prove: {promise}");
+            assert!(exists(target), "`--test {target}` does not exist, which must prove: {promise}");
         }
     }
 }

@@ -11,11 +11,14 @@ use futures::executor::block_on;
 use http::{HeaderValue, Method, Request, Response};
 use tokio::task::yield_now;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_api_key::{
-    Access, ApiKeyLayer, BoxError, CredentialError, Denial, KeyDigest, KeyFormat, KeyId, KeyManager, KeyRecord,
-    KeyStore, Lookup, LookupKind, MemoryStore, OrganizationPolicy, Outage, Outcome, Rejection, RequireScopesLayer,
-    scope::avala,
-};
+use tower_api_key::auth::RequireScopesLayer;
+use tower_api_key::decision::Denial;
+use tower_api_key::key::{KeyDigest, KeyFormat, KeyId, KeyRecord, OrganizationPolicy};
+use tower_api_key::observe::{LookupKind, Outcome};
+use tower_api_key::rejection::{CredentialError, Outage};
+use tower_api_key::scope::avala;
+use tower_api_key::store::{KeyBackend, Lookup};
+use tower_api_key::{Access, ApiKeyLayer, BoxError, KeyStore, MemoryStore, Rejection};
 
 use crate::support::awaited::Awaited;
 use crate::support::handler::Handler;
@@ -67,7 +70,7 @@ async fn malformed_credential_is_reported_without_lookup() {
             (request("avk_typo"), CredentialError::Malformed),
         ] {
             let events = Events::default();
-            let layer = events.of(layer.clone().only_format(KeyFormat::AVALA));
+            let layer = events.of(layer.clone().require_formats([KeyFormat::AVALA]));
             assert_eq!(layer.layer(Handler::default().service()).oneshot(request).await.unwrap().status(), 401);
             let outcome = Outcome::Rejected(error.into());
             let expected = Seen { digest: None, ..seen("", outcome, Some(401), LookupKind::None) };
@@ -113,7 +116,7 @@ async fn inner_rejection_is_reported_by_outer_layer() {
 }
 
 /// Cases: 52.
-/// A handler's own 403 is its answer to a request that was let in.
+/// A 403 of the handler is the response to an accepted request.
 #[tokio::test]
 async fn handler_response_is_not_a_rejection() {
     let forbids = service_fn(async |_: Request<String>| {
@@ -146,7 +149,7 @@ async fn outage_is_reported_with_its_cause() {
         (Fault::Fails, Outage::Failed, LookupKind::Awaited, "the pool is empty"),
         (Fault::Hangs, Outage::TimedOut, LookupKind::Awaited, "deadline has elapsed"),
         (Fault::Panics, Outage::Panicked, LookupKind::Awaited, "the key store panicked: find"),
-        (Fault::PanicsAtOnce, Outage::Panicked, LookupKind::Immediate, "the key store panicked: find_now"),
+        (Fault::PanicsAtOnce, Outage::Panicked, LookupKind::Immediate, "the key store panicked: try_find"),
     ] {
         let events = Events::default();
         let service = events.of(ApiKeyLayer::new(fault)).layer(Handler::default().service());
@@ -247,7 +250,7 @@ fn hook_panic_during_unwind_does_not_abort() {
         record_log();
         assert_eq!(panic_of(layer.layer(panics).oneshot(request(KEY))), "handler");
         assert_eq!(*unwinding.lock().unwrap(), [(Outcome::Cancelled, true)], "it ran while the handler unwound");
-        assert_eq!(take_log(), ["ERROR the decision hook panicked on a cancelled request"]);
+        assert_eq!(take_log(), ["ERROR a decision hook panicked on a cancelled request"]);
     }
 }
 
@@ -257,7 +260,7 @@ async fn hook_panic_on_cancelled_request_is_only_logged() {
     let mut service = layer.layer(Handler::default().service());
     record_log();
     drop(service.ready().await.unwrap().call(request(KEY)));
-    assert_eq!(take_log(), ["ERROR the decision hook panicked on a cancelled request"]);
+    assert_eq!(take_log(), ["ERROR a decision hook panicked on a cancelled request"]);
 }
 
 /// A hook that panics has had its event: there is no second one for the same request.
@@ -351,7 +354,7 @@ fn seen(key: &str, outcome: Outcome, status: Option<u16>, lookup: LookupKind) ->
     Seen {
         outcome,
         key: None,
-        digest: Some(KeyDigest::of(key.as_bytes())),
+        digest: Some(KeyDigest::hash(key.as_bytes())),
         method: Method::GET,
         path: "/datasets/".to_owned(),
         status,
@@ -396,7 +399,7 @@ fn both_kinds() -> [(ApiKeyLayer, LookupKind); 2] {
 async fn every_kind_of_key() -> MemoryStore {
     let keys = MemoryStore::new();
     let key = |name: &str, organization: &str, access| {
-        KeyRecord::new(id_of(name), KeyDigest::of(name.as_bytes()), organization.parse().unwrap(), access)
+        KeyRecord::new(id_of(name), KeyDigest::hash(name.as_bytes()), organization.parse().unwrap(), access)
     };
     for record in [
         key("live", "acme", Access::scoped([avala::DATASETS_READ])),
@@ -408,7 +411,7 @@ async fn every_kind_of_key() -> MemoryStore {
         keys.add(record).unwrap();
     }
     let disabled = OrganizationPolicy::default().with_disabled(true);
-    keys.set_policy(&"closed".parse().unwrap(), disabled).await.unwrap();
+    keys.set_organization_policy(&"closed".parse().unwrap(), disabled).await.unwrap();
     keys
 }
 
@@ -441,8 +444,8 @@ impl KeyStore for Fault {
         }
     }
 
-    fn find_now(&self, _: &KeyDigest) -> Lookup {
-        assert!(*self != Self::PanicsAtOnce, "find_now");
-        Lookup::Later
+    fn try_find(&self, _: &KeyDigest) -> Lookup {
+        assert!(*self != Self::PanicsAtOnce, "try_find");
+        Lookup::Pending
     }
 }

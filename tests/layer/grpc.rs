@@ -1,4 +1,4 @@
-//! Refusals of gRPC calls: a real tonic client sees the status that is meant, and nobody else sees a change.
+//! Rejected gRPC calls: a real tonic client sees the right status, and other clients see no change.
 #![cfg(all(feature = "routes", feature = "test-kit"))]
 
 use std::time::{Duration, SystemTime};
@@ -14,11 +14,12 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tower::{Layer, Service, ServiceExt};
+use tower_api_key::auth::RequireScopesLayer;
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
+use tower_api_key::routes::RouteTable;
+use tower_api_key::scope::avala;
 use tower_api_key::test_kit::{Fault, FaultyStore};
-use tower_api_key::{
-    Access, ApiKeyLayer, BoxError, KeyDigest, KeyId, KeyRecord, MemoryStore, Otherwise, RequireScopesLayer,
-    Requirement, RouteTable, scope::avala,
-};
+use tower_api_key::{Access, ApiKeyLayer, BoxError, MemoryStore, Requirement};
 
 use crate::support::handler::Handler;
 use crate::support::keys::{KEY, record};
@@ -27,7 +28,7 @@ use crate::support::reply::{INVALID, Reply};
 #[tokio::test]
 async fn tonic_client_sees_each_status() {
     let store = FaultyStore::new(keys());
-    let channel = serve(ApiKeyLayer::new(store.clone()).grpc().require(avala::TASKS_READ)).await;
+    let channel = serve(ApiKeyLayer::new(store.clone()).grpc_responses().require(avala::TASKS_READ)).await;
     for (key, code, message) in [
         ("", Code::Unauthenticated, "Authentication credentials were not provided."),
         ("unknown", Code::Unauthenticated, "Invalid API key."),
@@ -53,7 +54,7 @@ async fn tonic_client_sees_limit_reached() {
     use tower_api_key::throttle::{SlidingWindow, ThrottleLayer};
 
     let two_a_minute = SlidingWindow::new(std::num::NonZeroU32::new(2).unwrap(), Duration::from_secs(60));
-    let layer = ApiKeyLayer::new(keys()).grpc();
+    let layer = ApiKeyLayer::new(keys()).grpc_responses();
     let channel = serve((layer, ThrottleLayer::per_key(two_a_minute))).await;
     for _ in 0..2 {
         assert_eq!(check(&channel, KEY).await.unwrap(), ServingStatus::Serving as i32);
@@ -64,20 +65,20 @@ async fn tonic_client_sees_limit_reached() {
     assert_eq!(check(&channel, "unknown").await.unwrap_err().code(), Code::Unauthenticated);
 }
 
-/// Wherever the limit stands: outside the key layer, or in it.
+/// A limit outside the key layer, and one of failures inside it.
 #[cfg(feature = "throttle")]
 #[tokio::test]
 async fn client_limit_uses_the_key_layer_form() {
     use tonic::transport::server::TcpConnectInfo;
     use tower::ServiceBuilder;
     use tower_api_key::throttle::ThrottleLayer;
-    use tower_api_key::transport::{ClientLayer, Connection};
+    use tower_api_key::transport::{ClientInfoLayer, Connection};
 
-    let keys = ApiKeyLayer::new(keys()).grpc();
-    let client = ClientLayer::new().connection_from(|info: &TcpConnectInfo| {
+    let keys = ApiKeyLayer::new(keys()).grpc_responses();
+    let client = ClientInfoLayer::new().connection_from(|info: &TcpConnectInfo| {
         Connection::plain(info.remote_addr().expect("a connection over TCP").ip())
     });
-    let limit = ThrottleLayer::per_client(two_an_hour()).refuse_as(&keys);
+    let limit = ThrottleLayer::per_client(two_an_hour()).reject_as(&keys);
     let outside = ServiceBuilder::new().layer(client.clone()).layer(limit).layer(keys.clone());
     let failures = ServiceBuilder::new().layer(client).layer(keys.throttle_failures(two_an_hour()));
     let good = (KEY, Ok(ServingStatus::Serving as i32));
@@ -93,7 +94,7 @@ async fn client_limit_uses_the_key_layer_form() {
     }
 }
 
-/// Without a key layer to refuse as, a limit knows of no gRPC.
+/// Without `reject_as`, a limit outside the key layer has no gRPC form.
 #[cfg(feature = "throttle")]
 #[tokio::test]
 async fn outer_limit_uses_its_configured_form() {
@@ -102,8 +103,8 @@ async fn outer_limit_uses_its_configured_form() {
     let keys = ApiKeyLayer::new(keys());
     let limit = || ThrottleLayer::by(two_an_hour(), |_| Some(()));
     for (limit, status, grpc_status) in [
-        (limit().refuse_as(&keys.clone().grpc()), 200, Some("8")),
-        (limit().refuse_as(&keys), 429, None),
+        (limit().reject_as(&keys.clone().grpc_responses()), 200, Some("8")),
+        (limit().reject_as(&keys), 429, None),
         (limit(), 429, None),
     ] {
         let service = limit.layer(Handler::default().service());
@@ -112,8 +113,8 @@ async fn outer_limit_uses_its_configured_form() {
             assert!(!reply.headers().contains_key("grpc-status"));
         }
         let reply = Reply::of(service.oneshot(call("application/grpc", "")).await.unwrap()).await;
-        let told = reply.headers.get("grpc-status").map(|status| status.to_str().unwrap());
-        assert_eq!((reply.status, told, reply.body.is_empty()), (status, grpc_status, status == 200));
+        let grpc = reply.headers.get("grpc-status").map(|status| status.to_str().unwrap());
+        assert_eq!((reply.status, grpc, reply.body.is_empty()), (status, grpc_status, status == 200));
         assert_eq!(reply.headers["x-ratelimit-remaining"], "0");
     }
 }
@@ -121,8 +122,8 @@ async fn outer_limit_uses_its_configured_form() {
 #[tokio::test]
 async fn denied_route_is_unimplemented_method() {
     let table = |path| {
-        let table = RouteTable::builder(Otherwise::Deny).route(Method::POST, path, Requirement::any_key());
-        ApiKeyLayer::new(keys()).grpc().routes(table.build().unwrap())
+        let table = RouteTable::builder().route(Method::POST, path, Requirement::any_key());
+        ApiKeyLayer::new(keys()).grpc_responses().routes(table.build().unwrap())
     };
     let listed = serve(table("/grpc.health.v1.Health/Check")).await;
     assert_eq!(check(&listed, KEY).await.unwrap(), ServingStatus::Serving as i32);
@@ -133,7 +134,7 @@ async fn denied_route_is_unimplemented_method() {
 
 #[tokio::test]
 async fn wrong_layer_order_is_internal_error() {
-    let other_store = ApiKeyLayer::new(MemoryStore::new()).grpc();
+    let other_store = ApiKeyLayer::new(MemoryStore::new()).grpc_responses();
     let service = ApiKeyLayer::new(keys()).layer(other_store.layer(Handler::default().service()));
     let reply = Reply::of(service.oneshot(call("application/grpc", KEY)).await.unwrap()).await;
     assert_eq!(reply.headers["grpc-status"], "13");
@@ -149,7 +150,7 @@ async fn rejected_call_gets_trailers_only() {
         ("application/grpc-web-text", "application/grpc-web-text"),
     ] {
         let handler = Handler::default();
-        let service = ApiKeyLayer::new(keys()).grpc().layer(handler.service());
+        let service = ApiKeyLayer::new(keys()).grpc_responses().layer(handler.service());
         let reply = Reply::of(service.oneshot(call(sent, "unknown")).await.unwrap()).await;
         assert_eq!(handler.calls(), 0, "{sent}");
         assert_eq!((reply.status, &*reply.body), (200, ""), "{sent}");
@@ -166,7 +167,7 @@ async fn rejected_call_gets_trailers_only() {
 #[tokio::test]
 async fn route_scopes_reject_in_grpc_form() {
     let scoped = RequireScopesLayer::new(avala::TASKS_READ);
-    let service = ApiKeyLayer::new(keys()).grpc().layer(scoped.layer(Handler::default().service()));
+    let service = ApiKeyLayer::new(keys()).grpc_responses().layer(scoped.layer(Handler::default().service()));
     let reply = Reply::of(service.oneshot(call("application/grpc", "limited")).await.unwrap()).await;
     assert_eq!((reply.status, &reply.headers["grpc-status"]), (200, &HeaderValue::from_static("7")));
 }
@@ -176,8 +177,8 @@ async fn route_scopes_reject_in_grpc_form() {
 async fn other_clients_get_the_json_response() {
     let plain = ApiKeyLayer::new(keys());
     for (layer, content_type) in [
-        (plain.clone().grpc(), "application/json"),
-        (plain.clone().grpc(), "application/grpcx"),
+        (plain.clone().grpc_responses(), "application/json"),
+        (plain.clone().grpc_responses(), "application/grpcx"),
         (plain.clone(), "application/grpc"),
         (plain, "application/json"),
     ] {
@@ -195,7 +196,9 @@ async fn other_clients_get_the_json_response() {
 
 #[tokio::test]
 async fn renderer_is_used_for_other_requests_only() {
-    let layer = ApiKeyLayer::new(keys()).grpc().render_with(|refusal| refusal.response().map(|_| Bytes::from("mine")));
+    let layer = ApiKeyLayer::new(keys())
+        .grpc_responses()
+        .rejection_response(|rejected| rejected.response().map(|_| Bytes::from("mine")));
     for (content_type, body) in [("application/grpc", ""), ("text/plain", "mine")] {
         let service = layer.layer(Handler::default().service());
         let reply = Reply::of(service.oneshot(call(content_type, "")).await.unwrap()).await;
@@ -203,7 +206,7 @@ async fn renderer_is_used_for_other_requests_only() {
     }
 }
 
-/// [`KEY`] with full access, and one key for each way to be refused.
+/// [`KEY`] with full access, and one key for each rejection.
 fn keys() -> MemoryStore {
     let keys = MemoryStore::new();
     keys.add(record(Access::Full)).unwrap();
@@ -211,7 +214,7 @@ fn keys() -> MemoryStore {
     for (number, key, access, expires_at) in
         [(2, "expired", Access::Full, Some(expired)), (3, "limited", Access::scoped([avala::DATASETS_READ]), None)]
     {
-        let digest = KeyDigest::of(key.as_bytes());
+        let digest = KeyDigest::hash(key.as_bytes());
         let record = KeyRecord::new(KeyId::from_u128(number), digest, "acme".parse().unwrap(), access);
         keys.add(record.with_expires_at(expires_at)).unwrap();
     }

@@ -1,5 +1,5 @@
-//! The hooks for traces and metrics: what they tell, and what they never tell.
-#![cfg(all(feature = "metrics", feature = "test-kit", feature = "tracing"))]
+//! The hooks for traces and metrics: what they record, and what they never record.
+#![cfg(all(feature = "metrics", feature = "test-kit"))]
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -7,27 +7,30 @@ use std::sync::{Arc, Mutex};
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tower::{Layer, ServiceExt};
+use tower_api_key::key::{KeyDigest, KeyId, OrganizationPolicy};
+use tower_api_key::manage::{ChangeEvent, IssueRules};
+use tower_api_key::scope::avala;
+use tower_api_key::store::Expiry;
 use tower_api_key::test_kit::{Fault, FaultyStore};
-use tower_api_key::{
-    Access, ApiKeyLayer, AuditedStore, ChangeEvent, Expiry, IssuePolicy, KeyDigest, KeyId, KeyManager, MemoryStore,
-    NewKey, OrganizationPolicy, Scope, SystemClock, observe, scope::avala,
-};
+use tower_api_key::{Access, ApiKeyLayer, KeyManager, MemoryStore, NewKey, Scope, observe};
 
 use crate::support::handler::Handler;
 use crate::support::keys::{KEY, record};
 use crate::support::request::request;
 
-/// What stands in no line and in no label: keys, and what a client may paste into a path.
+/// No line and no label has it: a client may paste a key into a path.
 const SECRET_PATH: &str = "/avk_in_the_path/";
+/// The error of a [`FaultyStore`].
+const CAUSE: &str = "the test asked the key store to fail";
 
 #[test]
 fn outcome_is_counted_under_its_name() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     metrics::with_local_recorder(&recorder, || {
-        observe::describe_metrics();
-        run(send_one_of_each(observe::count_decision));
-        run(change_one_of_each(observe::count_change));
+        observe::metrics::describe();
+        run(send_one_of_each(observe::metrics::record_decision));
+        run(change_one_of_each(observe::metrics::record_change));
     });
     let (mut counts, mut durations) = (BTreeMap::new(), BTreeMap::new());
     for (key, unit, description, value) in snapshotter.snapshot().into_vec() {
@@ -42,7 +45,7 @@ fn outcome_is_counted_under_its_name() {
     }
     let outcomes = ["accepted 2", "insufficient_scope 1", "missing 1", "store_failed 1", "unknown 1"];
     let of = |metric: &str, outcome: &str| format!("{metric} outcome={outcome}");
-    let changes = ["issued done", "issued failed", "policy_changed done", "revoked done", "revoked refused"];
+    let changes = ["issued done", "issued failed", "policy_changed done", "revoked done", "revoked rejected"];
     let expected = outcomes.map(|line| of("api_key_requests_total", line)).into_iter();
     let expected = expected.chain(changes.map(|line| {
         let (change, outcome) = line.split_once(' ').unwrap();
@@ -58,20 +61,20 @@ fn outcome_is_counted_under_its_name() {
 #[test]
 fn rejection_is_one_event_and_span_has_key_id() {
     let id = KeyId::from_u128(1);
-    let digest = format!("{:?}", KeyDigest::of(b"unknown"));
+    let digest = format!("{:?}", KeyDigest::hash(b"unknown"));
     let lines = traced(|| {
         run(send_one_of_each(|event| {
             let span = tracing::info_span!("request", api_key.id = tracing::field::Empty);
             span.in_scope(|| {
-                observe::trace_decision(event);
+                observe::tracing::record_decision(event);
                 tracing::info!("after");
             });
         }));
     });
-    let after = |span: &str| format!("INFO request{span}: {}: after", module_path!());
+    let after = |span: &str| format!("INFO request{span}: layer::observe: after");
     let named = after(&format!("{{api_key.id={id}}}"));
-    let refused = |level: &str, span: &str, fields: &str| {
-        format!("{level} request{span}: tower_api_key::observe::trace: request refused {fields}")
+    let rejected = |level: &str, span: &str, fields: &str| {
+        format!("{level} request{span}: tower_api_key::observe::tracing: request rejected {fields}")
     };
     let known = format!("{{api_key.id={id}}}");
     assert_eq!(
@@ -79,13 +82,14 @@ fn rejection_is_one_event_and_span_has_key_id() {
         [
             named.clone(),
             named.clone(),
-            refused("INFO", &known, &format!("reason=\"insufficient_scope\" status=403 api_key.id={id}")),
+            rejected("INFO", &known, &format!("reason=\"insufficient_scope\" status=403 api_key.id={id}")),
             named,
-            refused("INFO", "", "reason=\"missing\" status=401"),
+            rejected("INFO", "", "reason=\"missing\" status=401"),
             after(""),
-            refused("INFO", "", &format!("reason=\"unknown\" status=401 api_key.digest={digest}")),
+            rejected("INFO", "", &format!("reason=\"unknown\" status=401 api_key.digest={digest}")),
             after(""),
-            refused("WARN", "", "reason=\"store_failed\" status=503 cause=\"the test told the key store to fail\""),
+            format!("WARN tower_api_key::auth::check: no answer from the key store, answering 503: {CAUSE}"),
+            rejected("WARN", "", &format!("reason=\"store_failed\" status=503 cause=\"{CAUSE}\"")),
             after(""),
         ]
     );
@@ -93,37 +97,37 @@ fn rejection_is_one_event_and_span_has_key_id() {
 
 #[test]
 fn change_is_one_event_with_its_actor() {
-    let lines = traced(|| run(change_one_of_each(observe::trace_change)));
-    let told = lines.iter().map(|line| {
+    let lines = traced(|| run(change_one_of_each(observe::tracing::record_change)));
+    let started = lines.iter().map(|line| {
         let (level, rest) = line.split_once(' ').unwrap();
         let start = rest.split(" api_key.id=").next().unwrap();
         format!("{level} {}", start.split(" cause=").next().unwrap())
     });
     let line = |level: &str, text: &str, change: &str, outcome: &str| {
         format!(
-            "{level} tower_api_key::observe::trace: {text} change=\"{change}\" outcome=\"{outcome}\" actor=\"ada\" \
+            "{level} tower_api_key::observe::tracing: {text} change=\"{change}\" outcome=\"{outcome}\" actor=\"ada\" \
              organization=\"acme\""
         )
     };
     assert_eq!(
-        told.collect::<Vec<_>>(),
+        started.collect::<Vec<_>>(),
         [
             line("INFO", "key changed", "issued", "done"),
             line("INFO", "key changed", "revoked", "done"),
             line("INFO", "key changed", "policy_changed", "done"),
-            line("INFO", "key not changed", "revoked", "refused"),
+            line("INFO", "key not changed", "revoked", "rejected"),
             line("WARN", "key perhaps not changed", "issued", "failed"),
         ]
     );
 }
 
-/// The key that the caller named, and beside it the one that took its place.
+/// The key that the caller named, and the key that replaced it.
 #[test]
 fn regenerated_key_event_names_the_new_key() {
     let mut ids = Vec::new();
     let lines = traced(|| {
         run(async {
-            let keys = AuditedStore::new(MemoryStore::new(), observe::trace_change);
+            let keys = KeyManager::new(MemoryStore::new()).on_change(observe::tracing::record_change);
             let acme = "acme".parse().unwrap();
             let old = keys.issue(&acme, NewKey::new("ci", Access::Full).unwrap()).await.unwrap();
             let new = keys.regenerate(&acme, old.record.id(), Expiry::Never).await.unwrap();
@@ -134,25 +138,25 @@ fn regenerated_key_event_names_the_new_key() {
     assert!(lines[1].ends_with(&format!(" api_key.id={} new_id={}", ids[0], ids[1])), "{}", lines[1]);
 }
 
-/// Whoever pastes a key where the name of a scope belongs is told so, and nobody else learns it.
+/// A client that pastes a key in place of a scope gets the error; the log does not show the key.
 #[test]
 fn key_in_place_of_scope_is_not_recorded() {
     let pasted = Scope::from_static("avk_0123456789abcdef0123456789abcdef01234567");
-    let policy = IssuePolicy::default().with_catalogue(avala::catalogue());
+    let rules = IssueRules::default().with_catalog(avala::catalog());
     let lines = traced(|| {
         run(async {
-            let keys = AuditedStore::new(MemoryStore::with(policy, SystemClock), observe::trace_change);
+            let keys = KeyManager::new(MemoryStore::new()).with_rules(rules).on_change(observe::tracing::record_change);
             let new = NewKey::new("ci", Access::scoped([pasted])).unwrap();
             keys.issue(&"acme".parse().unwrap(), new).await.unwrap_err();
         });
     });
-    let line = "INFO tower_api_key::observe::trace: key not changed change=\"issued\" outcome=\"refused\" \
-                organization=\"acme\" cause=\"a scope is not in the catalogue of this service\"";
+    let line = "INFO tower_api_key::observe::tracing: key not changed change=\"issued\" outcome=\"rejected\" \
+                organization=\"acme\" cause=\"a scope is not in the catalog of this service\"";
     assert_eq!(lines, [line]);
 }
 
-/// Two good requests, and one of each of four kinds that are refused.
-async fn send_one_of_each(hook: impl Fn(&tower_api_key::DecisionEvent<'_>) + Send + Sync + 'static) {
+/// Two accepted requests, and one of each of four kinds that are rejected.
+async fn send_one_of_each(hook: impl Fn(&observe::DecisionEvent<'_>) + Send + Sync + 'static) {
     let keys = MemoryStore::new();
     keys.add(record(Access::scoped([avala::DATASETS_READ]))).unwrap();
     let keys = FaultyStore::new(keys);
@@ -173,15 +177,15 @@ async fn send_one_of_each(hook: impl Fn(&tower_api_key::DecisionEvent<'_>) + Sen
     assert_eq!(handler.calls(), 2);
 }
 
-/// Three changes that are made, one that is refused and one that fails.
+/// Three changes that are made, one that is rejected and one that fails.
 async fn change_one_of_each(hook: impl Fn(&ChangeEvent<'_>) + Send + Sync + 'static) {
     let store = FaultyStore::new(MemoryStore::new());
-    let keys = AuditedStore::new(store.clone(), hook).on_behalf_of("ada");
+    let keys = KeyManager::new(store.clone()).on_change(hook).on_behalf_of("ada");
     let acme = "acme".parse().unwrap();
     let new = || NewKey::new("ci", Access::Full).unwrap();
     let issued = keys.issue(&acme, new()).await.unwrap();
     keys.revoke(&acme, issued.record.id()).await.unwrap();
-    keys.set_policy(&acme, OrganizationPolicy::default()).await.unwrap();
+    keys.set_organization_policy(&acme, OrganizationPolicy::default()).await.unwrap();
     keys.revoke(&acme, KeyId::from_u128(5)).await.unwrap_err();
     store.set_fault(Fault::Error);
     keys.issue(&acme, new()).await.unwrap_err();

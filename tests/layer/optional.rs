@@ -1,4 +1,4 @@
-//! Where a key is optional: none is anonymous, and a bad one is refused all the same.
+//! Where a key is optional: a request without one is anonymous, and an invalid key is still rejected.
 #![cfg(all(feature = "axum", feature = "routes"))]
 
 use std::sync::{Arc, Mutex};
@@ -9,10 +9,14 @@ use axum::handler::Handler;
 use axum::routing::get;
 use http::{Method, Request};
 use tower::{Layer, ServiceExt};
-use tower_api_key::{
-    Access, ApiKey, ApiKeyLayer, CredentialError, Denial, KeyDigest, KeyId, KeyRecord, MemoryStore, Otherwise, Outcome,
-    RequireScopesLayer, Requirement, RouteTable, scope::avala,
-};
+use tower_api_key::auth::RequireScopesLayer;
+use tower_api_key::decision::Denial;
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
+use tower_api_key::observe::Outcome;
+use tower_api_key::rejection::CredentialError;
+use tower_api_key::routes::{RouteTable, Unlisted};
+use tower_api_key::scope::avala;
+use tower_api_key::{Access, ApiKey, ApiKeyLayer, MemoryStore, Requirement};
 
 use crate::support::awaited::Awaited;
 use crate::support::keys::{KEY, record};
@@ -32,16 +36,14 @@ async fn anonymous_request_passes_only_where_any_key_would() {
         (Requirement::any_of([]), 401, 403, 403),
         (Requirement::full_access(), 401, 403, 200),
     ] {
-        // A table refuses what nobody can meet when it is built.
+        // Building a table fails for a requirement that no key can meet.
         for way in 0..if requirement.is_unmeetable() { 2 } else { 3 } {
-            let layer = ApiKeyLayer::new(store()).optional();
+            let layer = ApiKeyLayer::new(store()).allow_anonymous();
             let wanted = requirement.clone();
             let layer = match way {
                 0 => layer.require(wanted),
-                1 => layer.require_with(move |_| wanted.clone()),
-                _ => layer.routes(
-                    RouteTable::builder(Otherwise::Deny).route(Method::GET, "/datasets/", wanted).build().unwrap(),
-                ),
+                1 => layer.require_fn(move |_| wanted.clone()),
+                _ => layer.routes(RouteTable::builder().route(Method::GET, "/datasets/", wanted).build().unwrap()),
             };
             for (key, status) in [("", anonymous), (" ", anonymous), (EMPTY, empty), (KEY, full), ("bad", 401)] {
                 let reply = call(&layer, request(key)).await;
@@ -72,7 +74,7 @@ async fn invalid_key_is_rejected_in_optional_layer() {
     let too_long = Request::builder().header("x-avala-api-key", "a".repeat(513));
     let not_text = Request::builder().header("x-avala-api-key", &b"\xff\xfe"[..]);
     for bad in [repeated, bearer, too_long, not_text] {
-        let layer = ApiKeyLayer::new(store()).accept_bearer().optional();
+        let layer = ApiKeyLayer::new(store()).accept_bearer().allow_anonymous();
         let reply = call(&layer, bad.body(String::new()).unwrap()).await;
         assert_eq!((reply.status, &*reply.body), (401, INVALID));
     }
@@ -82,14 +84,14 @@ async fn invalid_key_is_rejected_in_optional_layer() {
 async fn outer_identity_does_not_replace_a_key() {
     let mut forged = request("");
     forged.extensions_mut().insert(ApiKey::for_test(record(Access::Full)));
-    let reply = call(&ApiKeyLayer::new(store()).optional(), forged).await;
+    let reply = call(&ApiKeyLayer::new(store()).allow_anonymous(), forged).await;
     assert_eq!((reply.status, &*reply.body), (200, "anonymous"));
 }
 
 #[tokio::test]
 async fn ambiguous_path_is_closed_to_anonymous() {
-    let table = RouteTable::builder(Otherwise::AnyKey).build().unwrap();
-    let layer = ApiKeyLayer::new(store()).optional().routes(table);
+    let table = RouteTable::builder().unlisted(Unlisted::InsecureAnyKey).build().unwrap();
+    let layer = ApiKeyLayer::new(store()).allow_anonymous().routes(table);
     for (key, status) in [("", 401), (KEY, 404)] {
         let mut request = request(key);
         *request.uri_mut() = "//datasets/".parse().unwrap();
@@ -104,7 +106,7 @@ async fn route_scopes_require_a_key() {
         .route("/open", get(who))
         .route("/any", guarded(Requirement::any_key()))
         .route("/read", guarded(avala::DATASETS_READ.into()))
-        .layer(ApiKeyLayer::new(store()).optional());
+        .layer(ApiKeyLayer::new(store()).allow_anonymous());
     for (path, key, status, body) in [
         ("/open", "", 200, "anonymous"),
         ("/open", KEY, 200, "acme"),
@@ -125,7 +127,7 @@ async fn route_scopes_require_a_key() {
 async fn event_marks_anonymous_requests() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let hook = Arc::clone(&seen);
-    let layer = ApiKeyLayer::new(Awaited(store())).optional().on_decision(move |event| {
+    let layer = ApiKeyLayer::new(Awaited(store())).allow_anonymous().on_decision(move |event| {
         hook.lock().unwrap().push((event.outcome(), event.key().map(KeyRecord::id)));
     });
     for key in ["", KEY, "bad"] {
@@ -149,7 +151,7 @@ const EMPTY: &str = "a key without scopes";
 fn store() -> MemoryStore {
     let keys = MemoryStore::new();
     keys.add(record(Access::Full)).unwrap();
-    let digest = KeyDigest::of(EMPTY.as_bytes());
+    let digest = KeyDigest::hash(EMPTY.as_bytes());
     let empty = KeyRecord::new(KeyId::from_u128(2), digest, "empty".parse().unwrap(), Access::scoped([]));
     keys.add(empty).unwrap();
     keys

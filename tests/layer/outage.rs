@@ -16,15 +16,18 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::{Instant, advance};
 use tower::{Layer, Service, ServiceExt};
-use tower_api_key::{
-    Access, ApiKeyLayer, BoxError, KeyDigest, KeyManager, KeyRecord, KeyStore, Lookup, LookupKind, MemoryStore, NewKey,
-    Outage, Outcome, Rejection, Requirement, scope::avala,
-};
+use tower_api_key::key::{KeyDigest, KeyRecord};
+use tower_api_key::observe::{LookupKind, Outcome};
+use tower_api_key::rejection::Outage;
+use tower_api_key::scope::avala;
+use tower_api_key::store::{KeyBackend, Lookup};
+use tower_api_key::{Access, ApiKeyLayer, BoxError, KeyStore, MemoryStore, NewKey, Rejection, Requirement};
 
 use crate::support::awaited::Awaited;
 use crate::support::handler::Handler;
 use crate::support::keys::{KEY, record};
 use crate::support::log_lines::{record_log, take_log};
+use crate::support::manage::Manage;
 use crate::support::poll::poll;
 use crate::support::reply::{INVALID, Reply};
 use crate::support::request::request;
@@ -63,7 +66,7 @@ async fn outage_is_never_reported_as_invalid_key() {
     let acme = "acme".parse().unwrap();
     for fault in Fault::ALL {
         let (faulty, handler) = (Faulty::new(fault), Handler::default());
-        let revoked = faulty.keys.issue(&acme, NewKey::new("revoked", Access::Full).unwrap()).await.unwrap();
+        let revoked = faulty.keys.manage().issue(&acme, NewKey::new("revoked", Access::Full).unwrap()).await.unwrap();
         faulty.keys.revoke(&acme, revoked.record.id()).await.unwrap();
         let service = ApiKeyLayer::new(Arc::clone(&faulty)).layer(handler.service());
         let long = "x".repeat(513);
@@ -225,7 +228,7 @@ async fn outage_cause_is_only_in_log_and_event() {
 }
 
 /// Cases: 102.
-/// Whoever can put text into an error of the store must not be able to forge a line of the log.
+/// Text in an error of the store cannot forge a log line.
 #[tokio::test(start_paused = true)]
 async fn control_characters_in_log_are_escaped() {
     for fault in Fault::ALL {
@@ -251,15 +254,15 @@ fn clock_panic_propagates_and_accepts_nothing() {
 
 #[test]
 fn renderer_panic_propagates_and_accepts_nothing() {
-    let panics = |layer: ApiKeyLayer| layer.render_with(|_| panic!("renderer"));
+    let panics = |layer: ApiKeyLayer| layer.rejection_response(|_| panic!("renderer"));
     assert_panics_and_lets_nothing_through("renderer", "unknown", panics);
-    let panics = |layer: ApiKeyLayer| layer.require(Requirement::any_of([])).render_with(|_| panic!("renderer"));
+    let panics = |layer: ApiKeyLayer| layer.require(Requirement::any_of([])).rejection_response(|_| panic!("renderer"));
     assert_panics_and_lets_nothing_through("renderer", KEY, panics);
 }
 
 #[test]
 fn requirement_panic_propagates_and_accepts_nothing() {
-    let panics = |layer: ApiKeyLayer| layer.require_with(|_| panic!("requirement"));
+    let panics = |layer: ApiKeyLayer| layer.require_fn(|_| panic!("requirement"));
     assert_panics_and_lets_nothing_through("requirement", KEY, panics);
 }
 
@@ -414,11 +417,11 @@ impl KeyStore for Faulty {
         find
     }
 
-    fn find_now(&self, _: &KeyDigest) -> Lookup {
+    fn try_find(&self, _: &KeyDigest) -> Lookup {
         if self.fault() == Some(Fault::PanicsInFindNow) {
             std::panic::panic_any(FORGED)
         }
-        Lookup::Later
+        Lookup::Pending
     }
 }
 
@@ -437,7 +440,7 @@ impl Future for PanicsAtEachPoll {
     }
 }
 
-/// Knows [`KEY`], and answers one lookup when it is told to.
+/// Knows [`KEY`], and answers one lookup on a signal.
 struct Once {
     keys: MemoryStore,
     answer: Mutex<Option<oneshot::Receiver<()>>>,

@@ -7,9 +7,11 @@ use axum::body::Body;
 use axum::routing::{any, get};
 use http::{Method, Request};
 use tower::{Layer, ServiceExt};
-use tower_api_key::{
-    Access, ApiKey, ApiKeyLayer, CredentialError, MemoryStore, Outcome, Rejection, RequireScopesLayer, scope::avala,
-};
+use tower_api_key::auth::RequireScopesLayer;
+use tower_api_key::observe::Outcome;
+use tower_api_key::rejection::CredentialError;
+use tower_api_key::scope::avala;
+use tower_api_key::{Access, ApiKey, ApiKeyLayer, MemoryStore, Rejection};
 use tower_http::cors::CorsLayer;
 
 use crate::support::handler::Handler;

@@ -1,5 +1,5 @@
-//! Layers of this crate inside each other: who authenticates, who only adds a requirement, and what a stack that
-//! can never work says.
+//! Layers of this crate inside each other: which one authenticates, which one only adds a requirement, and how a stack
+//! that can never work responds.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,10 +9,17 @@ use axum::Router;
 use axum::routing::get;
 use http::{HeaderName, Request, Response};
 use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_api_key::auth::RequireScopesLayer;
+use tower_api_key::decision::Denial;
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord, OrganizationPolicy};
+use tower_api_key::observe::Outcome;
+use tower_api_key::scope::avala;
+use tower_api_key::store::{
+    BackendError, DynKeyBackend, KeyBackend, KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord, Page, Replacement,
+    StoreId,
+};
 use tower_api_key::{
-    Access, ApiKey, ApiKeyLayer, Denial, Expiry, KeyDigest, KeyId, KeyManager, KeyRecord, KeyStore, KeyUsage, ListKeys,
-    Lookup, ManageError, MemoryStore, NewKey, OrganizationId, OrganizationPolicy, Outcome, Page, Rejection,
-    RequireScopesLayer, Requirement, Scope, ScopeSet, SharedStore, StoreId, StoredCredential, scope::avala,
+    Access, ApiKey, ApiKeyLayer, KeyStore, MemoryStore, OrganizationId, Rejection, Requirement, Scope,
 };
 
 use crate::support::awaited::Awaited;
@@ -36,10 +43,10 @@ async fn one_layer_authenticates_and_routes_require_scopes() {
         .route("/write", route(avala::DATASETS_WRITE.into()))
         .route("/both", route(Requirement::all_of([avala::DATASETS_READ, avala::DATASETS_WRITE])))
         .route("/manage", route(Requirement::full_access()))
-        .route("/nobody", route(Requirement::any_of([])))
+        .route("/unmeetable", route(Requirement::any_of([])))
         .route("/undeclared", get(async || "handled"))
         .layer(ApiKeyLayer::new(keys.store.clone()));
-    let paths = ["/read", "/write", "/both", "/manage", "/nobody", "/undeclared"];
+    let paths = ["/read", "/write", "/both", "/manage", "/unmeetable", "/undeclared"];
     for (key, statuses) in [
         (&*keys.read, [200, 403, 403, 403, 403, 200]),
         (&*keys.write, [403, 200, 403, 403, 403, 200]),
@@ -77,12 +84,12 @@ async fn scopes_layer_outside_key_layer_is_500() {
             assert_eq!((reply.status, &*reply.body), (500, MISCONFIGURED), "{key}");
             assert_eq!(reply.headers["cache-control"], "no-store");
             let [line] = &take_log()[..] else { panic!("one line is expected") };
-            for part in ["ERROR ", "RequireScopesLayer", "no ApiKeyLayer stands outside it", "answering 500"] {
+            for part in ["ERROR ", "RequireScopesLayer", "no ApiKeyLayer is outside it", "answering 500"] {
                 assert!(line.contains(part), "{part:?} in {line}");
             }
         }
     }
-    // In a router, the layer that is added last stands outside.
+    // In a router, the layer that is added last is outside.
     let wrong = Router::new().route("/datasets/", get(async || "handled"));
     let wrong = wrong.layer(ApiKeyLayer::new(keys.store.clone())).layer(outer);
     assert_eq!(wrong.oneshot(request(&keys.full)).await.unwrap().status(), 500);
@@ -138,7 +145,7 @@ async fn two_layers_with_one_hook_report_once() {
 }
 
 /// Cases: 38.
-/// Three requirements in three places, each of which refuses in its turn.
+/// Four requirements in four places, each of which rejects in its turn.
 #[tokio::test]
 async fn deep_stack_enforces_each_requirement() {
     let keys = Keys::new();
@@ -162,7 +169,7 @@ async fn deep_stack_enforces_each_requirement() {
     assert_eq!(service.oneshot(request(&key)).await.unwrap().status(), 200);
 }
 
-/// A store that does not say who it is cannot be recognised.
+/// A store without an id is not recognized.
 #[tokio::test]
 async fn store_without_id_is_never_the_same_store() {
     let counted = Arc::new(Counted { keys: MemoryStore::new(), lookups: AtomicUsize::new(0), named: false });
@@ -186,7 +193,7 @@ async fn inner_layer_of_other_store_without_header_is_500() {
         let reply = Reply::of(service.clone().oneshot(request(&outside.full)).await.unwrap()).await;
         assert_eq!((reply.status, &*reply.body), (500, MISCONFIGURED));
         let [line] = &take_log()[..] else { panic!("one line is expected") };
-        for part in ["ERROR ", "an ApiKeyLayer stands inside another one", "keep_header()", "answering 500"] {
+        for part in ["ERROR ", "an ApiKeyLayer is inside another one", "keep_header()", "answering 500"] {
             assert!(line.contains(part), "{part:?} in {line}");
         }
         assert_eq!(events.take(), [(Outcome::Rejected(Rejection::Misconfigured), Some(500))]);
@@ -264,7 +271,7 @@ async fn require_and_require_with_are_both_enforced() {
     for layer in [ApiKeyLayer::new(keys.store.clone()), ApiKeyLayer::new(Awaited(keys.store.clone()))] {
         let asked = Arc::new(AtomicUsize::new(0));
         let asks = Arc::clone(&asked);
-        let layer = layer.require(avala::DATASETS_READ).require_with(move |request| {
+        let layer = layer.require(avala::DATASETS_READ).require_fn(move |request| {
             asks.fetch_add(1, Ordering::SeqCst);
             assert_eq!((request.method().as_str(), request.path()), ("GET", "/datasets/"));
             avala::DATASETS_WRITE.into()
@@ -287,20 +294,20 @@ async fn require_and_require_with_are_both_enforced() {
 async fn second_layer_requirement_function_is_enforced() {
     let keys = Keys::new();
     let layer = ApiKeyLayer::new(keys.store.clone());
-    let inner = layer.clone().require_with(|_| avala::DATASETS_WRITE.into());
+    let inner = layer.clone().require_fn(|_| avala::DATASETS_WRITE.into());
     let service = layer.require(avala::DATASETS_READ).layer(inner.layer(Handler::default().service()));
     for (key, status) in [(&*keys.read, 403), (&*keys.write, 403), (&*keys.both, 200)] {
         assert_eq!(service.clone().oneshot(request(key)).await.unwrap().status(), status);
     }
 }
 
-/// Each layer answers in its own form, and what stands beside a route in that of the layer it relies on.
+/// Each key layer responds in its own form, and a layer on a route in that of the key layer outside it.
 #[tokio::test]
 async fn route_rejections_are_rendered_by_outer_layer() {
     let keys = Keys::new();
-    let outer = ApiKeyLayer::new(keys.store.clone()).expose_rejection().render_with(|refusal| {
-        let mut response = refusal.response();
-        *response.body_mut() = format!("no: {}", refusal.rejection().code()).into();
+    let outer = ApiKeyLayer::new(keys.store.clone()).expose_rejection().rejection_response(|rejected| {
+        let mut response = rejected.response();
+        *response.body_mut() = format!("no: {}", rejected.rejection().code()).into();
         response
     });
     let service = outer.layer(RequireScopesLayer::new(avala::DATASETS_WRITE).layer(Handler::default().service()));
@@ -318,13 +325,13 @@ async fn forged_identity_does_not_replace_outer_layer() {
     let forged = ApiKey::for_test(record(Access::Full));
     for layer in [ApiKeyLayer::new(keys.store.clone()), ApiKeyLayer::new(Awaited(keys.store.clone()))] {
         let layer = layer
-            .require_with(|head| {
+            .require_fn(|head| {
                 assert!(head.extensions().get::<ApiKey>().is_none(), "nor is it there for a requirement to see");
                 Requirement::any_key()
             })
-            .render_with(|refusal| {
-                assert!(refusal.request().extensions().get::<ApiKey>().is_none(), "nor for a renderer");
-                refusal.response()
+            .rejection_response(|rejected| {
+                assert!(rejected.request().extensions().get::<ApiKey>().is_none(), "nor for a renderer");
+                rejected.response()
             });
         for key in ["", "unknown", KEY] {
             let mut request = request(key);
@@ -351,7 +358,7 @@ fn whoami()
 }
 
 fn id_of(key: &str) -> String {
-    format!("{:?}", KeyDigest::of(key.as_bytes()))
+    format!("{:?}", KeyDigest::hash(key.as_bytes()))
 }
 
 /// Keys of one store, by what they may do.
@@ -387,7 +394,7 @@ impl Keys {
 fn add(store: &MemoryStore, name: &str, access: Access) -> String {
     let id = KeyId::random().unwrap();
     let key = format!("{name}-{id}");
-    store.add(KeyRecord::new(id, KeyDigest::of(key.as_bytes()), "acme".parse().unwrap(), access)).unwrap();
+    store.add(KeyRecord::new(id, KeyDigest::hash(key.as_bytes()), "acme".parse().unwrap(), access)).unwrap();
     key
 }
 
@@ -414,7 +421,7 @@ impl Stack {
         let of_arc = |counted: &Arc<Counted>| ApiKeyLayer::new(Arc::clone(counted));
         let awaited = |counted: &Arc<Counted>| ApiKeyLayer::new(Awaited(Arc::clone(counted)));
         let of_clone = |_: &Arc<Counted>| ApiKeyLayer::new(keys.store.clone());
-        let of_shared = |_: &Arc<Counted>| ApiKeyLayer::new(SharedStore::new(keys.store.clone()));
+        let of_shared = |_: &Arc<Counted>| ApiKeyLayer::new(DynKeyBackend::new(keys.store.clone()));
         let mut stacks = vec![
             stack("two handles of an Arc", &of_arc, &of_arc, 1),
             stack("awaited", &awaited, &awaited, 1),
@@ -438,7 +445,7 @@ impl Stack {
 
         // The store in it has no id, so that it must be the shared store that is recognised.
         let nameless = Arc::new(Counted { named: false, lookups: AtomicUsize::new(0), keys: keys.store.clone() });
-        let shared = SharedStore::new(Nameless(Arc::clone(&nameless)));
+        let shared = DynKeyBackend::new(Nameless(Arc::clone(&nameless)));
         let (outer, inner) = (ApiKeyLayer::new(shared.clone()), ApiKeyLayer::new(shared));
         stacks.push(Self { name: "clones of a shared store", outer, inner, counted: nameless, lookups: 1 });
         stacks
@@ -465,7 +472,7 @@ impl Events {
     }
 }
 
-/// Counts the lookups, and says only when it is `named` whose keys these are.
+/// Counts the lookups. It has the id of its keys if it is `named`.
 struct Counted {
     keys: MemoryStore,
     lookups: AtomicUsize,
@@ -490,17 +497,17 @@ impl KeyStore for Counted {
         self.keys.find(digest).await
     }
 
-    fn find_now(&self, digest: &KeyDigest) -> Lookup {
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
         self.lookups.fetch_add(1, Ordering::SeqCst);
-        self.keys.find_now(digest)
+        self.keys.try_find(digest)
     }
 
-    fn store_id(&self) -> Option<StoreId> {
-        self.keys.store_id().filter(|_| self.named)
+    fn id(&self) -> Option<StoreId> {
+        self.keys.id().filter(|_| self.named)
     }
 }
 
-/// A manager that nobody manages keys with: what a [`SharedStore`] needs to be made.
+/// A backend without an id: what a [`DynKeyBackend`] needs to be made.
 struct Nameless(Arc<Counted>);
 
 impl KeyStore for Nameless {
@@ -510,53 +517,51 @@ impl KeyStore for Nameless {
         self.0.find(digest).await
     }
 
-    fn find_now(&self, digest: &KeyDigest) -> Lookup {
-        self.0.find_now(digest)
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
+        self.0.try_find(digest)
     }
 }
 
-impl KeyManager for Nameless {
-    async fn get(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, ManageError> {
+impl KeyBackend for Nameless {
+    async fn get(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
         self.0.keys.get(organization, id).await
     }
-    async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, ManageError> {
+    async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, BackendError> {
         self.0.keys.list(organization, query).await
     }
-    async fn revoke(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, ManageError> {
-        self.0.keys.revoke(organization, id).await
+    async fn insert(&self, record: NewRecord) -> Result<Arc<KeyRecord>, BackendError> {
+        self.0.keys.insert(record).await
     }
-    async fn narrow(
+    async fn update(
         &self,
         organization: &OrganizationId,
         id: KeyId,
-        scopes: ScopeSet,
-    ) -> Result<Arc<KeyRecord>, ManageError> {
-        self.0.keys.narrow(organization, id, scopes).await
+        update: KeyUpdate,
+    ) -> Result<Arc<KeyRecord>, BackendError> {
+        self.0.keys.update(organization, id, update).await
     }
-    async fn policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, ManageError> {
-        self.0.keys.policy(organization).await
-    }
-    async fn set_policy(&self, organization: &OrganizationId, policy: OrganizationPolicy) -> Result<(), ManageError> {
-        self.0.keys.set_policy(organization, policy).await
-    }
-    async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), ManageError> {
-        self.0.keys.record_usage(usage).await
-    }
-    async fn insert(
-        &self,
-        organization: &OrganizationId,
-        key: NewKey,
-        credential: StoredCredential,
-    ) -> Result<Arc<KeyRecord>, ManageError> {
-        self.0.keys.insert(organization, key, credential).await
+    async fn revoke(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
+        self.0.keys.revoke(organization, id).await
     }
     async fn replace(
         &self,
         organization: &OrganizationId,
         id: KeyId,
-        expiry: Expiry,
-        credential: StoredCredential,
-    ) -> Result<Arc<KeyRecord>, ManageError> {
-        self.0.keys.replace(organization, id, expiry, credential).await
+        replacement: Replacement,
+    ) -> Result<Arc<KeyRecord>, BackendError> {
+        self.0.keys.replace(organization, id, replacement).await
+    }
+    async fn organization_policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, BackendError> {
+        self.0.keys.organization_policy(organization).await
+    }
+    async fn set_organization_policy(
+        &self,
+        organization: &OrganizationId,
+        policy: OrganizationPolicy,
+    ) -> Result<(), BackendError> {
+        self.0.keys.set_organization_policy(organization, policy).await
+    }
+    async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), BackendError> {
+        self.0.keys.record_usage(usage).await
     }
 }

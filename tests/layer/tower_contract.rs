@@ -1,5 +1,5 @@
-//! The contract of `tower::Service`: only an instance that was polled ready is called, back-pressure and errors
-//! pass through, and a refused or dropped request holds nothing back.
+//! The contract of `tower::Service`: only an instance that was polled ready is called, backpressure and errors pass
+//! through, and a rejected or dropped request reserves nothing.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -22,14 +22,16 @@ use tower::buffer::Buffer;
 use tower::limit::ConcurrencyLimit;
 use tower::load_shed::{LoadShed, error::Overloaded};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
-use tower_api_key::{
-    Access, ApiKey, ApiKeyLayer, KeyDigest, KeyManager, KeyRecord, KeyStore, MemoryStore, NewKey, RequireScopesLayer,
-    Requirement, ResponseBody, scope::avala,
-};
+use tower_api_key::auth::{RequireScopesLayer, ResponseBody};
+use tower_api_key::key::{KeyDigest, KeyRecord};
+use tower_api_key::scope::avala;
+use tower_api_key::store::KeyBackend;
+use tower_api_key::{Access, ApiKey, ApiKeyLayer, KeyStore, MemoryStore, NewKey, Requirement};
 use tower_test::mock::{self, Mock};
 
 use crate::support::awaited::Awaited;
 use crate::support::keys::{KEY, record};
+use crate::support::manage::Manage;
 use crate::support::poll::poll;
 use crate::support::request::request;
 use crate::support::store::store;
@@ -39,7 +41,7 @@ use crate::support::store::store;
 async fn unready_inner_service_is_never_called() {
     let keys = store(Access::scoped([avala::DATASETS_READ]));
     let writer = NewKey::new("writer", Access::scoped([avala::DATASETS_WRITE])).unwrap();
-    let writer = keys.issue(&"acme".parse().unwrap(), writer).await.unwrap();
+    let writer = keys.manage().issue(&"acme".parse().unwrap(), writer).await.unwrap();
     let presented = [(writer.secret.expose_secret(), 200), (KEY, 403), ("unknown", 401), ("", 401)];
 
     for guard in Guard::all(&keys) {
@@ -106,7 +108,7 @@ async fn backpressure_and_readiness_errors_pass_through() {
         assert!(service.poll_ready::<Request<String>>().is_pending());
         assert!(!service.is_woken());
         handle.allow(1);
-        assert!(service.is_woken(), "the task that waits is told");
+        assert!(service.is_woken(), "the waiting task is woken");
         assert!(matches!(service.poll_ready::<Request<String>>(), Poll::Ready(Ok(()))));
         handle.send_error("the inner service broke");
         match service.poll_ready::<Request<String>>() {
@@ -160,10 +162,10 @@ async fn mock_sees_only_accepted_requests() {
 async fn rejected_request_does_not_block_other_clones() {
     let keys = store(Access::scoped([avala::DATASETS_READ]));
     for guard in Guard::all(&keys) {
-        for refused in [KEY, "unknown", "", &"x".repeat(513)] {
+        for rejected in [KEY, "unknown", "", &"x".repeat(513)] {
             let permits = Arc::new(Semaphore::new(1));
             let service = guard.around(ConcurrencyLimit::with_semaphore(Probe::default(), Arc::clone(&permits)));
-            assert!(others_go_on(&service, request(refused)).await, "{guard:?} {refused:?}");
+            assert!(others_go_on(&service, request(rejected)).await, "{guard:?} {rejected:?}");
             assert_eq!(permits.available_permits(), 1);
         }
     }
@@ -183,7 +185,7 @@ async fn permit_is_released_at_the_decision() {
     let permits = Arc::new(Semaphore::new(1));
     let inner = ConcurrencyLimit::with_semaphore(Probe::default(), Arc::clone(&permits));
 
-    // At once: before the future of the refusal is polled for the first time.
+    // At once: before the future of the rejected request is polled for the first time.
     let keys = store(Access::scoped([avala::DATASETS_READ]));
     let mut service = ApiKeyLayer::new(keys.clone()).require(avala::DATASETS_WRITE).layer(inner.clone());
     let call = readied(&mut service).await.unwrap().call(request(KEY));
@@ -208,14 +210,14 @@ async fn thousand_rejections_hold_no_permit() {
     for guard in Guard::all(&store(Access::scoped([avala::DATASETS_READ]))) {
         let permits = Arc::new(Semaphore::new(3));
         let service = guard.around(ConcurrencyLimit::with_semaphore(Probe::default(), Arc::clone(&permits)));
-        let refused = [KEY, "unknown", ""].into_iter().cycle().take(1000).map(|key| {
+        let rejected = [KEY, "unknown", ""].into_iter().cycle().take(1000).map(|key| {
             let mut clone = service.clone();
             async move {
                 let response = readied(&mut clone).await.unwrap().call(request(key)).await.unwrap();
                 (response, clone)
             }
         });
-        let alive = join_all(refused).await;
+        let alive = join_all(rejected).await;
         assert!(alive.iter().all(|(response, _)| response.status().is_client_error()));
         assert_eq!(permits.available_permits(), 3, "{guard:?}");
     }
@@ -314,7 +316,7 @@ async fn hundred_thousand_clones_share_one_state() {
 
     // What happens in the store after they were made is seen by all of them.
     let acme = "acme".parse().unwrap();
-    let issued = keys.issue(&acme, NewKey::new("late", Access::Full).unwrap()).await.unwrap();
+    let issued = keys.manage().issue(&acme, NewKey::new("late", Access::Full).unwrap()).await.unwrap();
     let mut statuses = async |expected: StatusCode| {
         for service in services.iter_mut().step_by(997) {
             let request = request(issued.secret.expose_secret());
@@ -331,7 +333,7 @@ async fn hundred_thousand_clones_share_one_state() {
 #[derive(Clone, Debug)]
 struct Guard {
     outer: ApiKeyLayer,
-    /// Asked for by the layer itself, or beside the route.
+    /// Whether a layer on the route requires the scope, in place of the key layer.
     beside: bool,
 }
 
@@ -395,17 +397,17 @@ async fn readied<S: Service<Request<String>>>(service: &mut S) -> Result<&mut S,
     timeout(Duration::from_secs(60), service.ready()).await.expect("the inner service is never ready again")
 }
 
-/// Whether another clone can be ready while a live clone has refused a request.
-async fn others_go_on<S, B>(service: &S, refused: Request<String>) -> bool
+/// Returns whether another clone can be ready while a live clone has rejected a request.
+async fn others_go_on<S, B>(service: &S, rejected: Request<String>) -> bool
 where
     S: Service<Request<String>, Response = Response<B>, Error: fmt::Debug> + Clone,
 {
-    let mut refusing = service.clone();
-    let response = readied(&mut refusing).await.unwrap().call(refused).await.unwrap();
+    let mut rejecting = service.clone();
+    let response = readied(&mut rejecting).await.unwrap().call(rejected).await.unwrap();
     assert!(response.status().is_client_error());
     let mut other = service.clone();
     let goes_on = other.ready().now_or_never().is_some();
-    drop(refusing);
+    drop(rejecting);
     goes_on
 }
 
@@ -487,7 +489,7 @@ where
     }
 }
 
-/// The mistake that a refusal invites: what was reserved for the request stays reserved.
+/// The likely mistake on rejection: what was reserved for the request stays reserved.
 #[derive(Clone)]
 struct KeepsThePermit<S>(S);
 
@@ -523,7 +525,7 @@ impl KeyStore for Gated {
     }
 }
 
-/// Knows one key, and yields before it says so.
+/// Knows one key, and yields before it answers.
 struct Yielding {
     known: Arc<KeyRecord>,
     yields: usize,

@@ -14,7 +14,10 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tower::{Layer, service_fn};
-use tower_api_key::{Access, ApiKeyLayer, KeyManager, MemoryStore, NewKey};
+use tower_api_key::store::KeyBackend;
+use tower_api_key::{Access, ApiKeyLayer, MemoryStore, NewKey};
+
+use crate::support::manage::Manage;
 
 /// Switches to a protocol that echoes.
 async fn echo(mut request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, Infallible> {
@@ -70,7 +73,7 @@ async fn says(stream: &mut TcpStream, text: &str) -> String {
 async fn upgrade_is_guarded_and_open_stream_continues() {
     let keys = MemoryStore::new();
     let acme = "acme".parse().unwrap();
-    let issued = keys.issue(&acme, NewKey::new("socket", Access::Full).unwrap()).await.unwrap();
+    let issued = keys.manage().issue(&acme, NewKey::new("socket", Access::Full).unwrap()).await.unwrap();
     let address = serve(ApiKeyLayer::new(keys.clone())).await;
     let good = format!("x-avala-api-key: {}\r\n", issued.secret.expose_secret());
 
@@ -85,6 +88,6 @@ async fn upgrade_is_guarded_and_open_stream_continues() {
     keys.revoke(&acme, issued.record.id()).await.unwrap();
     let (_, head) = handshake(address, &good).await;
     assert!(head.starts_with("HTTP/1.1 401 "), "{head}");
-    // As SECURITY.md says: who must end it is the handler, which the hook of an `AuditedStore` can tell.
+    // As SECURITY.md documents: the handler must end it, on a change event of the `KeyManager`.
     assert_eq!(says(&mut open, "still here").await, "still here");
 }

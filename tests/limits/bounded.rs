@@ -1,4 +1,4 @@
-//! What a million addresses cost.
+//! The memory that a million addresses take.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
+use tower_api_key::client::ClientNetwork;
 use tower_api_key::throttle::SlidingWindow;
-use tower_api_key::transport::ClientNetwork;
 
 const ADDRESSES: u32 = 1_000_000;
 const MIB: u64 = 1 << 20;
@@ -42,12 +42,12 @@ fn million_addresses_fit_the_bounded_table() {
         let bytes = peak(&window, address, hits);
         println!("limit {limit}: {} KiB at most", bytes / 1024);
         assert!(bytes < bound, "limit {limit}: {bytes} bytes");
-        // Not because it forgets: the first ones are still refused.
+        // The first addresses are not forgotten.
         assert!(!window.hit(address(0)).is_allowed());
     }
 }
 
-/// The control: with room for all of them it takes as much as that.
+/// Without a bound, the count of each address is kept.
 #[test]
 fn unbounded_table_takes_several_times_as_much() {
     let window = SlidingWindow::with_capacity(NonZeroU32::MIN, Duration::from_secs(60), ADDRESSES as usize);
@@ -56,7 +56,7 @@ fn unbounded_table_takes_several_times_as_much() {
     assert!(bytes > 64 * MIB && bytes < 256 * MIB, "{bytes} bytes");
 }
 
-/// Addresses that come again keep their count, and those that do not are forgotten when two windows have passed.
+/// A count is forgotten two windows after its last request.
 #[test]
 fn expired_entries_free_their_memory() {
     let (start, hand) = (Instant::now(), Arc::new(AtomicU64::new(0)));

@@ -1,31 +1,35 @@
-//! Failed attempts: who fails too often is throttled, and good keys never are.
+//! Failed attempts: a client that fails too often is throttled, and a valid key never is.
 
 use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 use tower::{ServiceBuilder, ServiceExt};
-use tower_api_key::transport::ClientLayer;
-use tower_api_key::{
-    Access, ApiKeyLayer, CredentialError, Denial, KeyDigest, KeyId, KeyManager, KeyRecord, MemoryStore, NewKey,
-    Outcome, Rejection, scope::avala,
-};
+use tower_api_key::decision::Denial;
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
+use tower_api_key::observe::Outcome;
+use tower_api_key::rejection::CredentialError;
+use tower_api_key::scope::avala;
+use tower_api_key::store::KeyBackend;
+use tower_api_key::transport::ClientInfoLayer;
+use tower_api_key::{Access, ApiKeyLayer, MemoryStore, NewKey, Rejection};
 
-use super::world::{Events, Hand, MINUTE, from, throttled, told};
+use super::world::{Events, Hand, MINUTE, from, limit_headers, throttled};
 use crate::support::awaited::Awaited;
 use crate::support::handler::Handler;
 use crate::support::keys::KEY;
 use crate::support::log_lines::{record_log, take_log};
+use crate::support::manage::Manage;
 use crate::support::reply::{INVALID, Reply};
 use crate::support::request::request;
 use crate::support::store::store;
 
-/// A store with the good [`KEY`], one that has expired and one that is revoked.
+/// A store with the valid [`KEY`], a revoked key and an expired one.
 async fn keys() -> (MemoryStore, String, String) {
     let (keys, acme) = (store(Access::Full), "acme".parse().unwrap());
-    let revoked = keys.issue(&acme, NewKey::new("revoked", Access::Full).unwrap()).await.unwrap();
+    let revoked = keys.manage().issue(&acme, NewKey::new("revoked", Access::Full).unwrap()).await.unwrap();
     keys.revoke(&acme, revoked.record.id()).await.unwrap();
     let expired = "avk_expired".to_owned();
-    let record = KeyRecord::new(KeyId::from_u128(2), KeyDigest::of(expired.as_bytes()), acme, Access::Full);
+    let record = KeyRecord::new(KeyId::from_u128(2), KeyDigest::hash(expired.as_bytes()), acme, Access::Full);
     keys.add(record.with_expires_at(SystemTime::now() - Duration::from_secs(60))).unwrap();
     (keys, revoked.secret.expose_secret().to_owned(), expired)
 }
@@ -40,7 +44,7 @@ async fn failing_client_is_throttled_but_valid_key_is_not() {
 async fn throttles_failures(layer: ApiKeyLayer, revoked: &str, expired: &str) {
     let (hand, events, handler) = (Hand::default(), Events::default(), Handler::default());
     let layer = events.of(layer).throttle_failures(hand.window(3));
-    let service = ServiceBuilder::new().layer(ClientLayer::new()).layer(layer).service(handler.service());
+    let service = ServiceBuilder::new().layer(ClientInfoLayer::new()).layer(layer).service(handler.service());
     let rejected = |rejection: Rejection| Outcome::Rejected(rejection);
     let late = rejected(Rejection::Throttled { retry_after: 60 });
     let there = "192.0.2.1";
@@ -50,23 +54,23 @@ async fn throttles_failures(layer: ApiKeyLayer, revoked: &str, expired: &str) {
         (there, revoked, 401, rejected(Denial::Revoked.into())),
         (there, expired, 401, rejected(Denial::Expired.into())),
         (there, KEY, 200, Outcome::Accepted),
-        // Whatever fails now is one too many.
+        // The limit is reached.
         (there, "guess", 429, late),
         (there, revoked, 429, late),
         (there, expired, 429, late),
         (there, KEY, 200, Outcome::Accepted),
-        // No attempt, and none of its consequences.
+        // A request without a key is no attempt.
         (there, "", 401, rejected(CredentialError::Missing.into())),
-        // Elsewhere nothing has happened, to the same keys either.
+        // Another client has its own count, for the same keys too.
         ("192.0.2.2", expired, 401, rejected(Denial::Expired.into())),
         ("192.0.2.2", KEY, 200, Outcome::Accepted),
     ] {
         let reply = Reply::of(service.clone().oneshot(from(address, key)).await.unwrap()).await;
         assert_eq!(reply.status, status, "{address} {key}");
-        let digest = Some(KeyDigest::of(key.as_bytes())).filter(|_| !key.is_empty());
+        let digest = Some(KeyDigest::hash(key.as_bytes())).filter(|_| !key.is_empty());
         assert_eq!(events.take(), [(outcome, Some(status), digest)], "{address} {key}");
         if status == 429 {
-            assert_eq!((reply.body, told(&reply.headers)), (throttled(60), ["", "", "", "60"]));
+            assert_eq!((reply.body, limit_headers(&reply.headers)), (throttled(60), ["", "", "", "60"]));
             assert_eq!(reply.headers["cache-control"], "no-store");
         }
     }
@@ -76,14 +80,14 @@ async fn throttles_failures(layer: ApiKeyLayer, revoked: &str, expired: &str) {
     assert_eq!((reply.status, &*reply.body), (401, INVALID));
 }
 
-/// Any 401 for what was presented is a failed attempt, and nothing else is.
+/// A 401 for a presented credential is a failed attempt, and nothing else is.
 #[tokio::test]
 async fn failed_attempts_are_counted() {
     let hand = Hand::default();
     let (keys, revoked, expired) = keys().await;
     keys.add(KeyRecord::new(
         KeyId::from_u128(3),
-        KeyDigest::of(b"reader"),
+        KeyDigest::hash(b"reader"),
         "acme".parse().unwrap(),
         Access::scoped([]),
     ))
@@ -100,7 +104,7 @@ async fn failed_attempts_are_counted() {
     ] {
         let layer = ApiKeyLayer::new(keys.clone()).require(avala::DATASETS_READ).throttle_failures(hand.window(1));
         let service =
-            ServiceBuilder::new().layer(ClientLayer::new()).layer(layer).service(Handler::default().service());
+            ServiceBuilder::new().layer(ClientInfoLayer::new()).layer(layer).service(Handler::default().service());
         for status in statuses {
             assert_eq!(service.clone().oneshot(from("192.0.2.1", key)).await.unwrap().status(), status, "{key}");
         }
@@ -121,22 +125,21 @@ async fn missing_client_on_failure_is_500() {
 }
 
 proptest! {
-    /// Whatever strangers do, from the same address or others: the good key is let in, and nobody gets more failures
-    /// answered than the limit.
+    /// No failures, from the same address or others, throttle the valid key, and no client gets more 401s than the limit.
     #[test]
     fn failures_cannot_lock_a_key(attempts in proptest::collection::vec((0_u64..20_000, 0_u8..4, any::<bool>()), 1..80)) {
         let hand = Hand::default();
         let layer = ApiKeyLayer::new(store(Access::Full)).throttle_failures(hand.window(2));
-        let service = ServiceBuilder::new().layer(ClientLayer::new()).layer(layer).service(Handler::default().service());
+        let service = ServiceBuilder::new().layer(ClientInfoLayer::new()).layer(layer).service(Handler::default().service());
         let (mut now, mut answered) = (0, Vec::new());
-        for (step, host, good) in attempts {
+        for (step, host, valid) in attempts {
             now += step;
             hand.set(now);
-            let key = if good { KEY } else { "guess" };
+            let key = if valid { KEY } else { "guess" };
             let request = from(&format!("192.0.2.{host}"), key);
             let status = futures::executor::block_on(service.clone().oneshot(request)).unwrap().status().as_u16();
             let counting = answered.iter().filter(|&&(at, who)| who == host && now - at < MINUTE).count();
-            let expected = if good { 200 } else if counting < 2 { 401 } else { 429 };
+            let expected = if valid { 200 } else if counting < 2 { 401 } else { 429 };
             prop_assert_eq!(status, expected);
             if status == 401 {
                 answered.push((now, host));

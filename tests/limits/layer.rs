@@ -1,4 +1,4 @@
-//! `ThrottleLayer`, wherever it stands.
+//! `ThrottleLayer`, inside and outside of an `ApiKeyLayer`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -7,14 +7,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::{Request, Response};
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_api_key::key::KeyDigest;
+use tower_api_key::observe::Outcome;
 use tower_api_key::throttle::ThrottleLayer;
-use tower_api_key::transport::{ClientLayer, TrustedProxies};
-use tower_api_key::{Access, ApiKeyLayer, KeyDigest, KeyManager, MemoryStore, NewKey, Outcome, Rejection};
+use tower_api_key::transport::{ClientInfoLayer, TrustedProxies};
+use tower_api_key::{Access, ApiKeyLayer, MemoryStore, NewKey, Rejection};
 
-use super::world::{Events, Hand, MINUTE, START, from, throttled, told};
+use super::world::{Events, Hand, MINUTE, START, from, limit_headers, throttled};
 use crate::support::handler::Handler;
 use crate::support::keys::KEY;
 use crate::support::log_lines::{record_log, take_log};
+use crate::support::manage::Manage;
 use crate::support::reply::Reply;
 use crate::support::request::request;
 use crate::support::store::store;
@@ -27,7 +30,7 @@ where
     service.clone().oneshot(request).await.unwrap().into_reply().await
 }
 
-/// Whatever the body is.
+/// A response with any body.
 trait IntoReply {
     async fn into_reply(self) -> Reply;
 }
@@ -42,31 +45,31 @@ where
 }
 
 /// Cases: 40.
-/// Five at the edge of a minute, and five after it, which counters that start anew every minute let through.
+/// Counters that restart every minute would accept five requests just before its end and five just after it.
 #[tokio::test]
 async fn any_minute_allows_five_requests() {
     let (hand, handler) = (Hand::default(), Handler::default());
     let layer = ThrottleLayer::per_client(hand.window(5)).clock(hand.time_of_day());
-    let service = ServiceBuilder::new().layer(ClientLayer::new()).layer(layer).service(handler.service());
+    let service = ServiceBuilder::new().layer(ClientInfoLayer::new()).layer(layer).service(handler.service());
     let client = "192.0.2.1";
-    // When, what is left, when one more is let through.
+    // The time, how many requests are left, and when the next one becomes free.
     for (at, remaining, reset) in
         [(0, "4", 60), (59_990, "3", 60), (59_991, "2", 60), (59_992, "1", 60), (59_993, "0", 60)]
     {
         hand.set(at);
         let reply = ask(&service, from(client, "")).await;
         assert_eq!((reply.status, &*reply.body), (200, "handled"));
-        assert_eq!(told(&reply.headers), ["5", remaining, &(START + reset).to_string(), ""], "{at}");
+        assert_eq!(limit_headers(&reply.headers), ["5", remaining, &(START + reset).to_string(), ""], "{at}");
     }
-    // At the edge the first one leaves the window, and no others do.
+    // At the edge, only the first request leaves the window.
     hand.set(MINUTE);
     let reply = ask(&service, from(client, "")).await;
-    assert_eq!(told(&reply.headers), ["5", "0", &(START + 120).to_string(), ""]);
+    assert_eq!(limit_headers(&reply.headers), ["5", "0", &(START + 120).to_string(), ""]);
     for (at, seconds) in [(MINUTE, 60), (60_001, 60), (100_000, 20), (118_990, 1), (119_989, 1)] {
         hand.set(at);
         let reply = ask(&service, from(client, "")).await;
         assert_eq!((reply.status, reply.body), (429, throttled(seconds)), "{at}");
-        assert_eq!(told(&reply.headers), ["5", "0", &(START + 120).to_string(), &seconds.to_string()], "{at}");
+        assert_eq!(limit_headers(&reply.headers), ["5", "0", &(START + 120).to_string(), &seconds.to_string()], "{at}");
         assert_eq!(
             (&reply.headers["content-type"], &reply.headers["cache-control"]),
             (&"application/json".parse().unwrap(), &"no-store".parse().unwrap())
@@ -75,15 +78,15 @@ async fn any_minute_allows_five_requests() {
     assert_eq!(handler.calls(), 6);
     hand.set(119_990);
     assert_eq!(ask(&service, from(client, "")).await.status, 200);
-    // Somebody else was never in anybody's way.
-    assert_eq!(told(&ask(&service, from("192.0.2.2", "")).await.headers)[1], "4");
+    // Another client has its own count.
+    assert_eq!(limit_headers(&ask(&service, from("192.0.2.2", "")).await.headers)[1], "4");
 }
 
 /// Cases: 40.
 #[tokio::test]
 async fn ipv6_network_is_one_client() {
     let hand = Hand::default();
-    let client = ClientLayer::new().trust(TrustedProxies::new(["10.0.0.1"]).unwrap());
+    let client = ClientInfoLayer::new().trust(TrustedProxies::new(["10.0.0.1"]).unwrap());
     let layer = ThrottleLayer::per_client(hand.window(3));
     let service = ServiceBuilder::new().layer(client).layer(layer).service(Handler::default().service());
     let from = |address: &str, forwarded: &str| {
@@ -94,7 +97,7 @@ async fn ipv6_network_is_one_client() {
         request
     };
     for group in [
-        // Its /64; two forms of one address; what a stranger says; what a proxy adds to what a client says.
+        // One /64; two forms of one address; untrusted headers; trusted headers after untrusted ones.
         [("2001:db8:0:1::1", ""), ("2001:db8:0:1::2", ""), ("2001:db8:0:1:ffff::", ""), ("2001:db8:0:1::4", "")],
         [("192.0.2.1", ""), ("::ffff:192.0.2.1", ""), ("192.0.2.1", "6.6.6.6"), ("192.0.2.1", "10.0.0.1, 7.7.7.7")],
         [
@@ -123,26 +126,27 @@ async fn ipv6_network_is_one_client() {
 async fn each_key_has_its_own_count() {
     let (hand, handler, events) = (Hand::default(), Handler::default(), Events::default());
     let keys = store(Access::Full);
-    let other = keys.issue(&"acme".parse().unwrap(), NewKey::new("other", Access::Full).unwrap()).await.unwrap();
+    let other =
+        keys.manage().issue(&"acme".parse().unwrap(), NewKey::new("other", Access::Full).unwrap()).await.unwrap();
     let guard = events.of(ApiKeyLayer::new(keys));
     let layer = ThrottleLayer::per_key(hand.window(2)).clock(hand.time_of_day());
     let service = ServiceBuilder::new().layer(guard).layer(layer).service(handler.service());
-    let refused = Outcome::Rejected(Rejection::Throttled { retry_after: 60 });
+    let rejected = Outcome::Rejected(Rejection::Throttled { retry_after: 60 });
     for (key, status, outcome) in [
         (KEY, 200, Outcome::Accepted),
         (KEY, 200, Outcome::Accepted),
-        (KEY, 429, refused),
-        (KEY, 429, refused),
+        (KEY, 429, rejected),
+        (KEY, 429, rejected),
         (other.secret.expose_secret(), 200, Outcome::Accepted),
     ] {
         let reply = ask(&service, request(key)).await;
         assert_eq!(reply.status, status);
-        assert_eq!(events.take(), [(outcome, Some(status), Some(KeyDigest::of(key.as_bytes())))]);
-        assert_eq!(told(&reply.headers)[0], "2");
+        assert_eq!(events.take(), [(outcome, Some(status), Some(KeyDigest::hash(key.as_bytes())))]);
+        assert_eq!(limit_headers(&reply.headers)[0], "2");
     }
-    // Who is not let in is not counted, and hears of no limit.
+    // A request that the outer layer rejects is not counted, and its response has no limit headers.
     let reply = ask(&service, request("unknown")).await;
-    assert_eq!((reply.status, told(&reply.headers)), (401, [""; 4]));
+    assert_eq!((reply.status, limit_headers(&reply.headers)), (401, [""; 4]));
     assert_eq!(handler.calls(), 3);
 }
 
@@ -150,12 +154,12 @@ async fn each_key_has_its_own_count() {
 async fn anonymous_request_is_not_counted_by_key() {
     let hand = Hand::default();
     let service = ServiceBuilder::new()
-        .layer(ApiKeyLayer::new(MemoryStore::new()).optional())
+        .layer(ApiKeyLayer::new(MemoryStore::new()).allow_anonymous())
         .layer(ThrottleLayer::per_key(hand.window(1)))
         .service(Handler::default().service());
     for _ in 0..3 {
         let reply = ask(&service, request("")).await;
-        assert_eq!((reply.status, told(&reply.headers)), (200, [""; 4]));
+        assert_eq!((reply.status, limit_headers(&reply.headers)), (200, [""; 4]));
     }
 }
 
@@ -171,7 +175,7 @@ async fn custom_key_function_is_used() {
         }
         let reply = ask(&service, request).await;
         assert_eq!(reply.status, status, "{tenant}");
-        assert_eq!(told(&reply.headers)[0], if tenant.is_empty() { "" } else { "1" });
+        assert_eq!(limit_headers(&reply.headers)[0], if tenant.is_empty() { "" } else { "1" });
     }
 }
 
@@ -179,15 +183,15 @@ async fn custom_key_function_is_used() {
 #[tokio::test]
 async fn outer_limit_rejects_as_the_key_layer() {
     let (hand, events) = (Hand::default(), Events::default());
-    let keys = events.of(ApiKeyLayer::new(store(Access::Full))).expose_rejection().render_with(|refusal| {
-        assert!(refusal.request().headers().is_empty(), "the credential is gone");
-        refusal.response().map(|_| refusal.rejection().code().into())
+    let keys = events.of(ApiKeyLayer::new(store(Access::Full))).expose_rejection().rejection_response(|rejected| {
+        assert!(rejected.request().headers().is_empty(), "the credential is gone");
+        rejected.response().map(|_| rejected.rejection().code().into())
     });
     let layer = ThrottleLayer::per_client(hand.window(1)).clock(hand.time_of_day());
-    let refused = Rejection::Throttled { retry_after: 60 };
-    for layer in [layer.clone().refuse_as(&keys), layer] {
+    let rejection = Rejection::Throttled { retry_after: 60 };
+    for layer in [layer.clone().reject_as(&keys), layer] {
         let service = ServiceBuilder::new()
-            .layer(ClientLayer::new())
+            .layer(ClientInfoLayer::new())
             .layer(layer.clone())
             .layer(keys.clone())
             .service(Handler::default().service());
@@ -197,10 +201,10 @@ async fn outer_limit_rejects_as_the_key_layer() {
         let response = service.clone().oneshot(from("192.0.2.1", KEY)).await.unwrap();
         let exposed = response.extensions().get().copied();
         let reply = Reply::of(response).await;
-        assert_eq!((reply.status, told(&reply.headers)), (429, ["1", "0", "1700000060", "60"]));
+        assert_eq!((reply.status, limit_headers(&reply.headers)), (429, ["1", "0", "1700000060", "60"]));
         if exposed.is_some() {
-            assert_eq!((exposed, &*reply.body), (Some(refused), "throttled"));
-            let event = (Outcome::Rejected(refused), Some(429), Some(KeyDigest::of(KEY.as_bytes())));
+            assert_eq!((exposed, &*reply.body), (Some(rejection), "throttled"));
+            let event = (Outcome::Rejected(rejection), Some(429), Some(KeyDigest::hash(KEY.as_bytes())));
             assert_eq!(events.take(), [event]);
         } else {
             assert_eq!((reply.body, events.take()), (throttled(60), vec![]));
@@ -219,7 +223,7 @@ async fn inner_limit_headers_are_kept() {
     let inner = ThrottleLayer::per_key(hand.window(2)).clock(hand.time_of_day());
     let outer = ThrottleLayer::per_client(hand.window(3)).clock(hand.time_of_day());
     let service = ServiceBuilder::new()
-        .layer(ClientLayer::new())
+        .layer(ClientInfoLayer::new())
         .layer(outer)
         .layer(ApiKeyLayer::new(store(Access::Full)))
         .layer(inner)
@@ -232,7 +236,7 @@ async fn inner_limit_headers_are_kept() {
         (KEY, 429, ["3", "0", reset, "60"]),
     ] {
         let reply = ask(&service, from("192.0.2.1", key)).await;
-        assert_eq!((reply.status, told(&reply.headers)), (status, expected));
+        assert_eq!((reply.status, limit_headers(&reply.headers)), (status, expected));
     }
 }
 
@@ -243,7 +247,7 @@ async fn missing_limit_subject_is_500() {
     let per_key = ThrottleLayer::per_key(hand.window(1)).layer(handler.service());
     let misconfigured = r#"{"detail":"Internal server error."}"#;
     for (service, part) in [
-        (&per_client, "a ThrottleLayer got a request without a Client: either no ClientLayer stands outside it"),
+        (&per_client, "a ThrottleLayer got a request without a ClientInfo: either no ClientInfoLayer is outside it"),
         (
             &per_key,
             "a ThrottleLayer that counts by key got a request without an API key: no ApiKeyLayer stands outside it",
@@ -251,24 +255,24 @@ async fn missing_limit_subject_is_500() {
     ] {
         record_log();
         let reply = ask(service, request(KEY)).await;
-        assert_eq!((reply.status, &*reply.body, told(&reply.headers)), (500, misconfigured, [""; 4]));
+        assert_eq!((reply.status, &*reply.body, limit_headers(&reply.headers)), (500, misconfigured, [""; 4]));
         let [line] = &take_log()[..] else { panic!("one line is expected") };
         assert!(line.starts_with("ERROR ") && line.contains(part) && line.contains("answering 500"), "{line}");
     }
-    // A layer inside that would have told who is calling cannot help.
-    let wrong = ThrottleLayer::per_client(hand.window(1)).layer(ClientLayer::new().layer(handler.service()));
+    // An inner ClientInfoLayer cannot help.
+    let wrong = ThrottleLayer::per_client(hand.window(1)).layer(ClientInfoLayer::new().layer(handler.service()));
     assert_eq!(ask(&wrong, from("192.0.2.1", KEY)).await.status, 500);
     assert_eq!(handler.calls(), 0);
 }
 
 /// Cases: 40.
-/// Hits that come at the same time: as many as the limit pass, over many rounds.
+/// Of parallel requests, exactly as many as the limit are accepted, over many rounds.
 #[test]
 fn parallel_requests_pass_up_to_the_limit() {
     let hand = Hand::default();
     let layer = ThrottleLayer::per_client(hand.window(5));
     for round in 0..50 {
-        // At the edge: what the round before let through leaves the window in this very moment.
+        // At the edge: the requests of the previous round leave the window at this moment.
         hand.set(round * MINUTE);
         let passed = Arc::new(AtomicUsize::new(0));
         std::thread::scope(|scope| {
@@ -278,7 +282,7 @@ fn parallel_requests_pass_up_to_the_limit() {
                     for _ in 0..5 {
                         let inner =
                             service_fn(async |_: Request<String>| Ok::<_, Infallible>(Response::new(String::new())));
-                        let service = ClientLayer::new().layer(layer.layer(inner));
+                        let service = ClientInfoLayer::new().layer(layer.layer(inner));
                         let response = futures::executor::block_on(service.oneshot(from("192.0.2.1", ""))).unwrap();
                         passed.fetch_add(usize::from(response.status() == 200), Ordering::SeqCst);
                     }
@@ -289,19 +293,19 @@ fn parallel_requests_pass_up_to_the_limit() {
     }
 }
 
-/// A refused request gives back what readiness had reserved.
+/// A rejected request releases what readiness had reserved.
 #[tokio::test]
 async fn limit_rejection_holds_no_permit() {
     let hand = Hand::default();
     let service = ServiceBuilder::new()
-        .layer(ClientLayer::new())
+        .layer(ClientInfoLayer::new())
         .layer(ThrottleLayer::per_client(hand.window(1)))
         .layer(GlobalConcurrencyLimitLayer::new(1))
         .service(Handler::default().service());
-    let mut refused = service.clone();
-    assert_eq!(refused.ready().await.unwrap().call(from("192.0.2.1", "")).await.unwrap().status(), 200);
-    let reply = refused.ready().await.unwrap().call(from("192.0.2.1", ""));
-    // The refused instance and its future are alive, and the one permit is free.
+    let mut rejected = service.clone();
+    assert_eq!(rejected.ready().await.unwrap().call(from("192.0.2.1", "")).await.unwrap().status(), 200);
+    let reply = rejected.ready().await.unwrap().call(from("192.0.2.1", ""));
+    // The rejected instance and its future are alive, and the one permit is free.
     let mut other = service.clone();
     let ready = futures::FutureExt::now_or_never(other.ready()).expect("a permit").unwrap();
     assert_eq!(ready.call(from("192.0.2.2", "")).await.unwrap().status(), 200);

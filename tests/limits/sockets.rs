@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_api_key::throttle::ThrottleLayer;
-use tower_api_key::transport::{ClientLayer, Connection};
+use tower_api_key::transport::{ClientInfoLayer, Connection};
 use tower_api_key::{Access, ApiKeyLayer};
 
 use super::world::{Hand, MINUTE};
@@ -25,7 +25,7 @@ async fn serve(tasks: &mut JoinSet<()>, hand: &Hand) -> SocketAddr {
     let listener = TcpListener::bind(("0.0.0.0", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let service = ServiceBuilder::new()
-        .layer(ClientLayer::new())
+        .layer(ClientInfoLayer::new())
         .layer(ThrottleLayer::per_client(hand.window(5)))
         .layer(ApiKeyLayer::new(store(Access::Full)))
         .service(service_fn(async |_: Request<Incoming>| Ok::<_, Infallible>(http::Response::new(String::new()))));
@@ -39,7 +39,7 @@ async fn serve(tasks: &mut JoinSet<()>, hand: &Hand) -> SocketAddr {
             });
             tokio::spawn(async move {
                 let server = auto::Builder::new(TokioExecutor::new());
-                // What a connection ends with is the client's to see.
+                // The client sees how the connection ends.
                 drop(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).await);
             });
         }
@@ -75,7 +75,7 @@ async fn each_address_gets_exactly_five_requests() {
         let replies = requests.join_all().await;
         (1..=8).map(|host| replies.iter().filter(|&&reply| reply == (host, 200)).count()).collect::<Vec<_>>()
     };
-    // At the edge of a minute, after it, and when the first ones leave the window.
+    // At the edge of a minute, after it, and when the first requests leave the window.
     assert_eq!(round(MINUTE - 1).await, [5; 8]);
     assert_eq!(round(MINUTE).await, [0; 8]);
     assert_eq!(round(2 * MINUTE - 2).await, [0; 8]);

@@ -3,7 +3,7 @@
 use http::Request;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_api_key::throttle::ThrottleLayer;
-use tower_api_key::transport::{ClientLayer, TrustedProxies};
+use tower_api_key::transport::{ClientInfoLayer, TrustedProxies};
 use tower_api_key::{Access, ApiKeyLayer};
 
 use super::world::{Hand, from};
@@ -12,8 +12,8 @@ use crate::support::store::store;
 
 const PROXY: &str = "127.0.0.1";
 
-fn clients() -> ClientLayer {
-    ClientLayer::new().trust(TrustedProxies::new([PROXY]).unwrap())
+fn clients() -> ClientInfoLayer {
+    ClientInfoLayer::new().trust(TrustedProxies::new([PROXY]).unwrap())
 }
 
 /// Sent by [`PROXY`] with these headers.
@@ -25,7 +25,8 @@ fn forwarded(key: &str, lines: &[(&'static str, &str)]) -> Request<String> {
     request
 }
 
-/// Finding S2. A limit of two: whatever makes a client unknown, two requests of them all pass.
+/// Cases: 122.
+/// With a limit of two, two requests of all unknown clients are accepted.
 #[tokio::test]
 async fn unknown_clients_share_one_count() {
     let layer = ThrottleLayer::per_client(Hand::default().window(2));
@@ -36,7 +37,7 @@ async fn unknown_clients_share_one_count() {
         (&[("x-forwarded-for", "unknown")], 429),
         (&[("forwarded", "for=\"6.6.6.6")], 429),
         (&[("x-forwarded-proto", "https")], 429),
-        // The clients that are known, and the proxy itself, have their own counts.
+        // A known client and the proxy itself have their own counts.
         (&[("x-forwarded-for", "203.0.113.9")], 200),
         (&[], 200),
     ] {
@@ -45,7 +46,8 @@ async fn unknown_clients_share_one_count() {
     }
 }
 
-/// Finding S2. A limit of two failures.
+/// Cases: 122.
+/// With a limit of two failures.
 #[tokio::test]
 async fn failures_of_unknown_clients_share_one_count() {
     let keys = ApiKeyLayer::new(store(Access::Full)).throttle_failures(Hand::default().window(2));

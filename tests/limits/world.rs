@@ -7,17 +7,19 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, Request};
+use tower_api_key::ApiKeyLayer;
+use tower_api_key::key::KeyDigest;
+use tower_api_key::observe::Outcome;
 use tower_api_key::throttle::SlidingWindow;
 use tower_api_key::transport::Connection;
-use tower_api_key::{ApiKeyLayer, KeyDigest, Outcome};
 
 use crate::support::request::request;
 
 pub(crate) const MINUTE: u64 = 60_000;
-/// What the clock of the system shows in the beginning.
+/// Unix time at the start of each test.
 pub(crate) const START: u64 = 1_700_000_000;
 
-/// In milliseconds, both for windows and for the time of day.
+/// The time in milliseconds, for windows and for the time of day.
 #[derive(Clone, Default)]
 pub(crate) struct Hand(Arc<AtomicU64>);
 
@@ -43,7 +45,7 @@ impl Hand {
     }
 }
 
-/// With this key, over a connection with this address.
+/// A request with this key, over a connection from this address.
 pub(crate) fn from(address: &str, key: &str) -> Request<String> {
     let mut request = request(key);
     request.extensions_mut().insert(Connection::plain(address.parse().unwrap()));
@@ -51,7 +53,7 @@ pub(crate) fn from(address: &str, key: &str) -> Request<String> {
 }
 
 /// Limit, remaining, reset and `Retry-After`: each once, or an empty text.
-pub(crate) fn told(headers: &HeaderMap) -> [&str; 4] {
+pub(crate) fn limit_headers(headers: &HeaderMap) -> [&str; 4] {
     ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after"].map(|name| {
         let mut values = headers.get_all(name).iter();
         let value = values.next().map_or("", |value| value.to_str().unwrap());

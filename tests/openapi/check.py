@@ -1,4 +1,4 @@
-"""Holds the reference server to its OpenAPI document. Start it with tests/openapi/run."""
+"""Checks the reference server against its OpenAPI document. Start it with tests/openapi/run."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ def checks(base: str, directory: pathlib.Path) -> None:
     document = call(base, "/openapi.json", None)
     environment = {"API_KEY": key, "KEY_UID": uid, "KNOWN": json.dumps(known(base, key))}
 
-    tally = run("good", document, base, environment, directory)
+    tally = run("right", document, base, environment, directory)
     assert tally.code == 0, f"Schemathesis ended with {tally.code}; see above"
-    # Nothing was held to anything where no good call came through.
+    # An operation without a valid call was not checked.
     for method, path, operation in operations(document):
         seen = tally.statuses[method, path]
         print(f"{method:5} {path:45} {' '.join(f'{status}:{count}' for status, count in sorted(seen.items()))}")
-        good = {int(status) for status in operation["responses"] if status.startswith("2")}
-        assert good & set(seen), f"{method} {path} was never answered with any of {good}"
+        documented = {int(status) for status in operation["responses"] if status.startswith("2")}
+        assert documented & set(seen), f"{method} {path} was never answered with any of {documented}"
     call(base, "/users/me/permissions/", key)
 
-    # The same with documents that are wrong, each in one place.
+    # The same with documents that are wrong in one place each.
     for name, failure, mangle in WRONG:
         wrong = copy.deepcopy(document)
         operation_id = mangle(wrong)
         tally = run(name, wrong, base, environment, directory, "--include-operation-id", operation_id)
         assert tally.code == 1 and failure in tally.output, f"a wrong document goes unnoticed: {name}\n{tally.output}"
         print(f"a wrong document is noticed: {name}")
-    print("The server does what its document says.")
+    print("The server does what its document describes.")
 
 
 def known(base: str, key: str) -> dict:
@@ -106,10 +106,10 @@ def run(name: str, document: dict, base: str, environment: dict, directory: path
         "SCHEMATHESIS_HOOKS": "hooks",
         "TALLY": str(tally),
     }
-    # There it leaves what it needs to try a failure again.
+    # Schemathesis leaves what it needs to repeat a failure in this directory.
     done = subprocess.run(command, env=environment, cwd=directory, capture_output=True, text=True)
     output = done.stdout + done.stderr
-    if name == "good":
+    if name == "right":
         print(output)
     return Tally(done.returncode, output, tally.read_text(encoding="utf-8").splitlines())
 
@@ -130,7 +130,7 @@ def another_limit(document: dict) -> str:
     return "listProjects"
 
 
-def open_to_everybody(document: dict) -> str:
+def without_authentication(document: dict) -> str:
     operation = document["paths"][f"{BASE}/openapi.json"]["get"]
     operation["security"] = [{"ApiKey": []}]
     operation["responses"]["401"] = {"$ref": "#/components/responses/Unauthorized"}
@@ -141,7 +141,7 @@ WRONG = [
     ("a-missing-status", "Undocumented status code", without_404),
     ("another-type", "Response violates schema", another_type),
     ("another-limit", "Schema-violating request accepted", another_limit),
-    ("no-key-asked", "API accepts requests without authentication", open_to_everybody),
+    ("no-key-asked", "API accepts requests without authentication", without_authentication),
 ]
 
 

@@ -1,8 +1,8 @@
-"""What Schemathesis cannot know of the reference server, and a tally of what it was answered.
+"""What Schemathesis cannot know of the reference server, and a tally of the responses.
 
-A schema cannot say that an email or a slug must be new, a time in the future, or that a name must be that of something
-there. What is meant to be good is made so here; what is meant to be bad is left alone. KNOWN has what there is, and TALLY
-names the file that gets one line for each reply.
+A schema cannot require a new email or slug, a time in the future, or the name of something that exists. Requests that are
+meant to be valid are made valid here; those that are meant to be invalid are left alone. KNOWN has what exists, and TALLY
+names the file that gets one line for each response.
 """
 
 import itertools
@@ -23,17 +23,17 @@ tally = open(os.environ["TALLY"], "a", buffering=1, encoding="utf-8")
 @schemathesis.hook
 def before_call(context, case, kwargs):
     number = next(numbers)
-    # Signups are limited by client, and the server believes what this one says of its own.
+    # Signups are limited by client, and the server trusts this header.
     case.headers["X-Forwarded-For"] = f"2001:db8:{number >> 16:x}:{number & 0xFFFF:x}::1"
     # The key that makes all these calls must outlive them.
     if case.method == "POST" and (case.path_parameters or {}).get("uid") == os.environ["KEY_UID"]:
         case.path_parameters["uid"] = str(uuid.uuid4())
-    meant_to_be_good = case.meta is None or case.meta.generation.mode == GenerationMode.POSITIVE
-    # Half of the time, so that what is not there is asked for as well.
+    meant_to_be_valid = case.meta is None or case.meta.generation.mode == GenerationMode.POSITIVE
+    # Half of the time, so that unknown names are requested as well.
     known_this_time = chance.random() < 0.5
-    if meant_to_be_good and known_this_time and case.path in known["paths"]:
+    if meant_to_be_valid and known_this_time and case.path in known["paths"]:
         case.path_parameters.update(known["paths"][case.path])
-    if meant_to_be_good and isinstance(case.body, dict):
+    if meant_to_be_valid and isinstance(case.body, dict):
         body = dict(case.body)
         if isinstance(body.get("email"), str):
             body["email"] = f"{uuid.uuid4().hex}@example.com"

@@ -1,4 +1,4 @@
-//! The log: who used what, and never a secret.
+//! The log: which key was used for what, and never a secret.
 
 use serde_json::json;
 
@@ -45,12 +45,12 @@ async fn use_is_one_log_line_with_its_key() {
     ] {
         assert_eq!(audit.iter().filter(|logged| **logged == line).count(), 1, "{log}");
     }
-    // One for each request that came to the key layer, which signing up does not.
+    // One for each request that reached the key layer. A signup does not.
     assert_eq!(audit.iter().filter(|line| line.starts_with("key=")).count(), 8, "{log}");
-    assert!(!log.contains('\u{1b}'), "no colours where nobody looks: {log}");
+    assert!(!log.contains('\u{1b}'), "no colors outside a terminal: {log}");
 }
 
-/// Who issued, revoked and replaced which key, and who tried to.
+/// Which key issued, revoked and replaced which key, and which one tried to.
 #[tokio::test]
 async fn change_is_one_log_line_with_its_actor() {
     let server = Server::start(&["--max-key-age", "90d"]);
@@ -64,9 +64,9 @@ async fn change_is_one_log_line_with_its_actor() {
     let new = text(&order(&made, "regenerate").await.expect(201)["uid"]);
     order(&made, "regenerate").await.expect(409);
     order(&new, "revoke").await.expect(200);
-    let nobodys = "00000000-0000-4000-8000-000000000000";
-    order(nobodys, "revoke").await.expect(404);
-    // A key in the place of a scope is an unknown scope like any other, and none that the log names.
+    let unknown = "00000000-0000-4000-8000-000000000000";
+    order(unknown, "revoke").await.expect(404);
+    // A key in place of a scope is an unknown scope, which the log does not name.
     let pasted = api.post(&owner, "/api-keys/", json!({"name": "x", "scopes": [owner]})).await;
     pasted.expect(400);
     let (_, log) = server.stop();
@@ -80,16 +80,16 @@ async fn change_is_one_log_line_with_its_actor() {
         ("INFO", format!("issued key={first} {of} by=signup outcome=done")),
         ("INFO", format!("issued key={made} {of} by={first} outcome=done")),
         ("INFO", format!("regenerated key={made} new={new} {of} by={first} outcome=done")),
-        ("WARN", format!("regenerated key={made} {of} by={first} outcome=refused")),
+        ("WARN", format!("regenerated key={made} {of} by={first} outcome=rejected")),
         ("INFO", format!("revoked key={new} {of} by={first} outcome=done")),
-        ("WARN", format!("revoked key={nobodys} {of} by={first} outcome=refused")),
-        ("WARN", format!("issued key=- {of} by={first} outcome=refused")),
+        ("WARN", format!("revoked key={unknown} {of} by={first} outcome=rejected")),
+        ("WARN", format!("issued key=- {of} by={first} outcome=rejected")),
     ];
     assert_eq!(lines, expected.each_ref().map(|(level, line)| (*level, &**line)), "{log}");
     assert!(!log.contains(&owner), "{log}");
 }
 
-/// The policy that a server is started with is a change of every organization that had another one.
+/// A server that starts with another policy changes that of every organization.
 #[tokio::test]
 async fn policy_change_is_one_log_line_per_organization() {
     let store = Store::sqlite();
@@ -99,7 +99,7 @@ async fn policy_change_is_one_log_line_per_organization() {
         api.sign_up(name).await;
     }
     server.stop();
-    for (options, told) in [
+    for (options, expected) in [
         (&["--max-key-age", "24h"][..], &["max_key_age=86400s by=- outcome=done"; 2][..]),
         (&["--max-key-age", "24h"], &[]),
         (&[], &["max_key_age=none by=- outcome=done"; 2]),
@@ -107,8 +107,8 @@ async fn policy_change_is_one_log_line_per_organization() {
         let (_, log) = store.start(options).stop();
         let lines = log.lines().filter(|line| line.contains("change=policy_changed key=- organization="));
         let ends: Vec<_> = lines.map(|line| line.split("max_key_age=").nth(1).unwrap()).collect();
-        let told: Vec<_> = told.iter().map(|line| line.strip_prefix("max_key_age=").unwrap()).collect();
-        assert_eq!(ends, told, "{log}");
+        let expected: Vec<_> = expected.iter().map(|line| line.strip_prefix("max_key_age=").unwrap()).collect();
+        assert_eq!(ends, expected, "{log}");
     }
 }
 
@@ -117,7 +117,7 @@ async fn policy_change_is_one_log_line_per_organization() {
 async fn path_cannot_inject_log_lines() {
     let server = Server::start(&[]);
     let key = Api::of(&server).sign_up("ada").await.key;
-    // What no client library would send: a made-up key in the path, a quote, bytes that no terminal should see.
+    // No client library sends these: a key in the path, a quote, control and direction characters.
     for path in [format!("/api/v1/api-keys/{key}/revoke/"), "/api/v1/\u{202e}\u{9b}31m\"'/".to_owned()] {
         raw(&server, &format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
             .await;
@@ -131,7 +131,7 @@ async fn path_cannot_inject_log_lines() {
 async fn trace_log_contains_no_secret(store: &Store) {
     let server = store.start_logging(&[], "trace");
     let api = Api::of(&server);
-    let password = "a password that nobody may read";
+    let password = "a password that is never shown";
     let body = json!({"email": "ada@example.com", "password": password, "first_name": 5});
     api.post("", "/signup/", body).await.expect(400);
     let body = json!({"email": "ada@example.com", "password": password});
@@ -139,7 +139,7 @@ async fn trace_log_contains_no_secret(store: &Store) {
     let made = api.make_key(&owner, json!({"name": "x", "scopes": ["tasks.read"]})).await;
     let regenerated = api.order(&owner, &format!("/api-keys/{}/regenerate/", text(&made["uid"]))).await.expect(201);
     let marker = "/marker-in-a-path/";
-    for key in [&owner, &text(&made["api_key"]), &text(&regenerated["api_key"]), "avk_never-issued-to-anybody"] {
+    for key in [&owner, &text(&made["api_key"]), &text(&regenerated["api_key"]), "avk_never-issued"] {
         api.get(key, marker).await;
         api.post(key, "/api-keys/", json!({"name": key, "scopes": [key]})).await;
     }
@@ -156,9 +156,9 @@ async fn trace_log_contains_no_secret(store: &Store) {
         password.to_owned(),
     ];
     let found = |log: &str| secrets.iter().filter(|secret| log.contains(secret.trim_start_matches("avk_"))).count();
-    // The log is a full one, and the search finds what is there.
+    // The log is complete, and the search finds a secret where there is one.
     assert!(log.contains("TRACE") && log.contains(" h2::") && log.matches(marker).count() >= 5, "{log}");
     assert_eq!(found(&format!("{log}{}", secrets.concat())), secrets.len());
     assert_eq!(found(&log), 0, "{log}");
-    assert!(!log.contains("never-issued-to-anybody"), "{log}");
+    assert!(!log.contains("never-issued"), "{log}");
 }

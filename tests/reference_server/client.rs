@@ -1,4 +1,4 @@
-//! A small client: what it sends and gets is spelled out in the tests.
+//! A small client. The tests spell out what it sends and receives.
 
 use std::net::IpAddr;
 
@@ -28,7 +28,7 @@ pub(super) struct Reply {
     pub(super) body: String,
 }
 
-/// Who signed up.
+/// A user who has signed up.
 pub(super) struct User {
     pub(super) key: String,
     pub(super) username: String,
@@ -94,7 +94,7 @@ impl Api {
         Reply { status: parts.status.as_u16(), headers: parts.headers, body }
     }
 
-    /// Signs up under a name of its own.
+    /// Signs up a user with this name.
     pub(super) async fn sign_up(&self, name: &str) -> User {
         let body = json!({"email": format!("{name}@example.com"), "password": "correct horse battery staple"});
         let reply = self.post("", "/signup/", body).await.expect(201);
@@ -102,7 +102,7 @@ impl Api {
         User { key: text(&reply["api_key"]), username: text(&user["username"]) }
     }
 
-    /// Makes a key: the reply to it.
+    /// Makes a key, and returns the response.
     pub(super) async fn make_key(&self, owner: &str, body: Value) -> Value {
         self.post(owner, "/api-keys/", body).await.expect(201)
     }
@@ -114,19 +114,19 @@ impl Reply {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The body of a reply with this status.
+    /// Checks the status and returns the body.
     pub(super) fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{self:?}");
         self.json()
     }
 
-    /// That this is the reply, byte for byte.
+    /// Checks status and body, byte for byte.
     pub(super) fn expect_text(&self, status: u16, body: &str) {
         assert_eq!((self.status, &*self.body), (status, body), "{self:?}");
         assert_eq!(self.header("content-type"), "application/json", "{self:?}");
     }
 
-    /// The only value of a header, empty where there is none.
+    /// The only value of a header, empty if there is none.
     pub(super) fn header(&self, name: &str) -> &str {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next().map(|value| value.to_str().expect("ASCII")).unwrap_or_default();
@@ -136,7 +136,7 @@ impl Reply {
 }
 
 pub(super) const NO_KEY: &str = r#"{"detail":"Authentication credentials were not provided."}"#;
-pub(super) const BAD_KEY: &str = r#"{"detail":"Invalid API key."}"#;
+pub(super) const INVALID_KEY: &str = r#"{"detail":"Invalid API key."}"#;
 pub(super) const EXPIRED: &str = r#"{"detail":"API key has expired."}"#;
 pub(super) const FORBIDDEN: &str = r#"{"detail":"You do not have permission to perform this action."}"#;
 pub(super) const NOT_FOUND: &str = r#"{"detail":"Not found."}"#;

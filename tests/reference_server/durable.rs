@@ -1,4 +1,4 @@
-//! What outlives a process, what two of them share, and what comes of a database that fails.
+//! Data that outlives a process or is shared by two, and a database that fails.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use axum::http::Method;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use super::client::{Api, BAD_KEY, EXPIRED, Reply, text};
+use super::client::{Api, EXPIRED, INVALID_KEY, Reply, text};
 use super::server::Server;
 use super::stores::Store;
 use crate::support::sqlite::Dir;
@@ -27,7 +27,7 @@ on_every_database!(
 
 const UNAVAILABLE: &str = r#"{"detail":"Service temporarily unavailable, try again later."}"#;
 
-/// Far below the 5 seconds for which a server would believe what it remembers, and far above what it takes.
+/// Far below the 5 seconds for which a server remembers a key, and far above the time that a notification takes.
 const SOON: Duration = Duration::from_secs(2);
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn default_store_is_a_file_in_working_directory() {
     Api::of(&server).get(&key, "/datasets/").await.expect(200);
 }
 
-/// A user with something of everything, and what the server says of it.
+/// A user with a dataset, an export and keys, and the responses about them.
 struct Filled {
     owner: String,
     scoped: String,
@@ -76,7 +76,7 @@ impl Filled {
         }
         api.get(&self.scoped, "/tasks/").await.expect(200);
         assert_eq!(api.get(&self.scoped, "/datasets/").await.status, 403);
-        api.get(&self.revoked, "/tasks/").await.expect_text(401, BAD_KEY);
+        api.get(&self.revoked, "/tasks/").await.expect_text(401, INVALID_KEY);
         let again = json!({"email": "ADA@example.com", "password": "correct horse battery staple"});
         api.post("", "/signup/", again).await.expect_text(400, r#"{"detail":"Email already registered."}"#);
     }
@@ -127,7 +127,7 @@ async fn last_use_is_shown_after_restart(store: &Store) {
     }
 }
 
-/// Whoever is killed loses what the store was not told yet, and nothing of what came before.
+/// A server that is killed loses the usage since the last report, and nothing else.
 async fn kill_loses_at_most_one_usage_interval(store: &Store) {
     const USED: &str = "SELECT CAST(coalesce(sum(requests), 0) AS BIGINT) FROM tower_api_key_usage \
         JOIN tower_api_key_keys ON key = id WHERE name = 'used'";
@@ -143,17 +143,17 @@ async fn kill_loses_at_most_one_usage_interval(store: &Store) {
     ask(20).await;
     let deadline = Instant::now() + Duration::from_secs(30);
     while store.count(USED).await < 20 {
-        assert!(Instant::now() < deadline, "the store is not told");
+        assert!(Instant::now() < deadline, "no usage is reported");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     ask(15).await;
     server.signal("KILL");
     server.wait();
-    let told = store.count(USED).await;
-    assert!((20..=35).contains(&told), "{told}");
+    let reported = store.count(USED).await;
+    assert!((20..=35).contains(&reported), "{reported}");
 }
 
-/// It is the server's policy for every organization, and not that of the day on which one signed up.
+/// The server's policy applies to every organization, also to those that signed up under an earlier one.
 async fn maximum_age_is_that_of_the_last_start(store: &Store) {
     let server = store.start(&[]);
     let owner = Api::of(&server).sign_up("ada").await.key;
@@ -189,7 +189,7 @@ async fn key_revoked_by_other_process_is_rejected(store: &Store) {
         let changed = one.order(&owner, &format!("/api-keys/{}/{action}/", text(&made["uid"]))).await;
         assert!(matches!(changed.status, 200 | 201), "{changed:?}");
         let since = Instant::now();
-        let refused = loop {
+        let rejected = loop {
             let reply = other.get(&key, "/tasks/").await;
             if reply.status != 200 {
                 break reply;
@@ -197,11 +197,11 @@ async fn key_revoked_by_other_process_is_rejected(store: &Store) {
             assert!(since.elapsed() < SOON, "it still works after {:?}", since.elapsed());
             tokio::time::sleep(Duration::from_millis(5)).await;
         };
-        refused.expect_text(401, BAD_KEY);
+        rejected.expect_text(401, INVALID_KEY);
     }
 }
 
-/// Nobody's dataset is lost to somebody else's.
+/// No dataset replaces another one.
 async fn two_processes_change_one_organization(store: &Store) {
     let servers = [store.start(&[]), store.start(&[])];
     let owner = Api::of(&servers[0]).sign_up("ada").await.key;
@@ -216,7 +216,7 @@ async fn two_processes_change_one_organization(store: &Store) {
     assert!(created.iter().all(|dataset| listed.contains(dataset)));
 }
 
-/// That this is the documented reply to an outage, and no word more.
+/// Checks that this is exactly the documented response to an outage.
 fn unavailable(reply: &Reply, what: &str) {
     assert_eq!((reply.status, &*reply.body), (503, UNAVAILABLE), "{what}: {reply:?}");
     assert_eq!((reply.header("retry-after"), reply.header("cache-control")), ("1", "no-store"), "{what}");
@@ -250,7 +250,7 @@ async fn outage_is_503_on_every_route(store: &Store) {
     for table in tables {
         store.run(&format!("ALTER TABLE {table} RENAME TO {table}_away")).await;
     }
-    // The owner's key is remembered for some seconds; one that is not gets no further than the key layer.
+    // The owner's key is in the cache. The other one fails in the key layer.
     for key in [&*owner, &*unseen] {
         for (method, path, body) in &calls {
             let body = Some(body.clone()).filter(|body| !body.is_null());
@@ -267,7 +267,7 @@ async fn outage_is_503_on_every_route(store: &Store) {
     api.get(&owner, "/datasets/").await.expect(200);
     let (status, log) = server.stop();
     assert_eq!(status.code(), Some(0), "{log}");
-    // The log is where the cause is told.
+    // The log names the cause.
     assert!(log.contains("answering 503: ") && log.contains("avala_accounts"), "{log}");
 }
 
@@ -295,7 +295,7 @@ async fn failed_signup_leaves_nothing(store: &Store) {
         assert_eq!((store.count(accounts).await, store.count(keys).await), (0, 0), "{table}");
         store.run(&allow).await;
     }
-    // The same email, as if nothing had been.
+    // The same email can sign up afterwards.
     let owner = text(&api.post("", "/signup/", body).await.expect(201)["api_key"]);
     api.get(&owner, "/datasets/").await.expect(200);
     assert_eq!((store.count(accounts).await, store.count(keys).await), (1, 1));
@@ -311,8 +311,8 @@ async fn invalid_rows_grant_nothing(store: &Store) {
         unavailable(&api.post(&owner, "/datasets/", json!({"name": "x"})).await, document);
     }
     let body = json!({"email": "ada@example.com", "password": "correct horse battery staple"});
-    unavailable(&api.post("", "/signup/", body).await, "an account that nobody can read");
-    // Without an account there is no data, and the key opens nothing of anybody else's.
+    unavailable(&api.post("", "/signup/", body).await, "an unreadable account");
+    // Without an account there is no data, and the key reaches no other organization.
     store.run("DELETE FROM avala_accounts").await;
     assert_eq!(api.get(&owner, "/datasets/").await.status, 404);
 }

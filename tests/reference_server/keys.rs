@@ -6,7 +6,7 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::client::{Api, BAD_KEY, CONFLICT, EXPIRED, FORBIDDEN, NOT_FOUND, text};
+use super::client::{Api, CONFLICT, EXPIRED, FORBIDDEN, INVALID_KEY, NOT_FOUND, text};
 use super::server::Server;
 use super::stores::Store;
 
@@ -51,7 +51,7 @@ fn in_seconds(seconds: u64) -> String {
     format!("{time:.0}")
 }
 
-/// Makes a key that expires as soon as may be, and waits until it has.
+/// Makes a key with a short lifetime, and waits until it has expired.
 pub(super) async fn expired(api: &Api, owner: &str, mut new: Value) -> Value {
     new["expires_at"] = json!(in_seconds(3));
     let made = api.make_key(owner, new).await;
@@ -74,7 +74,7 @@ async fn list(api: &Api, owner: &str, query: &str) -> Vec<Value> {
     api.get(owner, &format!("/api-keys/{query}")).await.expect(200)["results"].as_array().unwrap().clone()
 }
 
-/// Without the one field that changes some seconds after a key was used.
+/// The key without the one field that changes some seconds after a use.
 fn settled(mut key: Value) -> Value {
     key.as_object_mut().unwrap().remove("last_used_at").expect("a last use");
     key
@@ -112,7 +112,7 @@ async fn created_key_is_shown_once(store: &Store) {
     assert_eq!((&full["full_access"], &full["scopes"]), (&json!(true), &json!([])));
     assert_eq!(full["expires_at"], json!(null));
 
-    // The documented form of a scoped key's choice, said twice.
+    // Both documented forms of scoped access at once.
     api.make_key(&owner, json!({"name": "x", "full_access": false, "scopes": ["tasks.read"]})).await;
 
     let reply = api.get(&owner, "/api-keys/").await;
@@ -189,7 +189,7 @@ async fn invalid_new_key_is_400_naming_the_fields(store: &Store) {
         let reply = api.post(&owner, "/api-keys/", body.clone()).await;
         assert_eq!(reply.expect(400), json!({"detail": errors}), "{body}");
     }
-    // None of them left a key behind.
+    // No key was made.
     assert_eq!(list(&api, &owner, "").await.len(), 1);
 }
 
@@ -222,7 +222,7 @@ async fn expiry_is_returned_in_utc_and_never_later(store: &Store) {
         let made = api.make_key(&owner, json!({"name": given, "full_access": true, "expires_at": given})).await;
         assert_eq!(made["expires_at"], shown);
     }
-    // A lifetime that ends after the last year there is in RFC 3339 is no error.
+    // A lifetime that ends after the last year of RFC 3339 is no error.
     let last = list(&api, &owner, "").await.into_iter().find(|key| key["name"] == "9999-12-30T00:00:00Z").unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     let path = format!("/api-keys/{}/regenerate/", text(&last["uid"]));
@@ -240,7 +240,7 @@ async fn revoked_key_is_rejected_after_the_response(store: &Store) {
     api.get(&key, "/tasks/").await.expect(200);
 
     let first = api.order(&owner, &path).await;
-    api.get(&key, "/tasks/").await.expect_text(401, BAD_KEY);
+    api.get(&key, "/tasks/").await.expect_text(401, INVALID_KEY);
     let revoked = settled(first.expect(200));
     assert_eq!(revoked["status"], "revoked");
     utc(&revoked["revoked_at"]);
@@ -250,10 +250,10 @@ async fn revoked_key_is_rejected_after_the_response(store: &Store) {
     assert_eq!(revoked, expected);
     assert!(list(&api, &owner, "").await.into_iter().map(settled).any(|listed| listed == revoked));
 
-    // Final, and the same answer again, whatever comes with it.
+    // Final: the same response again, with any body.
     assert_eq!(settled(api.order(&owner, &path).await.expect(200)), revoked);
     assert_eq!(settled(api.post(&owner, &path, json!({"status": "active"})).await.expect(200)), revoked);
-    api.get(&key, "/tasks/").await.expect_text(401, BAD_KEY);
+    api.get(&key, "/tasks/").await.expect_text(401, INVALID_KEY);
 }
 
 /// Cases: 81.
@@ -265,7 +265,7 @@ async fn regenerate_replaces_the_key_at_once(store: &Store) {
     let path = format!("/api-keys/{}/regenerate/", text(&old["uid"]));
 
     let reply = api.order(&owner, &path).await;
-    api.get(&text(&old["api_key"]), "/tasks/").await.expect_text(401, BAD_KEY);
+    api.get(&text(&old["api_key"]), "/tasks/").await.expect_text(401, INVALID_KEY);
     assert_eq!(reply.header("cache-control"), "no-store");
     let new = reply.expect(201);
     api.get(&text(&new["api_key"]), "/tasks/").await.expect(200);
@@ -279,12 +279,12 @@ async fn regenerate_replaces_the_key_at_once(store: &Store) {
     let listed = list(&api, &owner, "").await;
     assert!(listed.iter().any(|key| key["uid"] == old["uid"] && key["status"] == "revoked"));
 
-    // Replaced, and then revoked: both are final.
+    // Replaced or revoked: both are final.
     api.order(&owner, &path).await.expect_text(409, CONFLICT);
     let uid = text(&new["uid"]);
     api.order(&owner, &format!("/api-keys/{uid}/revoke/")).await.expect(200);
     api.order(&owner, &format!("/api-keys/{uid}/regenerate/")).await.expect_text(409, CONFLICT);
-    api.get(&text(&new["api_key"]), "/tasks/").await.expect_text(401, BAD_KEY);
+    api.get(&text(&new["api_key"]), "/tasks/").await.expect_text(401, INVALID_KEY);
 }
 
 async fn regenerated_key_expires_as_asked_or_as_before(store: &Store) {
@@ -302,18 +302,18 @@ async fn regenerated_key_expires_as_asked_or_as_before(store: &Store) {
     let same = regenerate(&old, json!({})).await.expect(201);
     assert_eq!(lifetime(&same), lifetime(&old));
     assert!(utc(&same["expires_at"]) > utc(&old["expires_at"]), "counted from now");
-    // Null is as good as nothing: a client that sends every field does not take the expiry away by accident.
+    // Null counts as absent: a client that sends every field does not remove the expiry by accident.
     let same = regenerate(&same, json!({"expires_at": null})).await.expect(201);
     assert_eq!(lifetime(&same), lifetime(&old));
 
     let asked = in_seconds(7200);
     let until = regenerate(&same, json!({"expires_at": asked})).await.expect(201);
     assert_eq!(until["expires_at"], *asked);
-    for bad in [json!("2020-01-01T00:00:00Z"), json!("soon"), json!(1)] {
-        let reply = regenerate(&until, json!({"expires_at": bad})).await;
+    for invalid in [json!("2020-01-01T00:00:00Z"), json!("soon"), json!(1)] {
+        let reply = regenerate(&until, json!({"expires_at": invalid})).await;
         assert!(reply.expect(400)["detail"]["expires_at"].is_array(), "{reply:?}");
     }
-    // What was refused changed nothing.
+    // A rejected change changes nothing.
     api.get(&text(&until["api_key"]), "/tasks/").await.expect(200);
 }
 
@@ -330,8 +330,8 @@ async fn expired_key_is_named_and_can_be_regenerated(store: &Store) {
     let body = json!({"expires_at": in_seconds(3600)});
     let new = api.post(&owner, &format!("/api-keys/{}/regenerate/", text(&old["uid"])), body).await.expect(201);
     api.get(&text(&new["api_key"]), "/tasks/").await.expect(200);
-    // Revoked by now, and that wins over expired.
-    api.get(&text(&old["api_key"]), "/tasks/").await.expect_text(401, BAD_KEY);
+    // Now it is revoked too, which takes precedence over expired.
+    api.get(&text(&old["api_key"]), "/tasks/").await.expect_text(401, INVALID_KEY);
 }
 
 /// Cases: 82.
@@ -366,7 +366,7 @@ async fn scoped_key_cannot_manage_keys() {
     for reply in [
         api.get(&key, "/api-keys/").await,
         api.post(&key, "/api-keys/", wider).await,
-        // Not even to make one that has less, nor a body that is none.
+        // A key with less access and an invalid body are rejected too.
         api.post(&key, "/api-keys/", json!({"name": "mine", "scopes": ["tasks.read"]})).await,
         api.post(&key, "/api-keys/", json!([])).await,
         api.order(&key, &format!("/api-keys/{uid}/revoke/")).await,
@@ -384,8 +384,8 @@ async fn key_of_other_organization_is_404(store: &Store) {
     let (ada, bob) = (api.sign_up("ada").await.key, api.sign_up("bob").await.key);
     let made = api.make_key(&ada, json!({"name": "hers", "scopes": ["tasks.read"]})).await;
     let uid = text(&made["uid"]);
-    let nobody = "00000000-0000-4000-8000-000000000000";
-    for uid in [&*uid, nobody, "x", "%ff", &uid.to_uppercase(), &uid.replace('-', "")] {
+    let unknown = "00000000-0000-4000-8000-000000000000";
+    for uid in [&*uid, unknown, "x", "%ff", &uid.to_uppercase(), &uid.replace('-', "")] {
         for action in ["revoke", "regenerate"] {
             api.order(&bob, &format!("/api-keys/{uid}/{action}/")).await.expect_text(404, NOT_FOUND);
         }
@@ -421,8 +421,8 @@ async fn list_can_be_filtered_by_status(store: &Store) {
     let second = api.get(&owner, &text(&page["next"])).await.expect(200);
     assert_eq!(second["next"], json!(null));
     assert_ne!(second["results"][0]["uid"], page["results"][0]["uid"]);
-    for bad in ["", "dead", "Active"] {
-        let reply = api.get(&owner, &format!("/api-keys/?status={bad}")).await;
+    for invalid in ["", "dead", "Active"] {
+        let reply = api.get(&owner, &format!("/api-keys/?status={invalid}")).await;
         assert_eq!(reply.expect(400), json!({"detail": {"status": ["active, expired or revoked."]}}));
     }
 }

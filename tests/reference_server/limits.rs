@@ -8,8 +8,8 @@ use serde_json::json;
 use super::client::{Api, Reply, text};
 use super::server::Server;
 
-/// Limit and remaining, after a look at the time of the reset.
-fn told(reply: &Reply) -> (&str, &str) {
+/// Limit and remaining, after a check of the reset time.
+fn limit_headers(reply: &Reply) -> (&str, &str) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let reset: u64 = reply.header("x-ratelimit-reset").parse().unwrap_or_else(|_| panic!("no reset: {reply:?}"));
     assert!((now..=now + 61).contains(&reset), "{reset} at {now}");
@@ -24,19 +24,19 @@ async fn each_key_has_its_own_limit() {
     for remaining in ["2", "1", "0"] {
         let reply = api.get(&ada, "/datasets/").await;
         reply.expect(200);
-        assert_eq!(told(&reply), ("3", remaining));
+        assert_eq!(limit_headers(&reply), ("3", remaining));
     }
     for _ in 0..3 {
         let reply = api.get(&ada, "/datasets/").await;
-        assert_eq!(told(&reply), ("3", "0"));
+        assert_eq!(limit_headers(&reply), ("3", "0"));
         assert_eq!(reply.header("cache-control"), "no-store");
         let seconds: u64 = reply.header("retry-after").parse().expect("whole seconds");
         assert!((1..=60).contains(&seconds), "{seconds}");
         let detail = format!("{{\"detail\":\"Request was throttled. Expected available in {seconds} seconds.\"}}");
         reply.expect_text(429, &detail);
     }
-    // The limit says nothing of anybody else, and a bad key is refused as ever.
-    assert_eq!(told(&api.get(&bob, "/datasets/").await), ("3", "2"));
+    // Another key has its own count, and a request without a key still gets the 401.
+    assert_eq!(limit_headers(&api.get(&bob, "/datasets/").await), ("3", "2"));
     assert_eq!(api.get("", "/datasets/").await.status, 401);
 }
 
@@ -44,10 +44,10 @@ async fn each_key_has_its_own_limit() {
 async fn signup_response_has_limit_headers() {
     let server = Server::start(&[]);
     let api = Api::of(&server);
-    // A bad body is an attempt like any other.
+    // An invalid body is an attempt too.
     for (remaining, status) in [("4", 400), ("3", 400), ("2", 400), ("1", 400), ("0", 400), ("0", 429), ("0", 429)] {
         let reply = api.post("", "/signup/", json!({})).await;
-        assert_eq!((reply.status, told(&reply)), (status, ("5", remaining)));
+        assert_eq!((reply.status, limit_headers(&reply)), (status, ("5", remaining)));
     }
     // Another method is no attempt.
     assert_eq!(api.get("", "/signup/").await.status, 401);
@@ -71,11 +71,11 @@ async fn authenticated_response_has_limit_headers() {
     ];
     for ((reply, status), remaining) in replies.into_iter().zip((0..100).rev()) {
         assert_eq!(reply.status, status, "{reply:?}");
-        assert_eq!(told(&reply), ("100", &*remaining.to_string()));
+        assert_eq!(limit_headers(&reply), ("100", &*remaining.to_string()));
     }
-    for refused in [api.get("", "/tasks/").await, api.get("avk_unknown", "/tasks/").await] {
-        assert_eq!(refused.status, 401);
-        assert!(!refused.headers.contains_key("x-ratelimit-limit"), "{refused:?}");
+    for rejected in [api.get("", "/tasks/").await, api.get("avk_unknown", "/tasks/").await] {
+        assert_eq!(rejected.status, 401);
+        assert!(!rejected.headers.contains_key("x-ratelimit-limit"), "{rejected:?}");
     }
 }
 
@@ -100,9 +100,8 @@ async fn limit_is_hundred_per_minute_unless_off() {
     }
 }
 
-/// What can be had in a minute cannot be had twice at its edge: a counter that starts anew every minute would allow it.
-/// One request comes first and the others as late as its minute allows, so that one more is all there is just after.
-/// Each address and each key has a count of its own, whatever the others do meanwhile.
+/// A counter that restarts every minute would accept twice the limit at the edge. One request comes first and the others at
+/// the end of its minute, so exactly one more is accepted just after. Each address and each key has its own count.
 #[tokio::test]
 #[ignore = "needs a minute"]
 #[cfg(target_os = "linux")]
@@ -137,7 +136,7 @@ async fn limit_holds_across_window_edges() {
 
     tokio::time::sleep_until((first + Duration::from_secs(55)).into()).await;
     let (signed_up, got) = join(attempts(1, 7), requests(120)).await;
-    assert!(first.elapsed() < Duration::from_secs(60), "too slow a machine to tell: {:?}", first.elapsed());
+    assert!(first.elapsed() < Duration::from_secs(60), "this machine is too slow for the test: {:?}", first.elapsed());
     assert_eq!((signed_up, got), (all((4, 3)), all((99, 21))));
 
     tokio::time::sleep_until((counted + Duration::from_millis(60_100)).into()).await;
@@ -154,12 +153,12 @@ async fn get_tasks(api: Api, key: String) -> Reply {
     api.get(&key, "/tasks/").await
 }
 
-/// Of so many calls at once, how many were let through and how many were throttled.
+/// Makes this many calls at once: how many were accepted and how many were throttled.
 #[cfg(target_os = "linux")]
 async fn statuses<F: Future<Output = Reply>>(number: usize, call: impl Fn(usize) -> F) -> (usize, usize) {
     let replies = join_all((0..number).map(call)).await;
     let throttled = replies.iter().filter(|reply| reply.status == 429).count();
-    let let_through = replies.iter().filter(|reply| matches!(reply.status, 200 | 201)).count();
-    assert_eq!(let_through + throttled, number, "{replies:?}");
-    (let_through, throttled)
+    let accepted = replies.iter().filter(|reply| matches!(reply.status, 200 | 201)).count();
+    assert_eq!(accepted + throttled, number, "{replies:?}");
+    (accepted, throttled)
 }

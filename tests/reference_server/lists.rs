@@ -1,4 +1,4 @@
-//! Pages: every list answers alike.
+//! Pages: every list has the same form.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::stores::Store;
 
 on_every_store!(pages_add_up_to_the_whole_list,);
 
-/// Follows `next` from the first page on, and checks that every link is one that works.
+/// Follows `next` from the first page on, and checks that every link works.
 async fn pages(api: &Api, key: &str, path: &str) -> Vec<Vec<String>> {
     let (mut pages, mut url) = (Vec::new(), path.to_owned());
     loop {
@@ -78,7 +78,7 @@ async fn links_are_absolute_and_keep_the_query() {
     assert_eq!(named["results"][0]["name"], "Set 3");
 }
 
-/// The host in the links is the one that the client used, as long as it is one.
+/// The host in the links is that of the request, if it is valid.
 #[tokio::test]
 async fn links_use_the_host_of_the_request() {
     let server = Server::start(&[]);
@@ -103,15 +103,15 @@ async fn invalid_query_is_400_naming_the_parameter() {
     let key = api.sign_up("ada").await.key;
     let (limit, cursor) = (["A whole number from 1 on is required."], ["Invalid cursor."]);
     for path in ["/datasets/", "/tasks/", "/api-keys/"] {
-        for bad in ["0", "-1", "x", "", "1.5", "99999999999999999999"] {
-            let reply = api.get(&key, &format!("{path}?limit={bad}")).await;
-            assert_eq!(reply.expect(400), json!({"detail": {"limit": limit}}), "{path} {bad}");
+        for invalid in ["0", "-1", "x", "", "1.5", "99999999999999999999"] {
+            let reply = api.get(&key, &format!("{path}?limit={invalid}")).await;
+            assert_eq!(reply.expect(400), json!({"detail": {"limit": limit}}), "{path} {invalid}");
         }
-        for bad in ["x", "-1", "", "%ff"] {
-            let reply = api.get(&key, &format!("{path}?cursor={bad}")).await;
-            assert_eq!(reply.expect(400), json!({"detail": {"cursor": cursor}}), "{path} {bad}");
+        for invalid in ["x", "-1", "", "%ff"] {
+            let reply = api.get(&key, &format!("{path}?cursor={invalid}")).await;
+            assert_eq!(reply.expect(400), json!({"detail": {"cursor": cursor}}), "{path} {invalid}");
         }
-        // More than there may be is as much as there may be.
+        // A larger limit than the largest is the largest.
         api.get(&key, &format!("{path}?limit=1000000")).await.expect(200);
     }
     for end in ["7", "18446744073709551615"] {

@@ -1,4 +1,4 @@
-//! The reference server, `examples/avala`, as its users meet it: the real program, over real HTTP.
+//! The reference server, `examples/avala`, as its users see it: the real program, over real HTTP.
 //!
 //! ```text
 //! cargo test --all-features --test reference_server

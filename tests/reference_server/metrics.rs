@@ -8,7 +8,7 @@ use serde_json::json;
 use super::client::{Api, NO_KEY, text};
 use super::server::Server;
 
-/// Where a server that was started with `--metrics-listen` said that they are.
+/// The URL that a server prints with `--metrics-listen`.
 fn printed_url(server: &Server) -> String {
     let lines = std::iter::repeat_with(|| server.printed());
     lines.filter_map(|line| line.strip_prefix("Metrics at ").map(str::to_owned)).next().unwrap()
@@ -75,7 +75,7 @@ async fn metrics_count_requests_and_changes() {
     assert!(reply.contains("# TYPE api_key_request_duration_seconds histogram\n"), "{reply}");
     assert!(reply.contains("# HELP api_key_requests_total "), "{reply}");
 
-    // Each label is one of these, and each value a word of this crate or the end of a bucket.
+    // Each label is one of these, and each value is a word of this crate or the end of a bucket.
     for sample in second.keys() {
         let labels = sample.split_once('{').map_or("", |(_, labels)| labels).trim_end_matches('}');
         for (name, value) in labels.split(',').map(|label| label.split_once('=').unwrap()) {
@@ -86,8 +86,8 @@ async fn metrics_count_requests_and_changes() {
         }
     }
     let organization = api.get(&owner, "/datasets/").await.expect(200)["results"][0]["owner_name"].clone();
-    for told in [&owner[4..], &key[4..], &uid, &*text(&organization), &user.username, "tasks", "/api"] {
-        assert!(!reply.contains(told), "{told}: {reply}");
+    for secret in [&owner[4..], &key[4..], &uid, &*text(&organization), &user.username, "tasks", "/api"] {
+        assert!(!reply.contains(secret), "{secret}: {reply}");
     }
 }
 
@@ -101,7 +101,7 @@ async fn metrics_address_serves_nothing_else() {
         assert_eq!(api.get(&key, &format!("{base}{path}")).await.status, 404, "{path}");
     }
     assert_eq!(api.call(Method::POST, &key, &url, None).await.status, 405);
-    // It ends with the server, though a client keeps its connection.
+    // It ends with the server, although a client keeps its connection.
     let (status, log) = server.stop();
     assert_eq!(status.code(), Some(0), "{log}");
 }

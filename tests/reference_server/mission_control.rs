@@ -1,4 +1,4 @@
-//! Mission Control, as its page calls it. What the page shows is in the browser test.
+//! Mission Control, as its page calls it. The browser test covers the page itself.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_api_key::KeyStore;
 
-use super::client::{Api, BAD_KEY, Reply, text};
+use super::client::{Api, INVALID_KEY, Reply, text};
 use super::server::Server;
 use super::sessions::{HEADER, Sessions};
 
@@ -49,7 +49,7 @@ async fn session_manages_keys_of_its_organization() {
     api.sign_up("bob").await;
     let reply = log_in(&api, &server, "ADA@example.com", PASSWORD).await;
     assert_eq!((reply.status, reply.header("cache-control")), (200, "no-store"));
-    assert_eq!(reply.header("set-cookie"), "", "the page keeps it, and no cookie");
+    assert_eq!(reply.header("set-cookie"), "", "the page keeps the session, and no cookie");
     let ada_session = text(&reply.json()["session"]);
     assert_eq!(reply.json(), json!({"session": ada_session}));
     let who = call(&api, &server, Method::GET, "/mission-control/session/", &ada_session, None).await.expect(200);
@@ -70,17 +70,17 @@ async fn session_manages_keys_of_its_organization() {
     let bob = session(&api, &server, "bob@example.com").await;
     let revoke = format!("{keys}{}/revoke/", text(&made.json()["uid"]));
     call(&api, &server, Method::POST, &revoke, &bob, None).await.expect(404);
-    // Whoever has revoked the last key is not locked out.
+    // A user who has revoked the last key is not locked out.
     for key in list["results"].as_array().unwrap() {
         let revoke = format!("{keys}{}/revoke/", text(&key["uid"]));
         call(&api, &server, Method::POST, &revoke, &ada_session, None).await.expect(200);
     }
-    api.get(&ada, "/tasks/").await.expect_text(401, BAD_KEY);
+    api.get(&ada, "/tasks/").await.expect_text(401, INVALID_KEY);
     call(&api, &server, Method::POST, &revoke, &ada_session, None).await.expect(200);
-    api.get(&key, "/tasks/").await.expect_text(401, BAD_KEY);
+    api.get(&key, "/tasks/").await.expect_text(401, INVALID_KEY);
 
     // A session is no key, and a key is no session.
-    api.get(&ada_session, "/tasks/").await.expect_text(401, BAD_KEY);
+    api.get(&ada_session, "/tasks/").await.expect_text(401, INVALID_KEY);
     call(&api, &server, Method::GET, keys, &key, None).await.expect_text(401, ENDED);
     call(&api, &server, Method::GET, keys, "", None).await.expect_text(401, LOGGED_OUT);
     api.get(&key, &url(&server, keys)).await.expect_text(401, LOGGED_OUT);
@@ -95,7 +95,8 @@ async fn session_manages_keys_of_its_organization() {
     }
 }
 
-/// A browser sends cookies whoever causes the request, and asks before it sends that header for another site.
+/// A browser sends cookies with cross-site requests too, and a preflight before it sends the session header for another
+/// site.
 #[tokio::test]
 async fn cross_site_request_is_rejected() {
     let server = Server::start(&[]);
@@ -125,16 +126,16 @@ async fn failed_login_reveals_nothing_and_is_limited() {
     let api = Api::of(&server);
     api.sign_up("ada").await;
     log_in(&api, &server, "ada@example.com", "wrong").await.expect_text(400, WRONG);
-    for nobody in ["eve@example.com", "\0"] {
-        log_in(&api, &server, nobody, PASSWORD).await.expect_text(400, WRONG);
+    for unknown in ["eve@example.com", "\0"] {
+        log_in(&api, &server, unknown, PASSWORD).await.expect_text(400, WRONG);
     }
     let blank = log_in(&api, &server, "", "").await.expect(400);
     assert_eq!(blank["detail"]["password"][0], "This field may not be blank.");
     log_in(&api, &server, "ada@example.com", PASSWORD).await.expect(200);
-    let refused = log_in(&api, &server, "ada@example.com", PASSWORD).await;
-    refused.expect(429);
-    assert!((1..=60).contains(&refused.header("retry-after").parse::<u8>().expect("seconds")), "{refused:?}");
-    // Signing up is counted apart.
+    let throttled = log_in(&api, &server, "ada@example.com", PASSWORD).await;
+    throttled.expect(429);
+    assert!((1..=60).contains(&throttled.header("retry-after").parse::<u8>().expect("seconds")), "{throttled:?}");
+    // Signups have a count of their own.
     api.sign_up("bob").await;
 }
 
@@ -162,7 +163,7 @@ async fn page_allows_no_foreign_content() {
     }
 }
 
-/// Sessions of an hour, and the hand of their clock.
+/// Sessions of an hour, and the time of their clock.
 fn sessions() -> (Sessions, Arc<Mutex<SystemTime>>) {
     let now = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)));
     let hand = Arc::clone(&now);
@@ -188,7 +189,7 @@ async fn session_expires_by_the_clock() {
 async fn session_count_is_bounded() {
     let (sessions, now) = sessions();
     let open = |organization: &str| sessions.open(organization.parse().unwrap(), "x").unwrap().1;
-    let lives = async |record: &tower_api_key::KeyRecord| sessions.find(record.digest()).await.unwrap().is_some();
+    let lives = async |record: &tower_api_key::key::KeyRecord| sessions.find(record.digest()).await.unwrap().is_some();
     let other = open("other");
     let mine: Vec<_> = (0..9).map(|_| open("mine")).collect();
     assert!(!lives(&mine[0]).await && lives(&mine[1]).await && lives(&other).await);
@@ -197,7 +198,7 @@ async fn session_count_is_bounded() {
 
     let last: Vec<_> = (0..1000).map(|number| open(&format!("n{number}"))).collect();
     assert!(!lives(&other).await && !lives(&mine[8]).await && lives(&last[0]).await && lives(&last[999]).await);
-    // One that has ended makes room.
+    // A session that has ended makes room.
     *now.lock().unwrap() += Duration::from_secs(3600);
     open("late");
     assert!(!lives(&last[999]).await);

@@ -1,4 +1,4 @@
-//! `/api/v1/openapi.json`: what it says of each operation is what the operation does.
+//! `/api/v1/openapi.json` documents exactly what each operation does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,8 +31,8 @@ fn documented(document: &Value) -> ByOperation<BTreeSet<u16>> {
     statuses
 }
 
-/// A good call of each operation, for an owner who has one of everything.
-async fn good_calls(api: &Api, owner: &str, username: &str) -> ByOperation<(String, Option<Value>)> {
+/// A valid call of each operation, for an owner who has one of everything.
+async fn valid_calls(api: &Api, owner: &str, username: &str) -> ByOperation<(String, Option<Value>)> {
     let first = async |path: &str| text(&api.get(owner, path).await.expect(200)["results"][0]["uid"]);
     let (dataset, task) = (first("/datasets/").await, first("/tasks/").await);
     let export = text(&api.post(owner, "/exports/", json!({"dataset": dataset})).await.expect(201)["uid"]);
@@ -55,14 +55,14 @@ async fn good_calls(api: &Api, owner: &str, username: &str) -> ByOperation<(Stri
         ("GET /users/me/permissions/", "/users/me/permissions/".into(), None),
         ("GET /api-keys/", "/api-keys/".into(), None),
         ("POST /api-keys/", "/api-keys/".into(), Some(new_key)),
-        // In this order of their names, so that the key is there to be regenerated first.
+        // Sorted by name, so that the key is regenerated before it is revoked.
         ("POST /api-keys/{uid}/regenerate/", format!("/api-keys/{key}/regenerate/"), Some(json!({}))),
         ("POST /api-keys/{uid}/revoke/", format!("/api-keys/{key}/revoke/"), None),
     ];
     calls.into_iter().map(|(operation, path, body)| (operation.to_owned(), (path, body))).collect()
 }
 
-/// Calls every operation in every way that makes a difference, and writes down what came of it.
+/// Calls every operation in every way that makes a difference, and records the statuses.
 struct Observer<'a> {
     api: &'a Api,
     calls: ByOperation<(String, Option<Value>)>,
@@ -75,14 +75,14 @@ impl Observer<'_> {
         self.seen.entry(operation.to_owned()).or_default().insert(reply.status);
     }
 
-    /// Every operation with this key, and with its good path and body changed by this.
+    /// Calls every operation with this key, after `change` was applied to its valid path and body.
     async fn all(&mut self, key: &str, change: impl Fn(&mut String, &mut Option<String>, &mut &'static str)) {
         for (operation, (path, body)) in self.calls.clone() {
             let (mut path, mut body) = (path, body.map(|body| body.to_string()));
             let mut content_type = "application/json";
             change(&mut path, &mut body, &mut content_type);
             let method = Method::from_bytes(operation.split(' ').next().unwrap().as_bytes()).unwrap();
-            // A client of its own for each call, where the server believes this.
+            // A client of its own for each call, where the server trusts this header.
             self.client += 1;
             let client = format!("2001:db8:0:{:x}::1", self.client);
             let mut headers = vec![("x-forwarded-for", &*client)];
@@ -93,8 +93,8 @@ impl Observer<'_> {
     }
 }
 
-/// Each operation is called in the same ways, those too that should make no difference to it. What comes of them all
-/// is what the document has for it: no status less, and none more.
+/// Each operation is called in the same ways, also in those that should make no difference to it. The statuses of all calls
+/// are exactly those of the document.
 #[tokio::test]
 async fn operations_give_only_documented_statuses() {
     let store = Store::sqlite();
@@ -107,10 +107,10 @@ async fn operations_give_only_documented_statuses() {
     let other = text(&api.make_key(&owner, json!({"name": "none", "scopes": ["tasks.read"]})).await["api_key"]);
     let document = document(&Api::of(&limited)).await;
 
-    let calls = good_calls(&api, &owner, &user.username).await;
+    let calls = valid_calls(&api, &owner, &user.username).await;
     let mut observer = Observer { api: &api, calls, seen: BTreeMap::new(), client: 0 };
     observer.all(&owner, |_, _, _| {}).await;
-    // What was taken or replaced cannot be again.
+    // An email or a key can be used up once.
     observer.all(&owner, |_, _, _| {}).await;
     for key in ["", "avk_unknown", &none, &other] {
         observer.all(key, |_, _, _| {}).await;
@@ -133,13 +133,13 @@ async fn operations_give_only_documented_statuses() {
     };
     observer.all(&owner, elsewhere).await;
 
-    // The first of two is let through, and signing up five times.
+    // One request of each key is accepted, and five signups.
     let limited = Api::of(&limited);
     let mut observer = Observer { api: &limited, ..observer };
     for _ in 0..6 {
         observer.all(&owner, |_, _, _| {}).await;
     }
-    // A key that nobody has asked for is not in the cache.
+    // A key that was never looked up is not in the cache.
     store.run("ALTER TABLE tower_api_key_keys RENAME TO gone; DROP TABLE avala_accounts").await;
     let mut observer = Observer { api: &api, ..observer };
     observer
@@ -179,7 +179,7 @@ async fn document_lists_limits_and_rejections() {
     }
 }
 
-/// It is the same for everybody, and every part of it is there.
+/// It is the same for every client, and each reference resolves.
 #[tokio::test]
 async fn document_is_public_and_complete() {
     let server = Server::start(&[]);

@@ -4,8 +4,8 @@ use super::server::{Server, run};
 use super::stores::Store;
 use crate::support::sqlite::Dir;
 
-/// Runs with options that cannot be served: one plain line, a non-zero exit, nothing on standard output.
-fn refused(options: &[&str]) -> String {
+/// Runs with invalid options: one plain line, a non-zero exit, nothing on standard output.
+fn rejected(options: &[&str]) -> String {
     let (status, out, err) = run(options);
     assert!(!status.success() && status.code().is_some(), "{options:?}: {status}");
     assert_eq!(out, "", "{options:?}");
@@ -46,11 +46,11 @@ fn invalid_option_is_one_line_naming_it() {
         &["--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"],
     ];
     for options in table {
-        let message = refused(options);
+        let message = rejected(options);
         let option = options[0].split('=').next().unwrap();
         assert!(message.contains(option), "{options:?}: {message}");
     }
-    refused(&["stray"]);
+    rejected(&["stray"]);
 }
 
 #[test]
@@ -64,30 +64,30 @@ fn unusable_store_is_one_line() {
         (format!("sqlite:{path}/x?mode=y"), "unknown value"),
         ("sqlite::memory:".into(), "in memory"),
         ("sqlite:".into(), "in memory"),
-        ("postgres://nobody:hunter2@127.0.0.1:1/x".into(), "the database server cannot be reached"),
-        ("postgres://nobody:hunter2@127.0.0.1:y/x".into(), "invalid port number"),
-        ("postgresql://nobody:hunter2@127.0.0.1/x?sslmode=hunter2x".into(), "ssl_mode"),
+        ("postgres://someuser:hunter2@127.0.0.1:1/x".into(), "the database server cannot be reached"),
+        ("postgres://someuser:hunter2@127.0.0.1:y/x".into(), "invalid port number"),
+        ("postgresql://someuser:hunter2@127.0.0.1/x?sslmode=hunter2x".into(), "ssl_mode"),
     ] {
-        let message = refused(&["--store", &url, "--listen", "127.0.0.1:0"]);
+        let message = rejected(&["--store", &url, "--listen", "127.0.0.1:0"]);
         assert!(message.contains(reason), "{url}: {message}");
-        assert!(!message.contains("hunter2@") && !message.contains("nobody"), "{message}");
+        assert!(!message.contains("hunter2@") && !message.contains("someuser"), "{message}");
     }
 }
 
-/// Of a newer version of this program, which has changed the tables in a way that this one cannot work with.
+/// A newer version of the program has changed the tables in an incompatible way.
 #[tokio::test]
 async fn newer_store_is_one_line() {
     let store = Store::sqlite();
     store.start(&[]).stop();
     store.run("INSERT INTO tower_api_key_migrations VALUES (1000, 1000, 0)").await;
     let Store::Sqlite(directory) = &store else { unreachable!() };
-    assert!(refused(&["--store", &directory.url(), "--listen", "127.0.0.1:0"]).contains("1000"));
+    assert!(rejected(&["--store", &directory.url(), "--listen", "127.0.0.1:0"]).contains("1000"));
 }
 
 #[test]
 fn store_url_password_is_not_printed() {
     for url in ["postgres:me:hunter2@localhost/avala", "mysql://me:hunter2@localhost/avala", "hunter2"] {
-        assert!(!refused(&["--store", url]).contains("hunter2"));
+        assert!(!rejected(&["--store", url]).contains("hunter2"));
     }
 }
 
@@ -95,15 +95,15 @@ fn store_url_password_is_not_printed() {
 fn address_in_use_is_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    assert!(refused(&["--listen", &address]).contains(&address));
+    assert!(rejected(&["--listen", &address]).contains(&address));
     let metrics = ["--listen", "127.0.0.1:0", "--store", "memory:", "--metrics-listen", &address];
-    assert!(refused(&metrics).contains(&address));
+    assert!(rejected(&metrics).contains(&address));
 }
 
 #[test]
 fn public_address_must_be_allowed() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
-        assert!(refused(&["--listen", address]).contains("--insecure-http"));
+        assert!(rejected(&["--listen", address]).contains("--insecure-http"));
     }
     Server::start(&["--listen", "0.0.0.0:0", "--insecure-http"]);
     Server::start(&["--listen", "0.0.0.0:0", "--require-https"]);

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use super::hashing::Passwords;
 
-/// Each thread makes several of them in the same memory, which must not show.
+/// Each thread makes several hashes in the same memory, and none affects the next.
 #[tokio::test]
 async fn hash_verifies_only_its_own_password() {
     let passwords = Passwords::start().expect("threads");
@@ -19,9 +19,9 @@ async fn hash_verifies_only_its_own_password() {
     }
     assert!(Argon2::default().verify_password(b"password 1", &*hashes[0]).is_err());
     let verify = async |text: &str| passwords.verify(Zeroizing::new(text.into()), hashes[0].clone()).await;
-    assert!(verify("password 0").await.expect("a verdict"));
-    assert!(!verify("password 1").await.expect("a verdict"));
+    assert!(verify("password 0").await.expect("an answer"));
+    assert!(!verify("password 1").await.expect("an answer"));
     assert!(passwords.verify(Zeroizing::new("password 0".into()), "no hash".into()).await.is_err());
-    // The salt makes two hashes of one password two.
+    // The salt makes two hashes of one password differ.
     assert_ne!(hashes[0], hashes[6]);
 }

@@ -1,8 +1,8 @@
-//! What no route is: closed to whoever has no key, and absent for everybody else.
+//! Paths that are no route: 401 without a valid key, 404 with one.
 
 use axum::http::Method;
 
-use super::client::{Api, BAD_KEY, NO_KEY, NOT_FOUND, raw};
+use super::client::{Api, INVALID_KEY, NO_KEY, NOT_FOUND, raw};
 use super::server::Server;
 
 const ODD: &[&str] = &[
@@ -35,7 +35,7 @@ const ODD: &[&str] = &[
     "/signup/",
 ];
 
-/// Read as routes with a name in them, which names nothing.
+/// Routes with a parameter that names nothing.
 const NAMELESS: &[&str] = &[
     "/api/v1/datasets//",
     "/api/v1/datasets/%2e%2e/",
@@ -55,7 +55,7 @@ async fn other_paths_are_closed() {
     let odd = ODD.iter().flat_map(|path| ["GET", "POST", "DELETE"].map(|method| (method, path)));
     let nameless = NAMELESS.iter().map(|path| ("GET", path));
     for (method, path) in odd.chain(nameless) {
-        for (key, status, body) in [("", 401, NO_KEY), (&*dead, 401, BAD_KEY), (&*key, 404, NOT_FOUND)] {
+        for (key, status, body) in [("", 401, NO_KEY), (&*dead, 401, INVALID_KEY), (&*key, 404, NOT_FOUND)] {
             let credential = if key.is_empty() { String::new() } else { format!("X-Avala-Api-Key: {key}\r\n") };
             let request = format!(
                 "{method} {path} HTTP/1.1\r\nHost: x\r\n{credential}Content-Length: 0\r\nConnection: close\r\n\r\n"
@@ -78,7 +78,7 @@ async fn other_target_forms_are_closed() {
         assert_eq!(raw(&server, &request).await.0, 401, "{target}");
     }
     assert_eq!(raw(&server, "OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.0, 401);
-    // To a good key, what is meant for a proxy does not exist.
+    // With a valid key, a target that is meant for a proxy is not found.
     let key = Api::of(&server).sign_up("ada").await.key;
     let request = format!(
         "GET http://elsewhere.example/api/v1/datasets/ HTTP/1.1\r\nHost: elsewhere.example\r\n\

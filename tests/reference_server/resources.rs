@@ -1,9 +1,9 @@
-//! The table of routes: what each asks of a key, and what it answers.
+//! The table of routes: what each requires of a key, and how it responds.
 
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use super::client::{Api, BAD_KEY, FORBIDDEN, NO_KEY, NOT_FOUND, text};
+use super::client::{Api, FORBIDDEN, INVALID_KEY, NO_KEY, NOT_FOUND, text};
 use super::server::Server;
 use super::stores::Store;
 
@@ -14,9 +14,10 @@ on_every_store!(
     dataset_belongs_to_organization_of_the_key,
 );
 
-const SCOPES: [&str; 5] = ["datasets.read", "datasets.write", "projects.read", "tasks.read", "exports.create"];
+/// Every scope, in the order in which responses list them.
+const SCOPES: [&str; 5] = ["datasets.read", "datasets.write", "exports.create", "projects.read", "tasks.read"];
 
-/// What a signup made, by what paths name it with.
+/// The data of a signup, as paths name it.
 struct Own {
     key: String,
     owner: String,
@@ -45,7 +46,7 @@ async fn own(api: &Api, name: &str) -> Own {
     }
 }
 
-/// A row of the table: a call, its status with a key that may, and the scopes of which one is enough.
+/// A row of the table: a call, its status with an authorized key, and the scopes of which one is enough.
 type Row = (Method, String, Option<Value>, u16, &'static [&'static str]);
 
 fn table(own: &Own, number: usize) -> Vec<Row> {
@@ -98,14 +99,13 @@ async fn each_route_requires_its_scope(store: &Store) {
         let reply = api.call(method.clone(), &own.key, &path, body.clone()).await;
         assert_eq!(reply.status, status, "{method} {path}: {reply:?}");
         assert_eq!(reply.header("cache-control"), "private");
-        api.call(method.clone(), &text(&revoked["api_key"]), &path, body.clone()).await.expect_text(401, BAD_KEY);
-        let refused = api.call(method, "", &path, body).await;
-        refused.expect_text(401, NO_KEY);
-        assert_eq!(refused.header("www-authenticate"), r#"ApiKey realm="api", header="X-Avala-Api-Key""#);
+        api.call(method.clone(), &text(&revoked["api_key"]), &path, body.clone()).await.expect_text(401, INVALID_KEY);
+        let rejected = api.call(method, "", &path, body).await;
+        rejected.expect_text(401, NO_KEY);
+        assert_eq!(rejected.header("www-authenticate"), r#"ApiKey realm="api", header="X-Avala-Api-Key""#);
     }
 }
 
-/// An expired key is told so, on every route.
 #[tokio::test]
 async fn expired_key_is_rejected_on_every_route() {
     let server = Server::start(&["--requests-per-minute", "off"]);
@@ -123,7 +123,7 @@ async fn organizations_cannot_see_each_other(store: &Store) {
     let server = store.start(&["--requests-per-minute", "off"]);
     let api = Api::of(&server);
     let (ada, bob) = (own(&api, "ada").await, own(&api, "bob").await);
-    assert_eq!(ada.slug, bob.slug, "the owner alone tells these two apart");
+    assert_eq!(ada.slug, bob.slug, "only the owner distinguishes these two");
 
     let paths = |own: &Own| {
         [
@@ -138,7 +138,7 @@ async fn organizations_cannot_see_each_other(store: &Store) {
             api.get(&own.key, &path).await.expect(200);
         }
         for path in paths(other) {
-            // The same as for what does not exist at all.
+            // The response is that to an unknown name.
             api.get(&own.key, &path).await.expect_text(404, NOT_FOUND);
         }
         for body in [json!({"dataset": other.dataset}), json!({"project": other.project})] {
@@ -151,7 +151,7 @@ async fn organizations_cannot_see_each_other(store: &Store) {
                 assert!(!list.body.contains(uid.as_str()), "{path}: {list:?}");
             }
         }
-        // Not even by asking for it.
+        // A filter finds nothing of another organization either.
         let list = api.get(&own.key, &format!("/tasks/?project={}", other.project)).await.expect(200);
         assert_eq!(list["results"], json!([]));
     }
@@ -202,7 +202,7 @@ async fn dataset_belongs_to_organization_of_the_key(store: &Store) {
     let made = api.post(&user.key, "/datasets/", new).await.expect(201);
     assert_eq!((&made["name"], &made["slug"]), (&json!("Rear camera, day 2"), &json!("rear-2")));
     assert_eq!((&made["data_type"], &made["visibility"]), (&json!("video"), &json!("public")));
-    // Whose it is, the key says and not the body.
+    // The key decides who owns it, and not the body.
     assert_eq!(made["owner_name"], *user.username);
     assert_ne!(made["uid"], "mine");
     assert_eq!(api.get(&user.key, &format!("/datasets/{}/", text(&made["uid"]))).await.expect(200), made);

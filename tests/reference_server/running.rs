@@ -1,4 +1,4 @@
-//! From the first line it prints to its end.
+//! The server, from the first line it prints to its end.
 
 use std::process::Command;
 
@@ -39,7 +39,7 @@ async fn wildcard_address_is_printed_as_usable_one() {
     assert_eq!(Api::of(&server).get("", "/datasets/").await.status, 401);
 }
 
-/// A request to sign up of which only the head has arrived, and whose body the server is waiting for.
+/// A signup whose head has arrived and whose body the server is waiting for.
 async fn half_sent(server: &Server, body: &str) -> TcpStream {
     let length = body.len();
     let head = format!(
@@ -54,7 +54,7 @@ async fn half_sent(server: &Server, body: &str) -> TcpStream {
     stream
 }
 
-/// A request that is half sent is finished; a connection that only idles does not keep the server up.
+/// The server finishes a request that is half sent, and does not wait for an idle connection.
 #[tokio::test]
 async fn signals_drain_and_exit_with_zero() {
     for signal in ["TERM", "INT"] {
@@ -66,7 +66,7 @@ async fn signals_drain_and_exit_with_zero() {
         let mut slow = half_sent(&server, body).await;
 
         server.signal(signal);
-        // When it refuses newcomers, it is draining.
+        // The server drains once it accepts no connection.
         while TcpStream::connect(server.address()).await.is_ok() {
             tokio::task::yield_now().await;
         }
@@ -83,7 +83,7 @@ async fn signals_drain_and_exit_with_zero() {
     }
 }
 
-/// Takes the ten seconds that such a request is given.
+/// Takes the ten seconds that the server waits for a request.
 #[tokio::test]
 async fn endless_request_does_not_block_shutdown() {
     let server = Server::start(&[]);
@@ -94,8 +94,8 @@ async fn endless_request_does_not_block_shutdown() {
     drop(stalled);
 }
 
-/// Clients write the head of a request and its body one after the other. A refusal that comes in between leaves them
-/// with a connection that still works.
+/// Clients write the head of a request and its body one after the other. A rejection in between leaves the connection
+/// usable.
 #[tokio::test]
 async fn late_body_after_rejection_keeps_the_connection() {
     let server = Server::start(&[]);

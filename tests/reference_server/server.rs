@@ -22,7 +22,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// With these options, on a free port and in memory unless they say otherwise.
+    /// Starts with these options, on a free port and in memory by default.
     pub(super) fn start(options: &[&str]) -> Self {
         Self::start_logging(options, "")
     }
@@ -40,7 +40,7 @@ impl Server {
         Self::spawn(command)
     }
 
-    /// In this working directory, with no option that says where keys are kept.
+    /// Starts in this working directory, without the option for the store.
     pub(super) fn start_in(directory: &Path) -> Self {
         let mut command = program();
         command.args(["--listen", "127.0.0.1:0"]).current_dir(directory);
@@ -100,7 +100,7 @@ impl Server {
         assert!(kill.expect("kill runs").success());
     }
 
-    /// Waits for the end of a server that was told to stop: its exit status and its log.
+    /// Waits for the end of a server that received a stop signal: its exit status and its log.
     pub(super) fn wait(mut self) -> (ExitStatus, String) {
         let status = wait(&mut self.child);
         let log = self.log.take().unwrap().join().expect("a log");
@@ -115,13 +115,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It has ended already where a test waited for it; then there is nothing to kill.
+        // After `wait`, there is nothing to kill.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Runs the program to its end, as for options that it refuses: status, standard output, standard error.
+/// Runs the program to its end, as for invalid options: status, standard output, standard error.
 pub(super) fn run(options: &[&str]) -> (ExitStatus, String, String) {
     let mut command = program();
     command.args(options).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -151,18 +151,18 @@ fn program() -> Command {
     command
 }
 
-/// Cargo has no variable that names an example's program, so it is asked to build it, which takes no time when
-/// it is fresh: with all features, as the documented test command has just built it.
+/// Cargo has no variable that names an example's program. `cargo build` names it, and takes no time where the documented
+/// test command has just built it with all features.
 fn build() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--message-format=json"]);
     cargo.args(["--example", "avala", "--all-features", "--profile", profile()]);
-    // What cargo tells this test about its package, some build scripts take for a reason to run again.
-    let told = std::env::vars_os().map(|(name, _)| name).filter(|name| {
+    // Some build scripts run again if these variables change.
+    let of_this_test = std::env::vars_os().map(|(name, _)| name).filter(|name| {
         let name = name.to_string_lossy();
         name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
     });
-    told.for_each(|name| {
+    of_this_test.for_each(|name| {
         cargo.env_remove(name);
     });
     let output = cargo.stderr(Stdio::inherit()).output().expect("cargo runs");
@@ -173,7 +173,7 @@ fn build() -> PathBuf {
     built.find_map(|message| message["executable"].as_str().map(PathBuf::from)).expect("an executable")
 }
 
-/// The profile of this test: the name of the directory above `deps`, where it lies itself.
+/// The profile of this test: the name of the directory above `deps`, which holds the test.
 fn profile() -> &'static str {
     static PROFILE: OnceLock<String> = OnceLock::new();
     PROFILE.get_or_init(|| {

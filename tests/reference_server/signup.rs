@@ -18,9 +18,9 @@ const PASSWORD: &str = "correct horse battery staple";
 
 type Headers = &'static [(&'static str, &'static str)];
 
-/// A client of its own for each call, as five attempts from one address are all there are in a minute. On Linux
-/// every address of 127.0.0.0/8 is this machine.
-fn newcomer(server: &Server, number: u8) -> Api {
+/// A client of its own for each call, since one address has five attempts per minute. On Linux every address of
+/// 127.0.0.0/8 is this machine.
+fn new_client(server: &Server, number: u8) -> Api {
     Api::from_address(server, IpAddr::from([127, 0, 1, number]))
 }
 
@@ -83,7 +83,7 @@ async fn invalid_signup_is_400_naming_the_fields() {
             }),
         ),
     ];
-    let bad = [
+    let invalid = [
         "ada",
         "@example.com",
         "ada@",
@@ -96,11 +96,11 @@ async fn invalid_signup_is_400_naming_the_fields() {
         "a\n@example.com",
         "a\u{0}@example.com",
     ];
-    table.extend(bad.map(|email| (json!({"email": email, "password": PASSWORD}), json!({"email": address}))));
+    table.extend(invalid.map(|email| (json!({"email": email, "password": PASSWORD}), json!({"email": address}))));
 
     let server = Server::start(&[]);
     for (number, (body, errors)) in (0..).zip(table) {
-        let reply = newcomer(&server, number).post("", "/signup/", body.clone()).await;
+        let reply = new_client(&server, number).post("", "/signup/", body.clone()).await;
         assert_eq!(reply.expect(400), json!({"detail": errors}), "{body}");
         assert_eq!(reply.header("cache-control"), "no-store");
         assert!(!reply.body.contains(PASSWORD), "{reply:?}");
@@ -111,26 +111,26 @@ async fn invalid_signup_is_400_naming_the_fields() {
 #[cfg(target_os = "linux")]
 async fn signup_reads_only_bounded_json() {
     let server = Server::start(&[]);
-    let good = |name: &str| json!({"email": format!("{name}@example.com"), "password": PASSWORD}).to_string();
+    let valid = |name: &str| json!({"email": format!("{name}@example.com"), "password": PASSWORD}).to_string();
     let too_long = json!({"email": "x".repeat(70_000), "password": PASSWORD}).to_string();
     let table: Vec<(Headers, String, u16)> = vec![
-        (&[], good("a"), 415),
-        (&[("content-type", "text/plain")], good("b"), 415),
+        (&[], valid("a"), 415),
+        (&[("content-type", "text/plain")], valid("b"), 415),
         (&[("content-type", "application/x-www-form-urlencoded")], "email=c%40example.com&password=x".into(), 415),
-        (&[("content-type", "application/jsonp")], good("d"), 415),
-        (&[("content-type", "application/json"), ("content-type", "text/plain")], good("e"), 415),
+        (&[("content-type", "application/jsonp")], valid("d"), 415),
+        (&[("content-type", "application/json"), ("content-type", "text/plain")], valid("e"), 415),
         (&[("content-type", "application/json")], String::new(), 400),
         (&[("content-type", "application/json")], "{".into(), 400),
-        (&[("content-type", "application/json")], good("f") + "x", 400),
+        (&[("content-type", "application/json")], valid("f") + "x", 400),
         (&[("content-type", "application/json")], "[]".into(), 400),
         (&[("content-type", "application/json")], "\"email\"".into(), 400),
         (&[("content-type", "application/json")], "[".repeat(60_000), 400),
         (&[("content-type", "application/json")], too_long, 413),
-        (&[("content-type", "application/json; charset=utf-8")], good("g"), 201),
-        (&[("content-type", "Application/JSON")], good("h"), 201),
+        (&[("content-type", "application/json; charset=utf-8")], valid("g"), 201),
+        (&[("content-type", "Application/JSON")], valid("h"), 201),
     ];
     for (number, (headers, body, status)) in (0..).zip(table) {
-        let reply = newcomer(&server, number).send(Method::POST, "", "/signup/", headers, body.clone()).await;
+        let reply = new_client(&server, number).send(Method::POST, "", "/signup/", headers, body.clone()).await;
         assert_eq!(reply.status, status, "{body:.80} {reply:?}");
         if status != 201 {
             assert!(reply.json()["detail"].is_string(), "{reply:?}");
@@ -162,7 +162,7 @@ async fn one_of_parallel_signups_per_email_wins(store: &Store) {
 async fn five_signups_per_minute_are_accepted() {
     let server = Server::start(&[]);
     let api = Api::of(&server);
-    // Attempts count whatever comes of them.
+    // Every attempt counts, with any outcome.
     let body = json!({"email": "ada@example.com", "password": PASSWORD});
     let attempts = [
         (api.post("", "/signup/", body.clone()).await, 201),
@@ -179,7 +179,7 @@ async fn five_signups_per_minute_are_accepted() {
         [("content-type", "application/json"), ("x-forwarded-for", "192.0.2.7"), ("forwarded", "for=192.0.2.7")];
     for reply in [
         api.post("", "/signup/", body.clone()).await,
-        // Nobody's word is taken for where a request came from.
+        // Forwarding headers are ignored.
         api.send(Method::POST, "", "/signup/", &forged, body.to_string()).await,
     ] {
         assert_eq!(reply.status, 429, "{reply:?}");
@@ -189,7 +189,7 @@ async fn five_signups_per_minute_are_accepted() {
         reply.expect_text(429, &detail);
     }
     #[cfg(target_os = "linux")]
-    newcomer(&server, 1).post("", "/signup/", body).await.expect(201);
+    new_client(&server, 1).post("", "/signup/", body).await.expect(201);
 }
 
 /// Cases: 40.
@@ -198,17 +198,17 @@ async fn five_of_twenty_parallel_signups_are_accepted() {
     let server = Server::start(&[]);
     let api = Api::of(&server);
     let replies = join_all((0..20).map(|_| api.post("", "/signup/", json!({})))).await;
-    let heard = replies.iter().filter(|reply| reply.status == 400).count();
-    let refused = replies.iter().filter(|reply| reply.status == 429).count();
-    assert_eq!((heard, refused), (5, 15));
+    let accepted = replies.iter().filter(|reply| reply.status == 400).count();
+    let throttled = replies.iter().filter(|reply| reply.status == 429).count();
+    assert_eq!((accepted, throttled), (5, 15));
 }
 
-/// One password hash takes 19 MiB; 25 at a time would take 475.
+/// One password hash takes 19 MiB; 25 at once would take 475.
 #[tokio::test]
 #[cfg(target_os = "linux")]
 async fn signup_flood_uses_bounded_memory() {
     let server = Server::start(&[]);
-    let clients: Vec<_> = (0..5).map(|number| newcomer(&server, number)).collect();
+    let clients: Vec<_> = (0..5).map(|number| new_client(&server, number)).collect();
     let calls = (0..25).map(|number| {
         let body = json!({"email": format!("{number}@example.com"), "password": PASSWORD});
         clients[number % 5].post("", "/signup/", body)

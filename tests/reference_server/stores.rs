@@ -1,4 +1,4 @@
-//! One test for every place where the server can keep its keys.
+//! One test for every store of the server.
 
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
@@ -6,7 +6,7 @@ use super::server::Server;
 use crate::support::postgres::Schema;
 use crate::support::sqlite::Dir;
 
-/// A store of its own for each test, gone with it.
+/// A store of its own for each test, which removes it.
 pub(super) enum Store {
     Memory,
     Sqlite(Dir),
@@ -36,10 +36,10 @@ impl Store {
         Server::start_logging(&[options, &["--store", &url]].concat(), directives)
     }
 
-    /// Runs statements behind the back of the server.
+    /// Runs statements without the server.
     pub(super) async fn run(&self, sql: &str) {
         match self {
-            Self::Memory => panic!("nobody else reaches it"),
+            Self::Memory => panic!("no other process reaches it"),
             Self::Sqlite(directory) => {
                 let mut connection = SqliteConnection::connect(&directory.url()).await.unwrap();
                 sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
@@ -48,10 +48,10 @@ impl Store {
         }
     }
 
-    /// The number that a query tells.
+    /// The number that a query returns.
     pub(super) async fn count(&self, sql: &str) -> i64 {
         match self {
-            Self::Memory => panic!("nobody else reaches it"),
+            Self::Memory => panic!("no other process reaches it"),
             Self::Sqlite(directory) => {
                 let mut connection = SqliteConnection::connect(&directory.url()).await.unwrap();
                 sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut connection).await.unwrap()
@@ -75,7 +75,7 @@ macro_rules! on_every_store {
     )*};
 }
 
-/// The same for what must outlive a process, or be shared by two.
+/// The same for stores that outlive a process and can be shared by two.
 macro_rules! on_every_database {
     ($($test:ident),* $(,)?) => {$(
         mod $test {

@@ -1,4 +1,4 @@
-//! Plain HTTP that is refused, and proxies that are believed.
+//! Rejected plain HTTP, and trusted proxies.
 
 use axum::http::Method;
 use serde_json::json;
@@ -7,6 +7,8 @@ use super::client::{Api, Reply};
 use super::server::Server;
 
 const HTTPS_REQUIRED: &str = r#"{"detail":"HTTPS is required."}"#;
+/// Logged where no request can be HTTPS.
+const NO_HTTPS: &str = "nothing but a --trusted-proxy can bring HTTPS";
 
 #[tokio::test]
 async fn plain_http_is_rejected_where_https_is_required() {
@@ -17,11 +19,11 @@ async fn plain_http_is_rejected_where_https_is_required() {
         api.get(key, path).await.expect_text(403, HTTPS_REQUIRED);
     }
     api.post("", "/signup/", json!({})).await.expect_text(403, HTTPS_REQUIRED);
-    // Nobody is trusted, so nobody's word counts.
+    // No proxy is trusted, so the header is ignored.
     forwarded(&api, "", &[("x-forwarded-proto", "https")]).await.expect_text(403, HTTPS_REQUIRED);
 
     let (_, log) = server.stop();
-    assert_eq!(log.matches("nothing but a --trusted-proxy can bring HTTPS").count(), 1, "{log}");
+    assert_eq!(log.matches(NO_HTTPS).count(), 1, "{log}");
     assert_eq!(log.matches("a key came over plain HTTP").count(), 1, "{log}");
     assert!(!log.contains(&key), "{log}");
 }
@@ -33,17 +35,17 @@ async fn trusted_proxy_reports_https() {
     let from = |address: [u8; 4]| Api::from_address(&server, address.into());
     for proxy in [[127, 0, 4, 1], [127, 0, 5, 77]] {
         assert_eq!(forwarded(&from(proxy), "", &[("x-forwarded-proto", "https")]).await.status, 401);
-        for said in ["http", "http, https", ""] {
-            forwarded(&from(proxy), "", &[("x-forwarded-proto", said)]).await.expect_text(403, HTTPS_REQUIRED);
+        for scheme in ["http", "http, https", ""] {
+            forwarded(&from(proxy), "", &[("x-forwarded-proto", scheme)]).await.expect_text(403, HTTPS_REQUIRED);
         }
     }
-    let stranger = from([127, 0, 4, 2]);
-    forwarded(&stranger, "", &[("x-forwarded-proto", "https")]).await.expect_text(403, HTTPS_REQUIRED);
+    let untrusted = from([127, 0, 4, 2]);
+    forwarded(&untrusted, "", &[("x-forwarded-proto", "https")]).await.expect_text(403, HTTPS_REQUIRED);
     let (_, log) = server.stop();
-    assert!(!log.contains("every request will be refused"), "{log}");
+    assert!(!log.contains(NO_HTTPS), "{log}");
 }
 
-/// One attempt to sign up for each value: how many of them are throttled.
+/// Signs up once for each value: how many signups are throttled.
 async fn throttled(api: &Api, values: impl IntoIterator<Item = String>) -> usize {
     let mut throttled = 0;
     for value in values {
@@ -60,18 +62,19 @@ async fn throttled(api: &Api, values: impl IntoIterator<Item = String>) -> usize
 async fn attempts_are_counted_by_proxied_address() {
     let server = Server::start(&["--trusted-proxy", "127.0.4.1"]);
     let proxy = Api::from_address(&server, [127, 0, 4, 1].into());
-    // Each of its clients has five, and what one of them invents stands further left.
+    // Each of its clients has five attempts. A client can add entries only on the left.
     assert_eq!(throttled(&proxy, (0..20).map(|host| format!("192.0.2.{host}"))).await, 0);
-    assert_eq!(throttled(&proxy, (0..8).map(|lie| format!("203.0.113.{lie}, 198.51.100.1"))).await, 3);
-    // Without the proxy, no word helps.
-    let stranger = Api::from_address(&server, [127, 0, 4, 2].into());
-    assert_eq!(throttled(&stranger, (0..8).map(|lie| format!("203.0.113.{lie}"))).await, 3);
+    assert_eq!(throttled(&proxy, (0..8).map(|host| format!("203.0.113.{host}, 198.51.100.1"))).await, 3);
+    // Without the proxy, the header is ignored.
+    let untrusted = Api::from_address(&server, [127, 0, 4, 2].into());
+    assert_eq!(throttled(&untrusted, (0..8).map(|host| format!("203.0.113.{host}"))).await, 3);
 }
 
-/// Finding S2. Five attempts, whatever the client adds to the headers of the proxy.
+/// Cases: 122.
+/// A client has five attempts, with any header that it adds to those of the proxy.
 #[tokio::test]
 #[cfg(target_os = "linux")]
-async fn attempts_with_a_spoofed_forwarded_are_five() {
+async fn spoofed_forwarded_gives_no_more_attempts() {
     let server = Server::start(&["--trusted-proxy", "127.0.4.1"]);
     let proxy = Api::from_address(&server, [127, 0, 4, 1].into());
     let mut throttled = 0;

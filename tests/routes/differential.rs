@@ -1,4 +1,4 @@
-//! Generated tables and targets: the route that axum runs is compared with what was asked of the key.
+//! Generated tables and targets: the route that axum runs is compared with what the table required of the key.
 
 use axum::Router;
 use axum::routing::{MethodFilter, on};
@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
 use proptest::test_runner::{Config, TestError, TestRunner};
 use tower::{Layer, ServiceExt};
-use tower_api_key::{
-    Access, ApiKeyLayer, KeyDigest, KeyId, KeyRecord, MemoryStore, Otherwise, Requirement, RouteTable, Rule, Scope,
-};
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
+use tower_api_key::routes::{RouteTable, Rule, Unlisted};
+use tower_api_key::{Access, ApiKeyLayer, MemoryStore, Requirement, Scope};
 use tower_http::normalize_path::NormalizePathLayer;
 
 use super::lenient;
@@ -22,7 +22,7 @@ const SCOPES: [Scope; 3] = [Scope::from_static("one"), Scope::from_static("two")
 #[derive(Clone, Debug)]
 struct Case {
     lines: Vec<Line>,
-    otherwise: Otherwise,
+    unlisted: Unlisted,
     inside: Inside,
     method: Method,
     target: String,
@@ -36,7 +36,7 @@ struct Line {
     rule: Rule,
 }
 
-/// What stands between the table and the router.
+/// The layer between the table and the router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Inside {
     Nothing,
@@ -45,7 +45,7 @@ enum Inside {
 }
 
 /// Decides from the table alone whether a request with this access may go on to the router.
-type Judge = fn(&Case, &RouteTable) -> bool;
+type Decide = fn(&Case, &RouteTable) -> bool;
 
 proptest! {
     #![proptest_config(Config { failure_persistence: None, ..Config::with_cases(20_000) })]
@@ -56,32 +56,32 @@ proptest! {
     }
 }
 
-/// Tables that people write by hand. The harness must find what is wrong with each.
+/// Tables that people write by hand. The harness must find the fault of each.
 #[test]
 fn harness_detects_naive_tables() {
-    let naive: [(&str, Judge); 6] = [
+    let naive: [(&str, Decide); 6] = [
         ("prefixes", by_prefix),
-        ("decoded and normalised first", by_normalised_path),
-        ("blind to what stands inside", by_pattern),
+        ("decoded and normalized first", by_normalized_path),
+        ("ignores the layers inside", by_pattern),
         ("HEAD is a method of its own, and open", by_method),
         ("lower case", by_lower_case),
-        ("the first line that matches", by_order),
+        ("the first entry that matches", by_order),
     ];
-    for (name, judge) in naive {
+    for (name, decide) in naive {
         let mut runner = TestRunner::new(Config { cases: 200_000, failure_persistence: None, ..Config::default() });
-        let result = runner.run(&case(), |case| check(&case, judge));
+        let result = runner.run(&case(), |case| check(&case, decide));
         assert!(matches!(result, Err(TestError::Fail(..))), "{name}: {result:?}");
     }
 }
 
-/// No more is let in than may go there, and where nothing is odd about a request no less: a table that refuses
-/// everything would not do.
-fn check(case: &Case, judge: Judge) -> Result<(), TestCaseError> {
-    let passes = judge(case, &table(case));
+/// A request that passes the table meets the requirement of the handler that runs. The reverse holds for plain requests: a
+/// table that rejects every request fails too.
+fn check(case: &Case, decide: Decide) -> Result<(), TestCaseError> {
+    let passes = decide(case, &table(case));
     let Some(ran) = run(case, case.inside) else { return Ok(()) };
     let Line { pattern, rule, .. } = &case.lines[ran];
     if pattern.contains("{*") && run(case, Inside::Nothing).is_some_and(|own| own != ran) {
-        // A rewrite that takes a path away from its own route may give it to a net.
+        // A rewrite may move a path from its own route to one with `{*rest}`.
         return Ok(());
     }
     let meets = match (rule, &case.access) {
@@ -91,12 +91,12 @@ fn check(case: &Case, judge: Judge) -> Result<(), TestCaseError> {
     };
     prop_assert!(!passes || meets, "reached {:?}", case.lines[ran]);
     if case.is_plain() {
-        prop_assert!(passes || !meets, "refused {:?}", case.lines[ran]);
+        prop_assert!(passes || !meets, "rejected {:?}", case.lines[ran]);
     }
     Ok(())
 }
 
-/// The line whose handler the router runs where no table stands in front of it.
+/// The entry whose handler the router runs without a table.
 fn run(case: &Case, inside: Inside) -> Option<usize> {
     let response = match inside {
         Inside::Nothing => block_on(router(case).oneshot(case.request())),
@@ -113,7 +113,7 @@ fn run(case: &Case, inside: Inside) -> Option<usize> {
 #[derive(Clone, Copy)]
 struct Ran(usize);
 
-/// In the order of the lines, whereas a table sorts them.
+/// In the order of the entries, whereas a table sorts them.
 fn router(case: &Case) -> Router {
     case.lines.iter().enumerate().fold(Router::new(), |router, (at, line)| {
         let filter = MethodFilter::try_from(line.method.clone()).unwrap();
@@ -122,11 +122,11 @@ fn router(case: &Case) -> Router {
 }
 
 fn table(case: &Case) -> RouteTable {
-    of_lines(&case.lines, case.otherwise).unwrap()
+    of_lines(&case.lines, case.unlisted).unwrap()
 }
 
-fn of_lines(lines: &[Line], otherwise: Otherwise) -> Result<RouteTable, tower_api_key::RouteTableError> {
-    let builder = lines.iter().fold(RouteTable::builder(otherwise), |builder, line| match &line.rule {
+fn of_lines(lines: &[Line], unlisted: Unlisted) -> Result<RouteTable, tower_api_key::routes::RouteTableError> {
+    let builder = lines.iter().fold(RouteTable::builder().unlisted(unlisted), |builder, line| match &line.rule {
         Rule::Public => builder.public(line.method.clone(), &*line.pattern),
         Rule::Requires(requirement) => builder.route(line.method.clone(), &*line.pattern, requirement.clone()),
     });
@@ -142,8 +142,8 @@ impl Case {
         self.target.parse::<Uri>().unwrap().path().to_owned()
     }
 
-    /// Nothing about it is odd, and no line differs from another one in its trailing slash: then whoever may go there
-    /// must get there.
+    /// Whether the request has one reading, and no entry differs from another one in its trailing slash. Then each key that
+    /// meets the requirement must be accepted.
     fn is_plain(&self) -> bool {
         let path = self.path();
         let plain = |segment: &str| !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -151,15 +151,15 @@ impl Case {
         self.inside == Inside::Nothing && one_form && path.split('/').skip(1).all(plain) && self.target.starts_with('/')
     }
 
-    /// Whether a line that matched lets this request go on.
-    fn may(&self, line: Option<&tower_api_key::Route>) -> bool {
+    /// Whether the entry that matched accepts this request.
+    fn may(&self, line: Option<&tower_api_key::routes::Route>) -> bool {
         let by = |requirement: &Requirement| self.access.as_ref().is_some_and(|access| requirement.is_met_by(access));
-        match (line.map(|line| &line.rule), self.otherwise) {
+        match (line.map(|line| &line.rule), self.unlisted) {
             (Some(Rule::Public), _) => true,
             (Some(Rule::Requires(requirement)), _) => by(requirement),
-            (None, Otherwise::Deny) => false,
-            (None, Otherwise::FullAccess) => by(&Requirement::full_access()),
-            (None, Otherwise::AnyKey) => by(&Requirement::any_key()),
+            (None, Unlisted::Deny) => false,
+            (None, Unlisted::FullAccess) => by(&Requirement::full_access()),
+            (None, Unlisted::InsecureAnyKey) => by(&Requirement::any_key()),
         }
     }
 
@@ -172,7 +172,7 @@ impl Case {
 fn by_the_layer(case: &Case, table: &RouteTable) -> bool {
     let keys = MemoryStore::new();
     if let Some(access) = &case.access {
-        let digest = KeyDigest::of(b"key");
+        let digest = KeyDigest::hash(b"key");
         keys.add(KeyRecord::new(KeyId::from_u128(1), digest, "acme".parse().unwrap(), access.clone())).unwrap();
     }
     let passed = Router::new().fallback(async || axum::Extension(Ran(0)));
@@ -188,8 +188,8 @@ fn by_prefix(case: &Case, table: &RouteTable) -> bool {
     case.may(matching.max_by_key(|line| prefix(&line.pattern).len()))
 }
 
-fn by_normalised_path(case: &Case, table: &RouteTable) -> bool {
-    matched(case, table, &lenient::normalised(&case.path()), &case.listed_method())
+fn by_normalized_path(case: &Case, table: &RouteTable) -> bool {
+    matched(case, table, &lenient::normalized(&case.path()), &case.listed_method())
 }
 
 fn by_pattern(case: &Case, table: &RouteTable) -> bool {
@@ -213,7 +213,7 @@ fn by_order(case: &Case, table: &RouteTable) -> bool {
     case.may(table.iter().find(|line| line.method == case.listed_method() && matches(&line.pattern)))
 }
 
-/// By the matcher of axum and nothing else.
+/// By axum's matcher alone.
 fn matched(case: &Case, table: &RouteTable, path: &str, method: &Method) -> bool {
     let mut patterns = matchit::Router::new();
     for line in table.iter() {
@@ -226,17 +226,17 @@ fn matched(case: &Case, table: &RouteTable, path: &str, method: &Method) -> bool
 
 fn case() -> impl Strategy<Value = Case> {
     let lines = prop::collection::vec((method(), pattern(), rule()), 1..8).prop_map(|lines| {
-        // Those that make a table with the ones before.
+        // Entries that are valid together with the ones before.
         lines.into_iter().fold(Vec::new(), |mut lines, (method, pattern, rule)| {
             lines.push(Line { method, pattern, rule });
-            if of_lines(&lines, Otherwise::Deny).is_err() {
+            if of_lines(&lines, Unlisted::Deny).is_err() {
                 lines.pop();
             }
             lines
         })
     });
-    let lines = lines.prop_filter("a table with a line", |lines| !lines.is_empty());
-    let otherwise = select(vec![Otherwise::Deny, Otherwise::FullAccess, Otherwise::AnyKey]);
+    let lines = lines.prop_filter("a table with an entry", |lines| !lines.is_empty());
+    let unlisted = select(vec![Unlisted::Deny, Unlisted::FullAccess, Unlisted::InsecureAnyKey]);
     let inside = select(vec![Inside::Nothing, Inside::Trims, Inside::Appends]);
     let method = select(vec![Method::GET, Method::HEAD, Method::POST, Method::OPTIONS]);
     let access = prop_oneof![
@@ -245,10 +245,10 @@ fn case() -> impl Strategy<Value = Case> {
         subsequence(SCOPES.to_vec(), 0..=SCOPES.len()).prop_map(|scopes| Some(Access::scoped(scopes))),
     ];
     let of_a_line = prop::option::of((any::<Index>(), any::<bool>()));
-    (lines, otherwise, inside, method, (target(), of_a_line), access).prop_map(
-        |(lines, otherwise, inside, method, (target, of_a_line), access)| {
+    (lines, unlisted, inside, method, (target(), of_a_line), access).prop_map(
+        |(lines, unlisted, inside, method, (target, of_a_line), access)| {
             let of_a_line = of_a_line.map(|(line, toggled)| path_of(&line.get::<Line>(&lines).pattern, toggled));
-            Case { lines, otherwise, inside, method, target: of_a_line.unwrap_or(target), access }
+            Case { lines, unlisted, inside, method, target: of_a_line.unwrap_or(target), access }
         },
     )
 }
@@ -290,7 +290,7 @@ fn rule() -> impl Strategy<Value = Rule> {
     ])
 }
 
-/// Plain and hostile ones, of every form that a request can have.
+/// Plain and hostile targets, of every form that a request can have.
 fn target() -> impl Strategy<Value = String> {
     let plain = || select(vec!["a", "b", "A", "ab", "c"]);
     let odd = select(vec![
@@ -308,7 +308,7 @@ fn target() -> impl Strategy<Value = String> {
         30 => (form, path).prop_map(|(form, path)| format!("{form}{path}")),
         1 => Just("*".to_owned()),
     ];
-    target.prop_filter("a target that http takes", |target| target.parse::<Uri>().is_ok())
+    target.prop_filter("a target that the crate http accepts", |target| target.parse::<Uri>().is_ok())
 }
 
 /// The version decides what an authority in the target means: requests made here are of HTTP/1.1.

@@ -1,10 +1,10 @@
-//! A dispatcher as careless as any that might stand behind the layer: it decodes again and again, drops parameters,
-//! resolves dots, and takes slashes lightly.
+//! A dispatcher as careless as any inner router might be: it decodes repeatedly, drops parameters, resolves dots, and
+//! ignores extra slashes.
 
 use http::Method;
 
 pub(crate) fn route(method: &Method, path: &str) -> Option<&'static str> {
-    let path = normalised(path);
+    let path = normalized(path);
     match (method.as_str(), &*path) {
         ("POST", "/signup") => Some("sign up"),
         ("GET" | "HEAD", "/") => Some("root"),
@@ -17,7 +17,7 @@ pub(crate) fn route(method: &Method, path: &str) -> Option<&'static str> {
     }
 }
 
-pub(crate) fn normalised(path: &str) -> String {
+pub(crate) fn normalized(path: &str) -> String {
     let mut decoded = path.to_owned();
     for _ in 0..3 {
         decoded = decode(&decoded);

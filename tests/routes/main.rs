@@ -2,8 +2,8 @@
 //! requires more, through axum routers and plain services on real sockets.
 #![cfg(feature = "routes")]
 
-mod bad_lines;
 mod differential;
+mod invalid_entries;
 mod lenient;
 mod markdown;
 mod methods;

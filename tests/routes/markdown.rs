@@ -1,15 +1,18 @@
-//! What a table prints is a table to a parser of Markdown, with the same text in its cells.
+//! A Markdown parser reads what a table prints as a table with the same text in its cells.
 
 use http::Method;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
-use tower_api_key::{Otherwise, Requirement, RouteTable, Scope, scope::avala};
+use tower_api_key::routes::{RouteTable, Unlisted};
+use tower_api_key::scope::avala;
+use tower_api_key::{Requirement, Scope};
 
 #[test]
 fn markdown_cells_round_trip() {
     let odd = ["a|b", "a`b", "a*b*", "_a_", "<b>", "[x](y)", "&amp", "~~a~~", "!x", "#a", ":a:"].map(scope);
     let methods =
         ["GET", "A|B", "A`B", "``", "`", "A*B*", "|"].map(|name| Method::from_bytes(name.as_bytes()).unwrap());
-    let mut builder = RouteTable::builder(Otherwise::FullAccess)
+    let mut builder = RouteTable::builder()
+        .unlisted(Unlisted::FullAccess)
         .public(Method::POST, "/a|b/{x}/{*rest}")
         .route(Method::GET, "/_a_*b*~~c~~&amp[d](e)!", Requirement::any_key())
         .route(Method::GET, "/all", Requirement::all_and_any_of([avala::DATASETS_READ], [avala::TASKS_READ]));
@@ -26,10 +29,10 @@ fn markdown_cells_round_trip() {
     assert_eq!(cells(&table.to_string()), expected);
 }
 
-/// For what somebody pastes into their documentation.
+/// Readable as plain text too.
 #[test]
 fn plain_names_give_a_plain_table() {
-    let table = RouteTable::builder(Otherwise::Deny)
+    let table = RouteTable::builder()
         .route(Method::GET, "/tasks/", Requirement::any_of([avala::TASKS_READ, avala::PROJECTS_READ]))
         .public(Method::POST, "/signup/")
         .build()
@@ -45,7 +48,7 @@ fn plain_names_give_a_plain_table() {
 
 #[test]
 fn readme_shows_the_sample_output() {
-    let table = RouteTable::builder(Otherwise::Deny)
+    let table = RouteTable::builder()
         .public(Method::GET, "/health")
         .route(Method::GET, "/invoices", Scope::from_static("invoices.read"))
         .route(Method::POST, "/invoices", Scope::from_static("invoices.write"))
@@ -58,7 +61,7 @@ fn scope(name: &str) -> Scope {
     name.parse().unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The text of every cell, code or not. Whatever else the parser finds fails the test.
+/// The text of every cell, code or not. Anything else that the parser finds fails the test.
 fn cells(markdown: &str) -> Vec<[String; 3]> {
     let mut rows: Vec<Vec<String>> = Vec::new();
     for event in Parser::new_ext(markdown, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH) {

@@ -1,4 +1,4 @@
-//! What one request costs the table: each is decided once, and an awaited store changes nothing about it.
+//! Each request is looked up once, and a store that must be awaited gives the same decisions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::Router;
 use http::Method;
 use tower::{Layer, ServiceExt};
-use tower_api_key::{ApiKeyLayer, KeyDigest, KeyRecord, KeyStore, MemoryStore, Otherwise};
+use tower_api_key::key::{KeyDigest, KeyRecord};
+use tower_api_key::routes::Unlisted;
+use tower_api_key::{ApiKeyLayer, KeyStore, MemoryStore};
 
 use super::world::{FULL, NO_KEY, NOTHING, READ, Ran, UNKNOWN, WRITE, keys, lines, request, router};
 use crate::support::seen::Seen;
 
-/// Never has the answer at once, and counts the lookups.
+/// Must be awaited, and counts the lookups.
 struct Slow(MemoryStore, Arc<AtomicUsize>);
 
 impl KeyStore for Slow {
@@ -27,8 +29,8 @@ impl KeyStore for Slow {
 #[tokio::test]
 async fn pending_store_gives_the_same_decisions() {
     let (ran, lookups) = (Ran::default(), Arc::<AtomicUsize>::default());
-    let at_once = ApiKeyLayer::new(keys()).routes(lines(Otherwise::Deny).build().unwrap());
-    let awaited = ApiKeyLayer::new(Slow(keys(), Arc::clone(&lookups))).routes(lines(Otherwise::Deny).build().unwrap());
+    let at_once = ApiKeyLayer::new(keys()).routes(lines(Unlisted::Deny).build().unwrap());
+    let awaited = ApiKeyLayer::new(Slow(keys(), Arc::clone(&lookups))).routes(lines(Unlisted::Deny).build().unwrap());
     for (method, target) in [
         (Method::GET, "/"),
         (Method::GET, "/admin"),

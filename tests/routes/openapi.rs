@@ -1,9 +1,11 @@
-//! The OpenAPI document of a table of routes says what the layer does.
+//! The OpenAPI document of a route table describes what the layer does.
 #![cfg(feature = "openapi")]
 
 use http::{HeaderName, Method};
 use serde_json::{Value, json};
-use tower_api_key::{Otherwise, Requirement, RouteTable, scope::avala};
+use tower_api_key::Requirement;
+use tower_api_key::routes::RouteTable;
+use tower_api_key::scope::avala;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::{Info, OpenApi, Paths};
@@ -32,7 +34,7 @@ fn requirement_is_a_list_of_alternatives() {
         (Requirement::full_access(), json!([{ "ApiKey": [] }]), true),
     ] {
         let asks = format!("Asks for: {requirement}.");
-        let table = RouteTable::builder(Otherwise::Deny).route(Method::GET, "/a/", requirement).build().unwrap();
+        let table = RouteTable::builder().route(Method::GET, "/a/", requirement).build().unwrap();
         let operation = &document(&table)["paths"]["/a/"]["get"];
         assert_eq!(operation["security"], security);
         assert_eq!(operation["description"], asks);
@@ -45,7 +47,7 @@ fn requirement_is_a_list_of_alternatives() {
 
 #[test]
 fn public_operation_requires_nothing() {
-    let table = RouteTable::builder(Otherwise::Deny).public(Method::POST, "/signup/").build().unwrap();
+    let table = RouteTable::builder().public(Method::POST, "/signup/").build().unwrap();
     let operation = &document(&table)["paths"]["/signup/"]["post"];
     assert_eq!(operation["security"], json!([]));
     assert_eq!(operation["responses"], json!({}));
@@ -64,7 +66,7 @@ fn patterns_become_templates_with_parameters() {
         ("/a{{b}}/{c}", "/a%7Bb%7D/{c}", &["c"]),
         ("/ä/{x}", "/ä/{x}", &["x"]),
     ] {
-        let table = RouteTable::builder(Otherwise::Deny).public(Method::GET, pattern).build().unwrap();
+        let table = RouteTable::builder().public(Method::GET, pattern).build().unwrap();
         let document = document(&table);
         let operation = &document["paths"][template]["get"];
         let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
@@ -94,7 +96,7 @@ fn scheme_names_header_and_responses_are_shared() {
     assert_eq!(json_of(&own)["components"]["securitySchemes"]["ApiKey"]["name"], "X-Acme-Key");
 }
 
-/// What a service says of its handlers stays, but for the security, which is the table's to say.
+/// The table replaces the security of an operation and keeps what the handlers document.
 #[test]
 fn handler_document_is_completed() {
     let operation = OperationBuilder::new()
@@ -124,7 +126,7 @@ fn known_methods_become_operations() {
         [Method::GET, Method::PUT, Method::POST, Method::DELETE, Method::OPTIONS, Method::PATCH, Method::TRACE]
     {
         let name = method.as_str().to_lowercase();
-        let table = RouteTable::builder(Otherwise::Deny).route(method, "/a/", avala::DATASETS_READ).build().unwrap();
+        let table = RouteTable::builder().route(method, "/a/", avala::DATASETS_READ).build().unwrap();
         let document = document(&table);
         let operations = document["paths"]["/a/"].as_object().unwrap();
         assert_eq!(operations.keys().collect::<Vec<_>>(), [&name]);
@@ -135,14 +137,14 @@ fn known_methods_become_operations() {
 #[test]
 fn unknown_method_is_left_out() {
     let purge = Method::from_bytes(b"PURGE").unwrap();
-    let table = RouteTable::builder(Otherwise::Deny).public(purge, "/cache/").public(Method::GET, "/cache/");
+    let table = RouteTable::builder().public(purge, "/cache/").public(Method::GET, "/cache/");
     let document = document(&table.build().unwrap());
     let methods: Vec<_> = document["paths"]["/cache/"].as_object().unwrap().keys().collect();
     assert_eq!(methods, ["get"]);
 }
 
 fn table() -> RouteTable {
-    RouteTable::builder(Otherwise::Deny)
+    RouteTable::builder()
         .route(Method::GET, "/datasets/", avala::DATASETS_READ)
         .route(Method::POST, "/datasets/", avala::DATASETS_WRITE)
         .build()

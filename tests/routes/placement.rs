@@ -1,4 +1,4 @@
-//! Where the table stands, and what no table could have listed.
+//! Where the table is in a stack, and routes that no table lists.
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
@@ -6,49 +6,50 @@ use axum::middleware::map_request;
 use axum::routing::get;
 use http::Method;
 use tower::Layer;
-use tower_api_key::{ApiKeyLayer, Otherwise, Requirement, RouteTable, scope::avala};
+use tower_api_key::routes::{RouteTable, Unlisted};
+use tower_api_key::scope::avala;
+use tower_api_key::{ApiKeyLayer, Requirement};
 
 use super::world::{FULL, NO_KEY, NOTHING, READ, Ran, UNKNOWN, VALID, WRITE, World, absent, keys, lines, router};
 
-fn layer(otherwise: Otherwise) -> ApiKeyLayer {
-    ApiKeyLayer::new(keys()).routes(lines(otherwise).build().unwrap())
+fn layer(unlisted: Unlisted) -> ApiKeyLayer {
+    ApiKeyLayer::new(keys()).routes(lines(unlisted).build().unwrap())
 }
 
 /// Cases: 31.
-/// The layer takes the finished router, so there is no moment after it at which a route could be added behind its
-/// back: what it returns has no `route` (which the documentation of the table shows not to compile). What is added to
-/// a router around it stands beside it, in plain sight.
+/// The layer wraps the finished router, and the result has no `route` method (the documentation of the table shows that the
+/// call does not compile). A route of an outer router is not guarded.
 #[tokio::test]
 async fn route_added_after_table_is_absent() {
     let ran = Ran::default();
     let late = router(&ran).route("/late", get(ran.handler("late")));
-    let world = World::of("late", Router::new().fallback_service(layer(Otherwise::Deny).layer(late)), ran).await;
+    let world = World::of("late", Router::new().fallback_service(layer(Unlisted::Deny).layer(late)), ran).await;
     for path in ["/late", "/forgotten"] {
         for key in [NO_KEY, UNKNOWN, NOTHING, READ, FULL] {
-            world.ask("GET", path, key).await.is_refused(absent(key));
+            world.ask("GET", path, key).await.is_rejected(absent(key));
         }
     }
 
     let ran = Ran::default();
-    let guarded = layer(Otherwise::Deny).layer(router(&ran));
+    let guarded = layer(Unlisted::Deny).layer(router(&ran));
     let app = Router::new().fallback_service(guarded).route("/health", get(ran.handler("health")));
-    let world = World::of("beside", app, ran).await;
+    let world = World::of("outer router", app, ran).await;
     world.ask("GET", "/health", NO_KEY).await.ran("health");
-    world.ask("GET", "/admin", NO_KEY).await.is_refused(401);
+    world.ask("GET", "/admin", NO_KEY).await.is_rejected(401);
 
-    // With `Router::layer` the mistake is as easy as ever, table or not.
+    // With `Router::layer`, a route that is added later is public, with or without a table.
     let ran = Ran::default();
-    let app = router(&ran).layer(layer(Otherwise::Deny)).route("/late", get(ran.handler("late")));
+    let app = router(&ran).layer(layer(Unlisted::Deny)).route("/late", get(ran.handler("late")));
     World::of("Router::layer", app, ran).await.ask("GET", "/late", NO_KEY).await.ran("late");
 }
 
 /// Cases: 32.
 #[tokio::test]
 async fn invalid_key_does_not_learn_which_routes_exist() {
-    for world in World::each(Otherwise::Deny).await {
+    for world in World::each(Unlisted::Deny).await {
         for key in [NO_KEY, UNKNOWN] {
             let first = world.ask("GET", "/nowhere", key).await;
-            first.is_refused(401);
+            first.is_rejected(401);
             for (method, target) in [
                 ("GET", "/admin"),
                 ("GET", "/forgotten"),
@@ -63,17 +64,17 @@ async fn invalid_key_does_not_learn_which_routes_exist() {
             }
         }
         for key in VALID {
-            world.ask("GET", "/nowhere", key).await.is_refused(404);
+            world.ask("GET", "/nowhere", key).await.is_rejected(404);
         }
     }
 }
 
 /// Cases: 33.
-/// Nested and merged routers, with fallbacks of their own at every level: what is not listed does not run.
+/// Nested and merged routers with fallbacks of their own at every level.
 #[tokio::test]
 async fn unlisted_nested_or_merged_route_never_runs() {
     let table = || {
-        RouteTable::builder(Otherwise::Deny)
+        RouteTable::builder()
             .route(Method::GET, "/api/x", avala::DATASETS_READ)
             .route(Method::GET, "/api/deep/{id}", avala::DATASETS_READ)
             .route(Method::GET, "/service/x", avala::DATASETS_READ)
@@ -97,10 +98,10 @@ async fn unlisted_nested_or_merged_route_never_runs() {
     let world = World::of("nested", Router::new().fallback_service(guarded), ran).await;
     for (target, name) in [("/api/x", "x"), ("/api/deep/1", "deep"), ("/service/x", "x"), ("/merged", "merged")] {
         for (key, status) in [(NO_KEY, 401), (UNKNOWN, 401), (WRITE, 403)] {
-            world.ask("GET", target, key).await.is_refused(status);
+            world.ask("GET", target, key).await.is_rejected(status);
         }
         world.ask("GET", target, READ).await.ran(name);
-        world.ask("POST", target, FULL).await.is_refused(404);
+        world.ask("POST", target, FULL).await.is_rejected(404);
     }
     for target in [
         "/",
@@ -118,14 +119,14 @@ async fn unlisted_nested_or_merged_route_never_runs() {
         "/merged/",
     ] {
         for key in [NO_KEY, UNKNOWN, READ, FULL] {
-            world.ask("GET", target, key).await.is_refused(absent(key));
+            world.ask("GET", target, key).await.is_rejected(absent(key));
         }
     }
 }
 
 /// Cases: 34.
-/// Files or a page for everybody are a public line, put there on purpose. Such a line also takes what a router has and
-/// the table lacks, so a net is listed below it.
+/// A public entry for files or pages also matches routes that the table lacks. A second entry requires full access for
+/// everything below `/api/`.
 #[tokio::test]
 async fn public_fallback_must_be_listed() {
     let ran = Ran::default();
@@ -135,13 +136,13 @@ async fn public_fallback_must_be_listed() {
             .route("/api/forgotten", get(ran.handler("forgotten")))
             .fallback(ran.handler("page"))
     };
-    let lines = || RouteTable::builder(Otherwise::Deny).route(Method::GET, "/api/x", avala::DATASETS_READ);
+    let lines = || RouteTable::builder().route(Method::GET, "/api/x", avala::DATASETS_READ);
     let page = || lines().public(Method::GET, "/").public(Method::GET, "/{*path}");
-    let netted = page().route(Method::GET, "/api/{*path}", Requirement::full_access());
+    let with_api = page().route(Method::GET, "/api/{*path}", Requirement::full_access());
     for (name, table, statuses) in [
-        ("no line for the page", lines(), [401, 401, 401, 401]),
-        ("a line for the page", page(), [200, 200, 401, 200]),
-        ("and a net", netted, [200, 200, 401, 401]),
+        ("no entry for the page", lines(), [401, 401, 401, 401]),
+        ("an entry for the page", page(), [200, 200, 401, 200]),
+        ("and an entry for the API", with_api, [200, 200, 401, 401]),
     ] {
         let layer = ApiKeyLayer::new(keys()).routes(table.build().unwrap());
         let world = World::of(name, Router::new().fallback_service(layer.layer(app())), ran.clone()).await;
@@ -150,21 +151,21 @@ async fn public_fallback_must_be_listed() {
             assert_eq!((got.status, got.ran.len()), (status, usize::from(status == 200)), "{}", got.shown);
         }
         world.ask("GET", "/api/x", READ).await.ran("x");
-        // Nor does the page take what else has a method.
-        world.ask("POST", "/index.html", NO_KEY).await.is_refused(401);
+        // The page is for `GET` only.
+        world.ask("POST", "/index.html", NO_KEY).await.is_rejected(401);
     }
 }
 
 /// Cases: 35.
-/// Outside the router axum has not matched anything yet. Whoever looks the requirement up by `MatchedPath` there finds
-/// none for any route; the table has a matcher of its own.
+/// Outside the router, axum has not matched the request yet, and a lookup by `MatchedPath` finds no route. The table has a
+/// matcher of its own.
 #[tokio::test]
 async fn table_works_without_matched_path() {
-    let by_matched_path = ApiKeyLayer::new(keys()).require_with(|head| {
+    let by_matched_path = ApiKeyLayer::new(keys()).require_fn(|head| {
         let path = head.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
         match path {
             Some("/items/{id}") => avala::DATASETS_READ.into(),
-            // Not known, hence not permitted.
+            // Without a known path, no scoped key is accepted.
             _ => Requirement::full_access(),
         }
     });
@@ -179,37 +180,37 @@ async fn table_works_without_matched_path() {
     });
     let outside = Router::new().fallback_service(noted.layer(by_matched_path.layer(router(&ran))));
     let world = World::of("by MatchedPath, outside", outside, ran.clone()).await;
-    world.ask("GET", "/items/1", READ).await.is_refused(403);
+    world.ask("GET", "/items/1", READ).await.is_rejected(403);
     assert_eq!(seen.take(), ["none"]);
 
     let inside = World::of("by MatchedPath, inside", router(&ran).layer(by_matched_path), ran.clone()).await;
     inside.ask("GET", "/items/1", READ).await.ran("read");
 
-    let table = Router::new().fallback_service(noted.layer(layer(Otherwise::Deny).layer(router(&ran))));
+    let table = Router::new().fallback_service(noted.layer(layer(Unlisted::Deny).layer(router(&ran))));
     let world = World::of("by the table", table, ran).await;
     world.ask("GET", "/items/1", READ).await.ran("read");
-    world.ask("GET", "/items/1", WRITE).await.is_refused(403);
+    world.ask("GET", "/items/1", WRITE).await.is_rejected(403);
     assert_eq!(seen.take(), ["none", "none"]);
 }
 
 /// Cases: 36.
 #[tokio::test]
-async fn otherwise_decides_unlisted_routes() {
-    for (otherwise, statuses) in [
-        (Otherwise::Deny, [404, 404, 404, 404]),
-        (Otherwise::FullAccess, [200, 403, 403, 403]),
-        (Otherwise::AnyKey, [200, 200, 200, 200]),
+async fn unlisted_route_follows_the_setting() {
+    for (unlisted, statuses) in [
+        (Unlisted::Deny, [404, 404, 404, 404]),
+        (Unlisted::FullAccess, [200, 403, 403, 403]),
+        (Unlisted::InsecureAnyKey, [200, 200, 200, 200]),
     ] {
-        for world in World::each(otherwise).await {
+        for world in World::each(unlisted).await {
             for (key, status) in VALID.iter().zip(statuses) {
                 let got = world.ask("GET", "/forgotten", key).await;
                 assert_eq!((got.status, got.ran.len()), (status, usize::from(status == 200)), "{}", got.shown);
             }
             for key in [NO_KEY, UNKNOWN] {
-                world.ask("GET", "/forgotten", key).await.is_refused(401);
+                world.ask("GET", "/forgotten", key).await.is_rejected(401);
             }
-            // What is listed does not change.
-            world.ask("GET", "/admin", READ).await.is_refused(403);
+            // Listed routes do not change.
+            world.ask("GET", "/admin", READ).await.is_rejected(403);
             world.ask("GET", "/files/x", NO_KEY).await.ran("file");
         }
     }

@@ -1,19 +1,20 @@
-//! Routes that ask for no key.
+//! Public routes.
 
 use axum::Router;
 use axum::extract::Request;
 use axum::routing::{get, post};
 use http::{HeaderMap, Method};
 use tower::Layer;
-use tower_api_key::{ApiKey, ApiKeyLayer, Otherwise, Requirement, RouteTable};
+use tower_api_key::routes::{RouteTable, Unlisted};
+use tower_api_key::{ApiKey, ApiKeyLayer, Requirement};
 
 use super::world::{FULL, NO_KEY, NOTHING, READ, Ran, UNKNOWN, World, absent, keys};
 
 /// Cases: 37.
-/// Neither a prefix nor another spelling, nor another method.
+/// No prefix, other spelling or other method is public.
 #[tokio::test]
 async fn public_entry_is_one_method_and_route() {
-    for world in World::each(Otherwise::Deny).await {
+    for world in World::each(Unlisted::Deny).await {
         for key in [NO_KEY, UNKNOWN, NOTHING, FULL] {
             for target in ["/signup", "/signup?next=/admin"] {
                 world.ask("POST", target, key).await.ran("sign up");
@@ -37,24 +38,24 @@ async fn public_entry_is_one_method_and_route() {
                 "/signup%20",
                 "/signup%3f",
             ] {
-                world.ask("POST", target, key).await.is_refused(absent(key));
+                world.ask("POST", target, key).await.is_rejected(absent(key));
             }
             for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "post", "POSTS"] {
-                world.ask(method, "/signup", key).await.is_refused(absent(key));
+                world.ask(method, "/signup", key).await.is_rejected(absent(key));
             }
         }
-        // Below a public line with a rest, nothing else is.
+        // A public `{*path}` makes no other path public.
         for target in ["/files/../admin", "/files/x/../../admin", "/files/%2e%2e/admin", "/files/..;/admin"] {
-            world.ask("GET", target, NO_KEY).await.is_refused(401);
+            world.ask("GET", target, NO_KEY).await.is_rejected(401);
         }
     }
 }
 
 /// Cases: 37.
-/// What the handler of a public route gets to see of a key.
+/// The handler of a public route never sees a key.
 #[tokio::test]
 async fn key_on_public_route_is_not_checked_or_passed_on() {
-    let table = RouteTable::builder(Otherwise::Deny).public(Method::GET, "/open").build().unwrap();
+    let table = RouteTable::builder().public(Method::GET, "/open").build().unwrap();
     let app = Router::new().route(
         "/open",
         get(async |headers: HeaderMap, request: Request| {
@@ -70,10 +71,10 @@ async fn key_on_public_route_is_not_checked_or_passed_on() {
 }
 
 /// Cases: 47.
-/// Nobody's key was asked for, so the reply is nobody's own: it may be cached, unless the handler says otherwise.
+/// The response of a public route belongs to no customer. It may be cached, unless the handler forbids it.
 #[tokio::test]
 async fn only_guarded_response_is_private() {
-    let table = RouteTable::builder(Otherwise::Deny)
+    let table = RouteTable::builder()
         .public(Method::GET, "/open")
         .public(Method::POST, "/own")
         .route(Method::GET, "/guarded", Requirement::any_key())

@@ -4,14 +4,17 @@ use axum::Router;
 use axum::routing::{get, post};
 use http::Method;
 use tower::Layer;
-use tower_api_key::{ApiKeyLayer, Otherwise, Requirement, RouteTable, scope::avala};
+use tower_api_key::routes::{RouteTable, Unlisted};
+use tower_api_key::scope::avala;
+use tower_api_key::{ApiKeyLayer, Requirement};
 use tower_http::normalize_path::NormalizePathLayer;
 
 use super::world::{FULL, NO_KEY, NOTHING, READ, Ran, WRITE, World, keys, router as plain_router};
 
-/// Lines that differ in their trailing slashes, beside one that takes every path.
+/// Entries that differ in their trailing slashes, and a public one for every other path.
 fn layer() -> ApiKeyLayer {
-    let table = RouteTable::builder(Otherwise::AnyKey)
+    let table = RouteTable::builder()
+        .unlisted(Unlisted::InsecureAnyKey)
         .public(Method::GET, "/{*path}")
         .route(Method::GET, "/admin", Requirement::full_access())
         .route(Method::GET, "/notes/", avala::DATASETS_READ)
@@ -30,7 +33,7 @@ fn router(ran: &Ran) -> Router {
 }
 
 /// Cases: 26.
-/// Whichever form a client sends and whichever route it comes to, the scope of that route is asked for.
+/// The scope of the route that runs is enforced, whichever form of the path the client sends.
 #[tokio::test]
 async fn rewrite_inside_layer_enforces_scope_of_new_route() {
     let needs = [("any", &[NO_KEY, NOTHING, READ, WRITE, FULL][..]), ("admin", &[FULL]), ("notes", &[READ, FULL])];
@@ -67,7 +70,7 @@ async fn rewrite_inside_layer_enforces_scope_of_new_route() {
                 }
             }
         }
-        // All that can be reached behind such a rewrite were, so that this says something.
+        // Every route that is reachable behind the rewrite ran at least once.
         let expected: &[&str] =
             if name.starts_with("trimmed") { &["admin", "any", "note"] } else { &["any", "new note", "notes"] };
         seen.sort_unstable();
@@ -78,36 +81,36 @@ async fn rewrite_inside_layer_enforces_scope_of_new_route() {
 }
 
 /// Cases: 26.
-/// To the matcher, a parameter behind a prefix may be empty where something follows it, and not where nothing does.
+/// The matcher accepts an empty parameter behind a prefix if something follows it.
 #[tokio::test]
 async fn empty_parameter_does_not_bypass_the_table() {
-    let table = RouteTable::builder(Otherwise::AnyKey).route(Method::GET, "/a{x}/", avala::DATASETS_READ);
+    let table =
+        RouteTable::builder().unlisted(Unlisted::InsecureAnyKey).route(Method::GET, "/a{x}/", avala::DATASETS_READ);
     let layer = ApiKeyLayer::new(keys()).routes(table.build().unwrap());
     let ran = Ran::default();
     let app = Router::new().route("/a{x}/", get(ran.handler("a")));
     let guarded = layer.layer(NormalizePathLayer::append_trailing_slash().layer(app));
     let world = World::of("appended inside", Router::new().fallback_service(guarded), ran).await;
-    world.ask("GET", "/a", NOTHING).await.is_refused(404);
-    world.ask("GET", "/a/", NOTHING).await.is_refused(403);
+    world.ask("GET", "/a", NOTHING).await.is_rejected(404);
+    world.ask("GET", "/a/", NOTHING).await.is_rejected(403);
     world.ask("GET", "/a/", READ).await.ran("a");
 }
 
 /// Cases: 26.
-/// A path whose own line has another method may come to a line that takes a rest.
+/// A path whose own entry has another method may match an entry with `{*rest}`.
 #[tokio::test]
 async fn other_method_does_not_bypass_the_table() {
-    let table = RouteTable::builder(Otherwise::AnyKey).route(Method::GET, "/a/b", Requirement::any_key()).route(
-        Method::POST,
-        "/a/{*rest}",
-        Requirement::full_access(),
-    );
+    let table = RouteTable::builder()
+        .unlisted(Unlisted::InsecureAnyKey)
+        .route(Method::GET, "/a/b", Requirement::any_key())
+        .route(Method::POST, "/a/{*rest}", Requirement::full_access());
     let layer = ApiKeyLayer::new(keys()).routes(table.build().unwrap());
     let ran = Ran::default();
     let app = Router::new().route("/a/b", get(ran.handler("get"))).route("/a/{*rest}", post(ran.handler("post")));
     let guarded = layer.layer(NormalizePathLayer::append_trailing_slash().layer(app));
     let world = World::of("appended inside", Router::new().fallback_service(guarded), ran).await;
-    world.ask("POST", "/a/b", NOTHING).await.is_refused(404);
-    world.ask("POST", "/a/b/", NOTHING).await.is_refused(403);
+    world.ask("POST", "/a/b", NOTHING).await.is_rejected(404);
+    world.ask("POST", "/a/b/", NOTHING).await.is_rejected(403);
     world.ask("POST", "/a/b/", FULL).await.ran("post");
 }
 
@@ -115,35 +118,35 @@ async fn other_method_does_not_bypass_the_table() {
 /// The table sees what the router sees.
 #[tokio::test]
 async fn rewrite_outside_layer_changes_nothing() {
-    let table = super::world::lines(Otherwise::Deny).build().unwrap();
+    let table = super::world::lines(Unlisted::Deny).build().unwrap();
     let layer = ApiKeyLayer::new(keys()).routes(table);
     let ran = Ran::default();
     let guarded = NormalizePathLayer::trim_trailing_slash().layer(layer.layer(plain_router(&ran)));
     let world = World::of("trimmed outside", Router::new().fallback_service(guarded), ran).await;
     for target in ["/admin", "/admin/", "//admin", "/admin//", "//admin//"] {
         for (key, status) in [(NO_KEY, 401), (READ, 403)] {
-            world.ask("GET", target, key).await.is_refused(status);
+            world.ask("GET", target, key).await.is_rejected(status);
         }
         world.ask("GET", target, FULL).await.ran("admin");
     }
     for target in ["/x//admin", "/%61dmin/", "/admin%2f", "/admin;x/"] {
         for (key, status) in [(NO_KEY, 401), (READ, 404), (FULL, 404)] {
-            world.ask("GET", target, key).await.is_refused(status);
+            world.ask("GET", target, key).await.is_rejected(status);
         }
     }
 }
 
 /// Cases: 26.
-/// Without a rewrite as well, one path is not the other: it does not exist, whatever is decided about the rest.
+/// Without a rewrite too, and whichever setting unlisted routes have.
 #[tokio::test]
 async fn listed_path_with_other_slash_is_absent() {
-    for otherwise in [Otherwise::Deny, Otherwise::FullAccess, Otherwise::AnyKey] {
-        for world in World::each(otherwise).await {
+    for unlisted in [Unlisted::Deny, Unlisted::FullAccess, Unlisted::InsecureAnyKey] {
+        for world in World::each(unlisted).await {
             for target in ["/admin/", "/items/1/"] {
                 for key in [NOTHING, READ, FULL] {
-                    world.ask("GET", target, key).await.is_refused(404);
+                    world.ask("GET", target, key).await.is_rejected(404);
                 }
-                world.ask("GET", target, NO_KEY).await.is_refused(401);
+                world.ask("GET", target, NO_KEY).await.is_rejected(401);
             }
         }
     }

@@ -1,13 +1,13 @@
-//! Spellings and forms of a target that might be taken for another one.
+//! Spellings and forms of a target that a router could read as another one.
 
 use http::Method;
-use tower_api_key::Otherwise;
+use tower_api_key::routes::Unlisted;
 
 use super::lenient;
 use super::world::{FULL, NO_KEY, NOTHING, READ, UNKNOWN, WRITE, World, absent};
 use crate::support::frames::{self, Answer};
 
-/// Each is `/admin` to somebody, but not to the table.
+/// Some router reads each as `/admin`. The table does not.
 const ADMIN: &[&str] = &[
     "//admin",
     "/admin/",
@@ -44,26 +44,26 @@ const ADMIN: &[&str] = &[
 /// Cases: 25.
 #[tokio::test]
 async fn other_spellings_of_path_are_absent() {
-    for world in World::each(Otherwise::Deny).await {
+    for world in World::each(Unlisted::Deny).await {
         for target in ADMIN {
             assert_eq!(lenient::route(&Method::GET, target), Some("admin"), "{target} would be worth a try");
             for method in ["GET", "HEAD"] {
                 for key in [NO_KEY, UNKNOWN, NOTHING, READ, FULL] {
-                    world.ask(method, target, key).await.is_refused(absent(key));
+                    world.ask(method, target, key).await.is_rejected(absent(key));
                 }
             }
         }
-        // Not the same path to anybody here, and not in the table.
+        // Other paths to both services, and not in the table.
         for target in
             ["/ADMIN", "/Admin", "/administrator", "/admi", "/admin/x", "/adm\u{131}n", "/admin%20", "/admin%"]
         {
             for key in [NO_KEY, UNKNOWN, READ, FULL] {
-                world.ask("GET", target, key).await.is_refused(absent(key));
+                world.ask("GET", target, key).await.is_rejected(absent(key));
             }
         }
         for target in ["/admin", "/admin?", "/admin?x=//../%2f;y", "/admin?%"] {
             for (key, status) in [(NO_KEY, 401), (UNKNOWN, 401), (NOTHING, 403), (READ, 403), (WRITE, 403)] {
-                world.ask("GET", target, key).await.is_refused(status);
+                world.ask("GET", target, key).await.is_rejected(status);
             }
             world.ask("GET", target, FULL).await.ran("admin");
         }
@@ -71,17 +71,17 @@ async fn other_spellings_of_path_are_absent() {
 }
 
 /// Cases: 25.
-/// What is refused for its spelling looks like what does not exist, and neither depends on what is listed.
+/// The response to an ambiguous path is that to an unknown one, and depends on no entry.
 #[tokio::test]
 async fn odd_and_unknown_paths_get_the_same_bytes() {
-    for world in World::each(Otherwise::Deny).await {
+    for world in World::each(Unlisted::Deny).await {
         for key in [NO_KEY, UNKNOWN, FULL] {
             let unknown = world.ask("GET", "/nowhere", key).await.text;
             for target in ["//admin", "/admin/", "/admin;x", "/x%2fy", "/items/..", "http://test/admin"] {
                 assert_eq!(world.ask("GET", target, key).await.text, unknown, "{target}");
             }
         }
-        // Without a good key, what is listed looks no different either.
+        // Without a valid key, a listed path gets the same response too.
         for key in [NO_KEY, UNKNOWN] {
             let unknown = world.ask("GET", "/nowhere", key).await.text;
             assert_eq!(world.ask("GET", "/admin", key).await.text, unknown);
@@ -92,7 +92,7 @@ async fn odd_and_unknown_paths_get_the_same_bytes() {
 /// Cases: 27.
 #[tokio::test]
 async fn other_target_forms_reach_no_handler() {
-    for world in World::each(Otherwise::AnyKey).await {
+    for world in World::each(Unlisted::InsecureAnyKey).await {
         for (method, target) in [
             ("GET", "http://test/admin"),
             ("GET", "http://elsewhere/admin"),
@@ -104,7 +104,7 @@ async fn other_target_forms_reach_no_handler() {
             ("POST", "http://test/signup"),
         ] {
             for key in [NO_KEY, UNKNOWN, NOTHING, FULL] {
-                world.ask(method, target, key).await.is_refused(absent(key));
+                world.ask(method, target, key).await.is_rejected(absent(key));
             }
         }
         world.ask("GET", "/files/x", NO_KEY).await.ran("file");
@@ -114,7 +114,7 @@ async fn other_target_forms_reach_no_handler() {
 /// Cases: 27.
 #[tokio::test]
 async fn http_2_path_without_slash_reaches_no_handler() {
-    for world in World::each(Otherwise::AnyKey).await {
+    for world in World::each(Unlisted::InsecureAnyKey).await {
         let ask = async |path: &str, key: &str| {
             let header = [(&b"x-avala-api-key"[..], key.as_bytes())];
             let headers = if key.is_empty() { &[][..] } else { &header };
@@ -126,7 +126,7 @@ async fn http_2_path_without_slash_reaches_no_handler() {
                 assert_eq!(world.take_ran(), [""; 0], "{}: {path:?} {key}", world.name);
             }
         }
-        // Without a path it is the root, which takes any key.
+        // Without a path it is the root, which requires any key.
         assert_eq!(ask("?x", NO_KEY).await, Answer::OtherStatus);
         assert_eq!(world.take_ran(), [""; 0]);
         for key in [NO_KEY, READ] {

@@ -1,4 +1,4 @@
-//! Guarded services on real sockets that know which handlers ran.
+//! Guarded services on real sockets that record which handlers ran.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -11,10 +11,10 @@ use axum::routing::{delete, get, post};
 use http::Method;
 use hyper::body::Incoming;
 use tower::{Layer, service_fn};
-use tower_api_key::{
-    Access, ApiKeyLayer, KeyDigest, KeyId, KeyRecord, MemoryStore, Otherwise, Requirement, RouteTable,
-    RouteTableBuilder, scope::avala,
-};
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
+use tower_api_key::routes::{RouteTable, RouteTableBuilder, Unlisted};
+use tower_api_key::scope::avala;
+use tower_api_key::{Access, ApiKeyLayer, MemoryStore, Requirement};
 
 use super::lenient;
 use crate::support::axum_server::serve_axum;
@@ -41,7 +41,7 @@ pub(crate) fn keys() -> MemoryStore {
         (WRITE, Access::scoped([avala::DATASETS_WRITE])),
         (NOTHING, Access::scoped([])),
     ]) {
-        let digest = KeyDigest::of(name.as_bytes());
+        let digest = KeyDigest::hash(name.as_bytes());
         keys.add(KeyRecord::new(KeyId::from_u128(id), digest, "acme".parse().unwrap(), access)).unwrap();
     }
     keys
@@ -52,7 +52,7 @@ pub(crate) fn keys() -> MemoryStore {
 pub(crate) struct Ran(Arc<Mutex<Vec<String>>>);
 
 impl Ran {
-    /// A handler with this name, which it answers with.
+    /// A handler that responds with this name.
     pub(crate) fn handler(&self, name: &'static str) -> impl Fn() -> std::future::Ready<&'static str> + Clone + use<> {
         let ran = self.clone();
         move || {
@@ -70,10 +70,11 @@ impl Ran {
     }
 }
 
-/// The routes of [`router`] and of [`lenient`], and what they ask for.
-pub(crate) fn lines(otherwise: Otherwise) -> RouteTableBuilder {
-    RouteTable::builder(otherwise)
-        .catalogue(avala::catalogue())
+/// The routes of [`router`] and of [`lenient`], and what they require.
+pub(crate) fn lines(unlisted: Unlisted) -> RouteTableBuilder {
+    RouteTable::builder()
+        .unlisted(unlisted)
+        .catalog(avala::catalog())
         .public(Method::POST, "/signup")
         .public(Method::GET, "/files/{*path}")
         .route(Method::GET, "/", Requirement::any_key())
@@ -100,8 +101,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn each(otherwise: Otherwise) -> [Self; 2] {
-        let layer = ApiKeyLayer::new(keys()).routes(lines(otherwise).build().unwrap());
+    pub(crate) async fn each(unlisted: Unlisted) -> [Self; 2] {
+        let layer = ApiKeyLayer::new(keys()).routes(lines(unlisted).build().unwrap());
         [Self::axum(&layer, |router| router).await, Self::hyper(&layer).await]
     }
 
@@ -116,7 +117,7 @@ impl World {
         Self { name, server: serve_axum(router).await, ran }
     }
 
-    /// A service behind the layer that takes any spelling of a path for the path.
+    /// A service behind the layer that accepts any spelling of a path.
     async fn hyper(layer: &ApiKeyLayer) -> Self {
         let ran = Ran::default();
         let service = service_fn({
@@ -133,8 +134,8 @@ impl World {
         Self { name: "hyper", server: serve_hyper(layer.layer(service)).await, ran }
     }
 
-    /// Asks over HTTP/1.1 with exactly this target, and no key where it is empty. The handlers that ran are those of
-    /// this request.
+    /// Sends a request over HTTP/1.1 with exactly this target, and without a key if `key` is empty. The handlers that ran
+    /// are those of this request.
     pub(crate) async fn ask(&self, method: &str, target: &str, key: &str) -> Got {
         self.ask_with(method, target, key, "").await
     }
@@ -170,7 +171,7 @@ pub(crate) struct Got {
 
 impl Got {
     #[track_caller]
-    pub(crate) fn is_refused(&self, status: u16) {
+    pub(crate) fn is_rejected(&self, status: u16) {
         assert_eq!((self.status, &self.ran[..]), (status, &[][..]), "{}", self.shown);
     }
 
@@ -180,7 +181,7 @@ impl Got {
     }
 }
 
-/// What a key gets that may not go there: the 401 without a good key, else the 404.
+/// The status of a denied route: 401 without a valid key, 404 with one.
 pub(crate) fn absent(key: &str) -> u16 {
     if VALID.contains(&key) { 404 } else { 401 }
 }

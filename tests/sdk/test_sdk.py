@@ -1,8 +1,8 @@
 """The reference server as the real Avala Python SDK sees it. Start it with tests/sdk/run.
 
 Signs up, makes a key of every kind over the JSON routes, calls everything the server has with each of them through the
-SDK, and checks what comes back: results, exception classes, statuses, details. At the end, no secret may stand in
-the server's log at TRACE, nor in anything the SDK logged or raised. All of it once for each store.
+SDK, and checks what comes back: results, exception classes, statuses, details. At the end, no secret may be in the
+server's log at TRACE, nor in anything the SDK logged or raised. Runs once for each store.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ captured = io.StringIO()  # Everything that the SDK logs, returns and raises.
 issued: list[str] = []  # Every key and password that must not be seen again.
 
 
-def check(good: bool, message: object) -> None:
+def check(passed: bool, message: object) -> None:
     global checks
     checks += 1
-    if not good:
+    if not passed:
         raise AssertionError(message)
 
 
@@ -63,8 +63,8 @@ def equal(got: object, wanted: object, what: str) -> None:
     check(got == wanted, f"{what}: got {got!r}, wanted {wanted!r}")
 
 
-def refusal(kind: type[AvalaError], status: int, message: str, call, what: str) -> AvalaError:
-    """Calls, and checks that exactly this exception comes of it."""
+def rejection(kind: type[AvalaError], status: int, message: str, call, what: str) -> AvalaError:
+    """Calls, and checks that the call raises exactly this exception."""
     try:
         result = call()
     except AvalaError as error:
@@ -102,7 +102,7 @@ def postgres() -> str:
 
 
 def no_postgres() -> str | None:
-    """Why there is none. Whoever names one in DATABASE_URL means it to be used, and is told by the failure."""
+    """Why there is none. A server that DATABASE_URL names is always used, and fails the run if it is not there."""
     if os.environ.get("DATABASE_URL"):
         return None
     try:
@@ -205,10 +205,10 @@ def sign_ups(base: str) -> tuple[SignupResponse, SignupResponse]:
         check(response.user.uid and response.user.username, "a user without a name")
         check(response.api_key.startswith("avk_"), "a key without the documented prefix")
 
-    refusal(ValidationError, 400, "Email already registered.", lambda: sign_up(ada.upper()), "a taken email")
-    error = refusal(ValidationError, 400, "HTTP 400", lambda: sign_up("nonsense"), "a bad email")
-    equal(error.body, {"detail": {"email": ["Enter a valid email address."]}}, "a bad email")
-    refusal(ValidationError, 400, "Email already registered.", lambda: sign_up(bob), "the fifth attempt")
+    rejection(ValidationError, 400, "Email already registered.", lambda: sign_up(ada.upper()), "a taken email")
+    error = rejection(ValidationError, 400, "HTTP 400", lambda: sign_up("nonsense"), "an invalid email")
+    equal(error.body, {"detail": {"email": ["Enter a valid email address."]}}, "an invalid email")
+    rejection(ValidationError, 400, "Email already registered.", lambda: sign_up(bob), "the fifth attempt")
     throttled(lambda: sign_up(f"carol-{run}@example.com"), "the sixth attempt")
     return first, second
 
@@ -276,11 +276,11 @@ def every_call_with_every_key(base: str, keys: Keys, own: Own) -> None:
                     results = list(result) if hasattr(result, "items") else [result]
                     check(results and all(isinstance(one, kind) for one in results), f"{what}: {result!r}")
                 else:
-                    refusal(ForbiddenError, 403, FORBIDDEN, lambda call=call: call(client), what)
+                    rejection(ForbiddenError, 403, FORBIDDEN, lambda call=call: call(client), what)
                 equal(client.rate_limit_info["limit"], "100", what)
 
 
-def results_are_what_they_say(client: avala.Client, own: Own) -> None:
+def results_agree(client: avala.Client, own: Own) -> None:
     dataset = client.datasets.get(own.dataset.uid)
     equal(dataset, own.dataset, "the dataset in the list and by itself")
     check(isinstance(dataset.created_at, datetime.datetime) and dataset.created_at.tzinfo is not None, dataset)
@@ -305,7 +305,7 @@ def results_are_what_they_say(client: avala.Client, own: Own) -> None:
     equal(client.tasks.list(status="nothing").items, [], "tasks with a status that none has")
 
 
-def bad_keys(base: str, keys: Keys) -> None:
+def invalid_keys(base: str, keys: Keys) -> None:
     revoked = keys.create("revoked", full_access=True)
     equal(keys.revoke(revoked["uid"])["status"], "revoked", "status")
     old = keys.create("to be regenerated", scopes=["datasets.read"])
@@ -315,22 +315,22 @@ def bad_keys(base: str, keys: Keys) -> None:
     with avala.Client(old["api_key"], base_url=base) as client:
         client.datasets.list()
         new = keys.regenerate(old["uid"])
-        refusal(AuthenticationError, 401, INVALID, client.datasets.list, "a key that was regenerated")
+        rejection(AuthenticationError, 401, INVALID, client.datasets.list, "a key that was regenerated")
     with avala.Client(new["api_key"], base_url=base) as client:
         client.datasets.list()
-        refusal(ForbiddenError, 403, FORBIDDEN, client.projects.list, "a scope that the old key did not have")
+        rejection(ForbiddenError, 403, FORBIDDEN, client.projects.list, "a scope that the old key did not have")
     with avala.Client(revoked["api_key"], base_url=base) as client:
-        error = refusal(AuthenticationError, 401, INVALID, client.datasets.list, "a revoked key")
+        error = rejection(AuthenticationError, 401, INVALID, client.datasets.list, "a revoked key")
         equal(error.body, {"detail": INVALID}, "the body that the SDK keeps")
-        equal(client.rate_limit_info, {"limit": None, "remaining": None, "reset": None}, "limits of nobody")
+        equal(client.rate_limit_info, {"limit": None, "remaining": None, "reset": None}, "no limits")
     for unknown in ("avk_" + "0" * 40, "0" * 40, "nonsense"):
         with avala.Client(unknown, base_url=base) as client:
-            refusal(AuthenticationError, 401, INVALID, client.datasets.list, "an unknown key")
-            refusal(AuthenticationError, 401, INVALID, lambda: client.projects.get("x"), "an unknown key, no route")
+            rejection(AuthenticationError, 401, INVALID, client.datasets.list, "an unknown key")
+            rejection(AuthenticationError, 401, INVALID, lambda: client.projects.get("x"), "an unknown key, no route")
     with avala.Client("nothing", base_url=base) as client:
-        # The SDK does not do without a key by itself.
+        # The SDK always sends a key.
         del client._transport._client.headers["X-Avala-Api-Key"]
-        refusal(AuthenticationError, 401, MISSING, client.datasets.list, "no key")
+        rejection(AuthenticationError, 401, MISSING, client.datasets.list, "no key")
 
     with avala.Client(expired["api_key"], base_url=base) as client:
         deadline = time.monotonic() + 10
@@ -340,7 +340,7 @@ def bad_keys(base: str, keys: Keys) -> None:
                 time.sleep(0.1)
             except AuthenticationError:
                 break
-        refusal(AuthenticationError, 401, EXPIRED, client.datasets.list, "an expired key")
+        rejection(AuthenticationError, 401, EXPIRED, client.datasets.list, "an expired key")
     statuses = {key["uid"]: key["status"] for key in keys.list()}
     wanted = {revoked["uid"]: "revoked", old["uid"]: "revoked", new["uid"]: "active", expired["uid"]: "expired"}
     equal({uid: statuses[uid] for uid in wanted}, wanted, "the list of keys")
@@ -349,23 +349,23 @@ def bad_keys(base: str, keys: Keys) -> None:
 def what_is_not_there(client: avala.Client, other: Own) -> None:
     for call, what in [
         (lambda: client.datasets.get("nothing"), "a dataset that does not exist"),
-        (lambda: client.datasets.get(other.dataset.uid), "a dataset of somebody else"),
-        (lambda: client.datasets.list_items(other.owner, other.dataset.slug), "items of somebody else"),
-        (lambda: client.tasks.get(other.task.uid), "a task of somebody else"),
-        (lambda: client.exports.get(other.export.uid), "an export of somebody else"),
-        (lambda: client.exports.create(dataset=other.dataset.uid), "an export of somebody else's dataset"),
+        (lambda: client.datasets.get(other.dataset.uid), "a dataset of another user"),
+        (lambda: client.datasets.list_items(other.owner, other.dataset.slug), "items of another user"),
+        (lambda: client.tasks.get(other.task.uid), "a task of another user"),
+        (lambda: client.exports.get(other.export.uid), "an export of another user"),
+        (lambda: client.exports.create(dataset=other.dataset.uid), "an export of another user's dataset"),
         (lambda: client.webhooks.list(), "a route that the server does not have"),
     ]:
-        refusal(NotFoundError, 404, NOT_FOUND, call, what)
-    refusal(AvalaError, 405, 'Method "GET" not allowed.', client.exports.list, "a list that the server does not have")
-    error = refusal(
+        rejection(NotFoundError, 404, NOT_FOUND, call, what)
+    rejection(AvalaError, 405, 'Method "GET" not allowed.', client.exports.list, "a list that the server does not have")
+    error = rejection(
         ValidationError,
         400,
         "HTTP 400",
         lambda: client.datasets.create(name="", slug="a b", data_type="image"),
-        "a bad dataset",
+        "an invalid dataset",
     )
-    equal(error.body, {"detail": {"name": ["This field may not be blank."]}}, "a bad dataset")
+    equal(error.body, {"detail": {"name": ["This field may not be blank."]}}, "an invalid dataset")
 
 
 def the_limit(base: str, keys: Keys) -> None:
@@ -397,7 +397,7 @@ async def the_async_client(base: str, keys: Keys, own: Own) -> None:
 
 
 def traces(text: str) -> list[str]:
-    """Which issued secrets stand in a text, whole, in good part, or in base64. Names none of them."""
+    """Which issued secrets are in a text, whole, in large part, or in base64. Names none of them."""
     found = []
     for number, secret in enumerate(issued):
         body = secret.removeprefix("avk_").removeprefix("password ")
@@ -409,7 +409,7 @@ def traces(text: str) -> list[str]:
 
 def no_secret_was_seen(log: str) -> None:
     check(len(issued) > 10 and len(set(issued)) == len(issued), "secrets to look for")
-    # What is searched is what was written: the finest level, requests of the SDK, its exceptions and its own log.
+    # The searched text is complete: the finest level, requests of the SDK, its exceptions and its own log.
     check(" TRACE " in log, "the server's log has no TRACE line")
     for line in ("path=/api/v1/datasets/ outcome=accepted status=200", "outcome=expired status=401"):
         check(line in log, f"the server's log has no line with {line!r}")
@@ -418,7 +418,7 @@ def no_secret_was_seen(log: str) -> None:
         check(text in sdk, f"nothing captured of the SDK has {text!r}")
     equal(traces(log), [], "secrets in the server's log")
     equal(traces(sdk), [], "secrets in what the SDK logged, returned and raised")
-    # And the search finds each secret where there is one.
+    # The search finds each secret where there is one.
     for secret in issued:
         for leak in (f"... {secret} ...", secret[-13:], base64.b64encode(secret.encode()).decode()):
             equal(len(traces(f"{log}{leak}")), 1, "secrets found in a log with one")
@@ -443,11 +443,11 @@ def everything(base: str) -> tuple[str, Own]:
         own = Own(ada, first.user.username)
         with avala.Client(second.api_key, base_url=base) as bob:
             other = Own(bob, second.user.username)
-        results_are_what_they_say(ada, own)
+        results_agree(ada, own)
         what_is_not_there(ada, other)
     every_call_with_every_key(base, keys, own)
     asyncio.run(the_async_client(base, keys, own))
-    bad_keys(base, keys)
+    invalid_keys(base, keys)
     the_limit(base, keys)
     keys.create("never used", full_access=True)
     return first.api_key, own
@@ -478,7 +478,7 @@ def run(program: str, store: str) -> None:
 
 
 def ended(server: Server) -> str:
-    """The log of a server that was told to stop."""
+    """Stops the server and returns its log."""
     equal(server.stop(), 0, "the exit status of the server")
     return server.log()
 

@@ -3,8 +3,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use tower_api_key::key::KeyRecord;
+use tower_api_key::store::DynKeyBackend;
 use tower_api_key::test_kit::{Conformance, Fault, FaultyStore, ManualClock};
-use tower_api_key::{BoxError, IssuePolicy, KeyRecord, MemoryStore, SharedStore, scope::avala};
+use tower_api_key::{BoxError, MemoryStore};
 
 #[tokio::test]
 async fn memory_store_conforms() {
@@ -14,16 +16,7 @@ async fn memory_store_conforms() {
 #[tokio::test]
 async fn memory_store_with_clock_conforms() {
     let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000));
-    let store = async || MemoryStore::with(IssuePolicy::default(), clock.clone());
-    Conformance::of(store).with_clock(clock.clone()).run().await.unwrap();
-}
-
-/// A catalogue limits what is issued, never what is kept.
-#[tokio::test]
-async fn memory_store_with_catalog_conforms() {
-    let clock = ManualClock::new(SystemTime::now());
-    let policy = IssuePolicy::default().with_catalogue(avala::catalogue());
-    let store = async || MemoryStore::with(policy.clone(), clock.clone());
+    let store = async || MemoryStore::builder().clock(clock.clone()).build();
     Conformance::of(store).with_clock(clock.clone()).run().await.unwrap();
 }
 
@@ -38,14 +31,16 @@ async fn memory_store_with_configured_keys_conforms() {
 
 #[tokio::test]
 async fn shared_store_conforms() {
-    Conformance::of(async || SharedStore::new(MemoryStore::new())).run().await.unwrap();
+    let inner = MemoryStore::new();
+    let shared = Conformance::of(async || DynKeyBackend::new(inner.clone()));
+    shared.with_inner(inner.clone()).run().await.unwrap();
 }
 
 /// One store for all checks, as one that opens the same database each time.
 #[tokio::test]
 async fn store_that_is_not_empty_conforms() {
     let clock = ManualClock::new(SystemTime::now());
-    let store = MemoryStore::with(IssuePolicy::default(), clock.clone());
+    let store = MemoryStore::builder().clock(clock.clone()).build();
     let suite = Conformance::of(async || store.clone()).with_clock(clock);
     suite.run().await.unwrap();
     suite.run().await.unwrap();
@@ -65,7 +60,7 @@ async fn faulty_store_in_outage_conforms() {
 async fn slow_store_conforms() {
     let clock = ManualClock::new(SystemTime::now());
     let store = async || {
-        let store = FaultyStore::new(MemoryStore::with(IssuePolicy::default(), clock.clone()));
+        let store = FaultyStore::new(MemoryStore::builder().clock(clock.clone()).build());
         store.set_fault(Fault::Slow(Duration::from_millis(5)));
         store
     };
@@ -75,7 +70,7 @@ async fn slow_store_conforms() {
 #[cfg(feature = "cache")]
 #[tokio::test]
 async fn cached_store_in_outage_conforms() {
-    use tower_api_key::CachedStore;
+    use tower_api_key::store::CachedStore;
 
     Conformance::of(async || CachedStore::new(FaultyStore::new(MemoryStore::new())))
         .with_outage(async |store| store.get_ref().set_fault(Fault::Error))
@@ -89,7 +84,7 @@ async fn cached_store_in_outage_conforms() {
 mod sqlite {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use tower_api_key::SqliteStore;
+    use tower_api_key::store::SqliteStore;
     use tower_api_key::test_kit::Conformance;
 
     use crate::support::sqlite::Dir;
@@ -109,10 +104,18 @@ mod sqlite {
         Conformance::of(async || store(&dir).await).with_outage(outage).run().await.unwrap();
     }
 
+    /// A catalog limits what is issued, never what is kept.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn sqlite_store_with_catalog_conforms() {
+        let dir = Dir::new();
+        let store = async || store(&dir).await.with_catalog(tower_api_key::scope::avala::catalog());
+        Conformance::of(store).run().await.unwrap();
+    }
+
     #[cfg(feature = "cache")]
     #[tokio::test(flavor = "multi_thread")]
     async fn cached_sqlite_store_conforms() {
-        use tower_api_key::CachedStore;
+        use tower_api_key::store::CachedStore;
 
         let dir = Dir::new();
         Conformance::of(async || CachedStore::new(store(&dir).await))
@@ -125,7 +128,7 @@ mod sqlite {
 
 #[cfg(feature = "postgres")]
 mod postgres {
-    use tower_api_key::PostgresStore;
+    use tower_api_key::store::PostgresStore;
     use tower_api_key::test_kit::Conformance;
 
     use crate::support::postgres::Schema;

@@ -8,8 +8,12 @@ mod databases;
 mod memory;
 mod model;
 mod revoke_race;
+#[cfg(all(feature = "cache", feature = "routes", feature = "test-kit"))]
+mod silent;
 mod sqlite;
+mod taken;
 mod usage;
+mod wrappers;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,4 @@
-//! `MemoryStore`, by itself and inside a `SharedStore`: issuing, listing, revoking, regenerating, narrowing, and what
+//! `MemoryStore`, by itself and inside a `DynKeyBackend`: issuing, listing, revoking, regenerating, updating, and what
 //! the next request sees of it.
 
 use std::collections::{BTreeSet, HashMap};
@@ -14,13 +14,14 @@ use http::{Request, Response};
 use proptest::prelude::*;
 use tokio::task::{JoinSet, yield_now};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_api_key::{
-    Access, ApiKeyLayer, Expiry, InvalidKey, IssuePolicy, IssuedKey, KeyDigest, KeyFormat, KeyHint, KeyId, KeyManager,
-    KeyRecord, KeyStatus, KeyStore, ListKeys, Lookup, ManageError, MemoryStore, NewKey, OrganizationId,
-    OrganizationPolicy, Scope, ScopeSet, SharedStore, StoredCredential, scope::avala,
-};
+use tower_api_key::key::{KeyDigest, KeyFormat, KeyHint, KeyId, KeyRecord, KeyStatus, OrganizationPolicy};
+use tower_api_key::manage::{InvalidNewKey, IssueRules, IssuedKey, ManageError, StoredCredential};
+use tower_api_key::scope::{ScopeSet, avala};
+use tower_api_key::store::{BackendError, DynKeyBackend, Expiry, KeyBackend, KeyUpdate, ListKeys, Lookup};
+use tower_api_key::{Access, ApiKeyLayer, KeyManager, KeyStore, MemoryStore, NewKey, OrganizationId, Scope};
 
 use crate::support::clock::Hands;
+use crate::support::manage::Manage;
 use crate::support::request::request;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -38,7 +39,7 @@ macro_rules! on_both_stores {
         mod shared {
             $(#[tokio::test]
             async fn $test() {
-                super::$test(super::Fixture::of(tower_api_key::SharedStore::new)).await;
+                super::$test(super::Fixture::of(tower_api_key::store::DynKeyBackend::new)).await;
             })*
         }
     };
@@ -61,15 +62,15 @@ on_both_stores! {
     policy_applies_to_old_and_new_keys
 }
 
-async fn issued_key_has_what_was_asked_for<K: Keys>(Fixture { keys, hands, acme, .. }: Fixture<K>) {
+async fn issued_key_has_what_was_asked_for<K: Manage>(Fixture { keys, hands, acme, .. }: Fixture<K>) {
     let access = Access::scoped([avala::DATASETS_READ, Scope::from_static("invoices.read")]);
     hands.set(moment() + Duration::from_millis(900));
     let new = NewKey::new("nightly export", access.clone()).unwrap();
     let new = new.with_expires_at(moment() + DAY + Duration::from_millis(999));
-    let IssuedKey { record, secret, .. } = keys.issue(&acme, new).await.unwrap();
+    let IssuedKey { record, secret, .. } = keys.manage().issue(&acme, new).await.unwrap();
     assert!(KeyFormat::AVALA.matches(secret.expose_secret().as_bytes()));
     assert_eq!(record.digest(), &secret.digest());
-    assert_eq!(record.hint(), KeyHint::of(secret.expose_secret().as_bytes()).as_str());
+    assert_eq!(record.hint(), &KeyHint::from_plaintext(secret.expose_secret().as_bytes()));
     assert_eq!((record.name(), record.organization(), record.access()), ("nightly export", &acme, &access));
     assert_eq!((record.created_at(), record.expires_at()), (moment(), Some(moment() + DAY)), "in whole seconds");
     assert_eq!((record.revoked_at(), record.replaced_by(), record.last_used_at()), (None, None, None));
@@ -83,7 +84,7 @@ async fn issued_key_has_what_was_asked_for<K: Keys>(Fixture { keys, hands, acme,
 }
 
 /// Cases: 67.
-async fn issued_keys_are_unique<K: Keys>(fixture: Fixture<K>) {
+async fn issued_keys_are_unique<K: Manage>(fixture: Fixture<K>) {
     let (mut secrets, mut ids) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..1000 {
         let issued = fixture.issue().await;
@@ -92,16 +93,16 @@ async fn issued_keys_are_unique<K: Keys>(fixture: Fixture<K>) {
 }
 
 /// Cases: 69.
-async fn key_name_is_kept_byte_for_byte<K: Keys>(Fixture { keys, acme, .. }: Fixture<K>) {
+async fn key_name_is_kept_byte_for_byte<K: Manage>(Fixture { keys, acme, .. }: Fixture<K>) {
     for name in ["'; drop table keys; --", "<b>bold</b>", "\u{202e}rtl", "a\u{308}", "日本", &"é".repeat(100), " x "]
     {
-        let issued = keys.issue(&acme, NewKey::new(name, Access::Full).unwrap()).await.unwrap();
+        let issued = keys.manage().issue(&acme, NewKey::new(name, Access::Full).unwrap()).await.unwrap();
         assert_eq!(keys.get(&acme, issued.record.id()).await.unwrap().name(), name);
     }
 }
 
 /// Cases: 70.
-async fn key_with_lost_secret_can_be_revoked<K: Keys>(fixture: Fixture<K>) {
+async fn key_with_lost_secret_can_be_revoked<K: Manage>(fixture: Fixture<K>) {
     let Fixture { keys, acme, hands, .. } = &fixture;
     let secret = fixture.issue().await.secret.expose_secret().to_owned();
     let listed = keys.list(acme, &ListKeys::new()).await.unwrap().keys;
@@ -110,31 +111,31 @@ async fn key_with_lost_secret_can_be_revoked<K: Keys>(fixture: Fixture<K>) {
     assert_eq!(status(keys, hands, &secret).await, 401);
 }
 
-async fn import_takes_a_key_by_its_digest<K: Keys>(Fixture { keys, hands, acme, .. }: Fixture<K>) {
+async fn import_takes_a_key_by_its_digest<K: Manage>(Fixture { keys, hands, acme, .. }: Fixture<K>) {
     let new = || NewKey::new("of old", Access::scoped([avala::TASKS_READ])).unwrap();
     let old = "0123456789abcdef0123456789abcdef01234567";
-    let record = keys.import(&acme, new(), StoredCredential::of_presented(old.as_bytes())).await.unwrap();
-    assert_eq!((record.hint(), record.name()), ("...4567", "of old"));
+    let record = keys.manage().import(&acme, new(), StoredCredential::from_plaintext(old.as_bytes())).await.unwrap();
+    assert_eq!((record.hint().as_str(), record.name()), ("...4567", "of old"));
     assert_eq!(record.access(), &Access::scoped([avala::TASKS_READ]));
     assert_eq!(record.created_at(), moment());
     assert_eq!(status(&keys, &hands, old).await, 200);
 
     // Only the digest is known, and what a list shall show.
-    let digest = KeyDigest::of(b"avala_sk_only-its-owner-knows-it");
+    let digest = KeyDigest::hash(b"avala_sk_only-its-owner-knows-it");
     let credential = StoredCredential::from_digest(digest).with_hint(KeyHint::from_stored("avala_sk_...s-it"));
-    let record = keys.import(&acme, new(), credential).await.unwrap();
-    assert_eq!((record.digest(), record.hint()), (&digest, "avala_sk_...s-it"));
+    let record = keys.manage().import(&acme, new(), credential).await.unwrap();
+    assert_eq!((record.digest(), record.hint().as_str()), (&digest, "avala_sk_...s-it"));
     assert_eq!(status(&keys, &hands, "avala_sk_only-its-owner-knows-it").await, 200);
     assert_eq!(status(&keys, &hands, "avala_sk_only-its-owner-knows-i").await, 401);
 }
 
-async fn digest_is_unique_over_all_organizations<K: Keys>(fixture: Fixture<K>) {
+async fn digest_is_unique_over_all_organizations<K: Manage>(fixture: Fixture<K>) {
     let Fixture { keys, acme, globex, .. } = &fixture;
     let first = fixture.issue().await;
     let before = format!("{:?}", keys.get(acme, first.record.id()).await.unwrap());
     for organization in [acme, globex] {
         let new = NewKey::new("again", Access::Full).unwrap();
-        let again = keys.import(organization, new, StoredCredential::of(&first.secret)).await;
+        let again = keys.manage().import(organization, new, StoredCredential::from_secret(&first.secret)).await;
         assert!(matches!(again, Err(ManageError::AlreadyExists)), "{again:?}");
     }
     assert_eq!(format!("{:?}", keys.get(acme, first.record.id()).await.unwrap()), before);
@@ -143,19 +144,19 @@ async fn digest_is_unique_over_all_organizations<K: Keys>(fixture: Fixture<K>) {
     // Revoking it does not make room: a dead key cannot come back as another one.
     keys.revoke(acme, first.record.id()).await.unwrap();
     let new = NewKey::new("again", Access::Full).unwrap();
-    let again = keys.import(acme, new, StoredCredential::of(&first.secret)).await;
+    let again = keys.manage().import(acme, new, StoredCredential::from_secret(&first.secret)).await;
     assert!(matches!(again, Err(ManageError::AlreadyExists)), "{again:?}");
 }
 
-async fn list_is_by_status_and_newest_first<K: Keys>(fixture: Fixture<K>) {
+async fn list_is_by_status_and_newest_first<K: Manage>(fixture: Fixture<K>) {
     let Fixture { keys, hands, acme, globex } = &fixture;
-    assert_eq!(ids(keys, acme, &ListKeys::new()).await, [], "of an organization that nobody has heard of");
+    assert_eq!(ids(keys, acme, &ListKeys::new()).await, [], "of an unknown organization");
     let mut issued = Vec::new();
     for age in 0..6 {
         hands.set(moment() + age * SECOND);
         let new = NewKey::new("key", Access::Full).unwrap();
         let new = if age % 2 == 1 { new.with_expires_at(moment() + DAY) } else { new };
-        issued.push(keys.issue(acme, new).await.unwrap().record.id());
+        issued.push(keys.manage().issue(acme, new).await.unwrap().record.id());
     }
     hands.set(moment() + DAY);
     for at in [0, 1] {
@@ -178,33 +179,34 @@ async fn list_is_by_status_and_newest_first<K: Keys>(fixture: Fixture<K>) {
 }
 
 /// Cases: 66.
-async fn key_of_other_organization_is_not_found<K: Keys>(fixture: Fixture<K>) {
+async fn key_of_other_organization_is_not_found<K: Manage>(fixture: Fixture<K>) {
     let Fixture { keys, hands, acme, globex } = &fixture;
     let issued = fixture.issue().await;
     let (id, secret) = (issued.record.id(), issued.secret.expose_secret());
     let before = format!("{:?}", issued.record);
-    let nobody = KeyId::from_u128(1);
-    for (organization, id) in [(globex, id), (acme, nobody), (globex, nobody)] {
-        let scopes = ScopeSet::from([avala::DATASETS_READ]);
-        for refused in [
-            keys.get(organization, id).await,
-            keys.revoke(organization, id).await,
-            keys.narrow(organization, id, scopes).await,
-            keys.regenerate(organization, id, Expiry::Never).await.map(|issued| issued.record),
+    let unknown = KeyId::from_u128(1);
+    let manager = keys.manage();
+    for (organization, id) in [(globex, id), (acme, unknown), (globex, unknown)] {
+        let update = KeyUpdate::new().with_scopes([avala::DATASETS_READ]);
+        for rejected in [
+            manager.get(organization, id).await,
+            manager.revoke(organization, id).await,
+            manager.update(organization, id, update).await,
+            manager.regenerate(organization, id, Expiry::Never).await.map(|issued| issued.record),
         ] {
-            assert!(matches!(refused, Err(ManageError::NotFound)), "{refused:?}");
+            assert!(matches!(rejected, Err(ManageError::NotFound)), "{rejected:?}");
         }
     }
     let disabled = OrganizationPolicy::default().with_disabled(true);
-    keys.set_policy(globex, disabled).await.unwrap();
-    assert_eq!(keys.policy(acme).await.unwrap(), OrganizationPolicy::default());
+    keys.set_organization_policy(globex, disabled).await.unwrap();
+    assert_eq!(keys.organization_policy(acme).await.unwrap(), OrganizationPolicy::default());
     assert_eq!(ids(keys, globex, &ListKeys::new()).await, []);
     assert_eq!(format!("{:?}", keys.get(acme, id).await.unwrap()), before, "nothing happened to it");
     assert_eq!(status(keys, hands, secret).await, 200);
 }
 
 /// Cases: 77.
-async fn revoke_is_immediate_final_and_idempotent<K: Keys>(fixture: Fixture<K>) {
+async fn revoke_is_immediate_final_and_idempotent<K: Manage>(fixture: Fixture<K>) {
     let Fixture { keys, hands, acme, .. } = &fixture;
     let issued = fixture.issue().await;
     let (id, secret) = (issued.record.id(), issued.secret.expose_secret());
@@ -218,20 +220,20 @@ async fn revoke_is_immediate_final_and_idempotent<K: Keys>(fixture: Fixture<K>) 
     let again = keys.revoke(acme, id).await.unwrap();
     assert_eq!(format!("{again:?}"), format!("{revoked:?}"), "the same record, with the first date");
     // Nothing that can be done to a key brings it back.
-    assert!(keys.regenerate(acme, id, Expiry::Never).await.is_err());
-    assert!(keys.narrow(acme, id, ScopeSet::empty()).await.is_err());
-    keys.set_policy(acme, OrganizationPolicy::default()).await.unwrap();
+    assert!(keys.manage().regenerate(acme, id, Expiry::Never).await.is_err());
+    assert!(keys.update(acme, id, KeyUpdate::new().with_scopes(ScopeSet::empty())).await.is_err());
+    keys.set_organization_policy(acme, OrganizationPolicy::default()).await.unwrap();
     hands.set(UNIX_EPOCH);
     assert_eq!(status(keys, hands, secret).await, 401);
     assert_eq!(format!("{:?}", keys.get(acme, id).await.unwrap()), format!("{revoked:?}"));
 }
 
 /// Cases: 81.
-async fn regenerated_key_replaces_old_key_at_once<K: Keys>(Fixture { keys, hands, acme, .. }: Fixture<K>) {
+async fn regenerated_key_replaces_old_key_at_once<K: Manage>(Fixture { keys, hands, acme, .. }: Fixture<K>) {
     let access = Access::scoped([avala::DATASETS_READ]);
-    let old = keys.issue(&acme, NewKey::new("nightly", access.clone()).unwrap()).await.unwrap();
+    let old = keys.manage().issue(&acme, NewKey::new("nightly", access.clone()).unwrap()).await.unwrap();
     hands.set(moment() + DAY);
-    let new = keys.regenerate(&acme, old.record.id(), Expiry::default()).await.unwrap();
+    let new = keys.manage().regenerate(&acme, old.record.id(), Expiry::default()).await.unwrap();
     assert_eq!(status(&keys, &hands, old.secret.expose_secret()).await, 401);
     assert_eq!(status(&keys, &hands, new.secret.expose_secret()).await, 200);
 
@@ -239,33 +241,33 @@ async fn regenerated_key_replaces_old_key_at_once<K: Keys>(Fixture { keys, hands
     assert_ne!(new.secret.expose_secret(), old.secret.expose_secret());
     assert_eq!((new.record.name(), new.record.access()), ("nightly", &access));
     assert_eq!(new.record.digest(), &new.secret.digest());
-    assert_eq!(new.record.hint(), KeyHint::of(new.secret.expose_secret().as_bytes()).as_str());
+    assert_eq!(new.record.hint(), &KeyHint::from_plaintext(new.secret.expose_secret().as_bytes()));
     assert_eq!((new.record.created_at(), new.record.expires_at()), (moment() + DAY, None));
     let old = keys.get(&acme, old.record.id()).await.unwrap();
     assert_eq!((old.replaced_by(), old.revoked_at()), (Some(new.record.id()), Some(moment() + DAY)));
     assert_eq!(old.status(moment()), KeyStatus::Revoked);
 }
 
-async fn regenerate_restores_expired_but_not_revoked_key<K: Keys>(fixture: Fixture<K>) {
+async fn regenerate_restores_expired_but_not_revoked_key<K: Manage>(fixture: Fixture<K>) {
     let Fixture { keys, hands, acme, .. } = &fixture;
     let new = NewKey::new("expires", Access::Full).unwrap().with_expires_at(moment() + DAY);
-    let expired = keys.issue(acme, new).await.unwrap();
+    let expired = keys.manage().issue(acme, new).await.unwrap();
     hands.set(moment() + 2 * DAY);
     assert_eq!(status(keys, hands, expired.secret.expose_secret()).await, 401);
-    let restored = keys.regenerate(acme, expired.record.id(), Expiry::default()).await.unwrap();
+    let restored = keys.manage().regenerate(acme, expired.record.id(), Expiry::default()).await.unwrap();
     assert_eq!(status(keys, hands, restored.secret.expose_secret()).await, 200);
 
     let revoked = fixture.issue().await.record.id();
     keys.revoke(acme, revoked).await.unwrap();
     for dead in [revoked, expired.record.id()] {
         let before = ids(keys, acme, &ListKeys::new()).await;
-        let conflict = keys.regenerate(acme, dead, Expiry::Never).await;
+        let conflict = keys.manage().regenerate(acme, dead, Expiry::Never).await;
         assert!(matches!(conflict, Err(ManageError::Conflict)), "{conflict:?}");
         assert_eq!(ids(keys, acme, &ListKeys::new()).await, before, "and nothing was made");
     }
 }
 
-async fn regenerated_key_expires_as_asked<K: Keys>(Fixture { keys, hands, acme, .. }: Fixture<K>) {
+async fn regenerated_key_expires_as_asked<K: Manage>(Fixture { keys, hands, acme, .. }: Fixture<K>) {
     let now = moment() + 100 * DAY;
     for (lifetime, expiry, expected) in [
         (None, Expiry::SameLifetime, None),
@@ -279,25 +281,29 @@ async fn regenerated_key_expires_as_asked<K: Keys>(Fixture { keys, hands, acme, 
     ] {
         hands.set(moment());
         let new = NewKey::new("key", Access::Full).unwrap().with_expires_at(lifetime.map(|span| moment() + span));
-        let old = keys.issue(&acme, new).await.unwrap();
+        let old = keys.manage().issue(&acme, new).await.unwrap();
         hands.set(now);
-        let new = keys.regenerate(&acme, old.record.id(), expiry).await.unwrap();
+        let new = keys.manage().regenerate(&acme, old.record.id(), expiry).await.unwrap();
         assert_eq!(new.record.expires_at(), expected, "{lifetime:?} {expiry:?}");
         let lives = expected.is_none_or(|end| end > now);
         assert_eq!(status(&keys, &hands, new.secret.expose_secret()).await, if lives { 200 } else { 401 });
         // A second time, the lifetime is still that of the first key.
         if expiry == Expiry::SameLifetime {
             hands.set(now + DAY);
-            let third = keys.regenerate(&acme, new.record.id(), expiry).await.unwrap();
+            let third = keys.manage().regenerate(&acme, new.record.id(), expiry).await.unwrap();
             assert_eq!(third.record.expires_at(), expected.map(|end| end + DAY));
         }
     }
 }
 
-async fn narrowing_only_removes_scopes<K: Keys>(Fixture { keys, hands, acme, .. }: Fixture<K>) {
+async fn narrowing_only_removes_scopes<K: Manage>(Fixture { keys, hands, acme, .. }: Fixture<K>) {
     let read_write = || Access::scoped([avala::DATASETS_READ, avala::DATASETS_WRITE]);
     let read = ScopeSet::from([avala::DATASETS_READ]);
     let wider = ScopeSet::from([avala::DATASETS_READ, avala::TASKS_READ]);
+    let manager = keys.manage();
+    let update = async |key: &IssuedKey, scopes: ScopeSet| {
+        manager.update(&acme, key.record.id(), KeyUpdate::new().with_scopes(scopes)).await
+    };
     for (access, scopes, allowed) in [
         (Access::Full, read.clone(), true),
         (Access::Full, ScopeSet::empty(), true),
@@ -307,10 +313,9 @@ async fn narrowing_only_removes_scopes<K: Keys>(Fixture { keys, hands, acme, .. 
         (read_write(), wider.clone(), false),
         (read_write(), ScopeSet::from([Scope::from_static("datasets.reads")]), false),
     ] {
-        let key = keys.issue(&acme, NewKey::new("key", access.clone()).unwrap()).await.unwrap();
-        let narrowed = keys.narrow(&acme, key.record.id(), scopes.clone()).await;
+        let key = manager.issue(&acme, NewKey::new("key", access.clone()).unwrap()).await.unwrap();
         let kept = if allowed { Access::Scoped(scopes.clone()) } else { access.clone() };
-        match narrowed {
+        match update(&key, scopes.clone()).await {
             Ok(record) => assert_eq!((allowed, record.access()), (true, &kept)),
             Err(ManageError::WouldWiden) => assert!(!allowed, "{access:?} to {scopes}"),
             Err(other) => panic!("{other:?}"),
@@ -322,31 +327,30 @@ async fn narrowing_only_removes_scopes<K: Keys>(Fixture { keys, hands, acme, .. 
     }
 
     // What was taken away cannot be had back, not by regenerating either.
-    let key = keys.issue(&acme, NewKey::new("key", read_write()).unwrap()).await.unwrap();
-    keys.narrow(&acme, key.record.id(), read.clone()).await.unwrap();
-    let again =
-        keys.narrow(&acme, key.record.id(), ScopeSet::from([avala::DATASETS_READ, avala::DATASETS_WRITE])).await;
+    let key = manager.issue(&acme, NewKey::new("key", read_write()).unwrap()).await.unwrap();
+    update(&key, read.clone()).await.unwrap();
+    let again = update(&key, ScopeSet::from([avala::DATASETS_READ, avala::DATASETS_WRITE])).await;
     assert!(matches!(again, Err(ManageError::WouldWiden)), "{again:?}");
-    let regenerated = keys.regenerate(&acme, key.record.id(), Expiry::Never).await.unwrap().record;
+    let regenerated = manager.regenerate(&acme, key.record.id(), Expiry::Never).await.unwrap().record;
     assert_eq!(regenerated.access(), &Access::Scoped(read.clone()));
 
-    // A dead key is not narrowed, whether or not it could be.
+    // A dead key is not updated, whatever the update.
     for scopes in [read, wider] {
-        let conflict = keys.narrow(&acme, key.record.id(), scopes).await;
+        let conflict = update(&key, scopes).await;
         assert!(matches!(conflict, Err(ManageError::Conflict)), "{conflict:?}");
     }
 }
 
 /// Cases: 76, 83.
-async fn policy_applies_to_old_and_new_keys<K: Keys>(fixture: Fixture<K>) {
+async fn policy_applies_to_old_and_new_keys<K: Manage>(fixture: Fixture<K>) {
     let Fixture { keys, hands, acme, globex } = &fixture;
-    assert_eq!(keys.policy(acme).await.unwrap(), OrganizationPolicy::default());
+    assert_eq!(keys.organization_policy(acme).await.unwrap(), OrganizationPolicy::default());
     let before = fixture.issue().await;
     let monthly = OrganizationPolicy::default().with_max_key_age(30 * DAY);
-    keys.set_policy(acme, monthly).await.unwrap();
-    assert_eq!(keys.policy(acme).await.unwrap(), monthly);
+    keys.set_organization_policy(acme, monthly).await.unwrap();
+    assert_eq!(keys.organization_policy(acme).await.unwrap(), monthly);
     let after = fixture.issue().await;
-    let elsewhere = keys.issue(globex, NewKey::new("key", Access::Full).unwrap()).await.unwrap();
+    let elsewhere = keys.manage().issue(globex, NewKey::new("key", Access::Full).unwrap()).await.unwrap();
     let expired = ListKeys::new().with_status(KeyStatus::Expired);
     let statuses = async || {
         let mut statuses = Vec::new();
@@ -363,17 +367,17 @@ async fn policy_applies_to_old_and_new_keys<K: Keys>(fixture: Fixture<K>) {
     assert_eq!(ids(keys, acme, &expired).await.len(), 2);
 
     // Regenerating restores access, and the new key is as old as it is.
-    let restored = keys.regenerate(acme, before.record.id(), Expiry::default()).await.unwrap();
+    let restored = keys.manage().regenerate(acme, before.record.id(), Expiry::default()).await.unwrap();
     assert_eq!(restored.record.policy(), monthly);
     assert_eq!(status(keys, hands, restored.secret.expose_secret()).await, 200);
 
-    keys.set_policy(acme, OrganizationPolicy::default()).await.unwrap();
+    keys.set_organization_policy(acme, OrganizationPolicy::default()).await.unwrap();
     assert_eq!(statuses().await, [401, 200, 200], "the first key was replaced, and stays dead");
-    keys.set_policy(acme, OrganizationPolicy::default().with_disabled(true)).await.unwrap();
+    keys.set_organization_policy(acme, OrganizationPolicy::default().with_disabled(true)).await.unwrap();
     assert_eq!(statuses().await, [401, 401, 200]);
     let during = fixture.issue().await;
     assert_eq!(status(keys, hands, during.secret.expose_secret()).await, 401);
-    keys.set_policy(acme, OrganizationPolicy::default()).await.unwrap();
+    keys.set_organization_policy(acme, OrganizationPolicy::default()).await.unwrap();
     assert_eq!(status(keys, hands, during.secret.expose_secret()).await, 200);
 }
 
@@ -382,18 +386,18 @@ async fn policy_applies_to_old_and_new_keys<K: Keys>(fixture: Fixture<K>) {
 async fn add_takes_a_record_once_under_its_policy() {
     let Fixture { keys, hands, acme, globex } = Fixture::of(|keys| keys);
     let record = |id, key: &str, organization: &OrganizationId| {
-        KeyRecord::new(KeyId::from_u128(id), KeyDigest::of(key.as_bytes()), organization.clone(), Access::Full)
+        KeyRecord::new(KeyId::from_u128(id), KeyDigest::hash(key.as_bytes()), organization.clone(), Access::Full)
     };
     keys.add(record(1, "first", &acme)).unwrap();
     for taken in [record(1, "other", &acme), record(2, "first", &acme), record(2, "first", &globex)] {
         let again = keys.add(taken);
-        assert!(matches!(again, Err(ManageError::AlreadyExists)), "{again:?}");
+        assert!(matches!(again, Err(BackendError::AlreadyExists)), "{again:?}");
     }
     assert_eq!(ids(&keys, &acme, &ListKeys::new()).await, [KeyId::from_u128(1)]);
     assert_eq!(status(&keys, &hands, "first").await, 200);
     assert_eq!(status(&keys, &hands, "other").await, 401);
 
-    keys.set_policy(&globex, OrganizationPolicy::default().with_disabled(true)).await.unwrap();
+    keys.set_organization_policy(&globex, OrganizationPolicy::default().with_disabled(true)).await.unwrap();
     keys.add(record(3, "of a disabled organization", &globex)).unwrap();
     assert_eq!(status(&keys, &hands, "of a disabled organization").await, 401);
 }
@@ -401,35 +405,32 @@ async fn add_takes_a_record_once_under_its_policy() {
 /// Cases: 57.
 #[tokio::test]
 async fn catalog_rejects_unknown_scopes() {
-    async fn refuses(keys: impl Keys) {
+    async fn rejects(keys: &KeyManager<impl Manage>) {
         let acme = "acme".parse().unwrap();
         let typo = Scope::from_static("dataset.read");
         for access in [Access::scoped([typo.clone()]), Access::scoped([avala::DATASETS_READ, typo.clone()])] {
             let new = || NewKey::new("key", access.clone()).unwrap();
-            let imported = keys.import(&acme, new(), StoredCredential::of_presented(b"old")).await;
-            for refused in [keys.issue(&acme, new()).await.map(|issued| issued.record), imported] {
-                match refused {
+            let imported = keys.import(&acme, new(), StoredCredential::from_plaintext(b"old")).await;
+            for rejected in [keys.issue(&acme, new()).await.map(|issued| issued.record), imported] {
+                match rejected {
                     Err(ManageError::UnknownScope(unknown)) => assert_eq!(unknown.scope(), &typo),
                     other => panic!("{other:?}"),
                 }
             }
         }
-        assert_eq!(ids(&keys, &acme, &ListKeys::new()).await, []);
+        assert_eq!(ids(keys.backend(), &acme, &ListKeys::new()).await, []);
         for access in [Access::Full, Access::scoped(avala::ALL)] {
             keys.issue(&acme, NewKey::new("key", access).unwrap()).await.unwrap();
         }
     }
-    let keys = || {
-        let policy = IssuePolicy::default().with_catalogue(avala::catalogue());
-        MemoryStore::with(policy.with_format(KeyFormat::new("acme_").unwrap()), SystemTime::now)
-    };
-    refuses(keys()).await;
-    let shared = SharedStore::new(keys());
-    refuses(shared.clone()).await;
+    let rules = IssueRules::default().with_catalog(avala::catalog()).with_format(KeyFormat::new("acme_").unwrap());
+    rejects(&MemoryStore::new().manage().with_rules(rules.clone())).await;
+    let shared = DynKeyBackend::new(MemoryStore::new()).manage().with_rules(rules);
+    rejects(&shared).await;
 
     let new = NewKey::new("key", Access::Full).unwrap();
     let secret = shared.issue(&"acme".parse().unwrap(), new).await.unwrap().secret;
-    assert!(secret.expose_secret().starts_with("acme_"), "the format of the store inside is used");
+    assert!(secret.expose_secret().starts_with("acme_"), "the format of the rules is used");
 }
 
 /// Cases: 57, 63, 69.
@@ -438,15 +439,20 @@ fn issued_keys_are_bounded() {
     for name in
         ["", " ", "\t", "\u{3000}", "a\0b", "a\nb", "\u{1b}[31mred", "a\u{85}b", &"x".repeat(101), &"x".repeat(1 << 20)]
     {
-        assert_eq!(NewKey::new(name, Access::Full).unwrap_err(), InvalidKey::Name, "{:?}", &name[..name.len().min(9)]);
+        assert_eq!(
+            NewKey::new(name, Access::Full).unwrap_err(),
+            InvalidNewKey::Name,
+            "{:?}",
+            &name[..name.len().min(9)]
+        );
     }
     assert!(NewKey::new("é".repeat(NewKey::MAX_NAME_LEN), Access::Full).is_ok(), "characters are counted, not bytes");
-    assert_eq!(NewKey::new("x", Access::scoped([])).unwrap_err(), InvalidKey::NoScopes);
+    assert_eq!(NewKey::new("x", Access::scoped([])).unwrap_err(), InvalidNewKey::NoScopes);
 
     let scopes = |number: usize| (0..number).map(|n| Scope::new(format!("scope.{n}")).unwrap());
     assert!(NewKey::new("x", Access::scoped(scopes(ScopeSet::MAX_LEN))).is_ok());
     for many in [ScopeSet::MAX_LEN + 1, 100_000] {
-        assert_eq!(NewKey::new("x", Access::scoped(scopes(many))).unwrap_err(), InvalidKey::TooManyScopes, "{many}");
+        assert_eq!(NewKey::new("x", Access::scoped(scopes(many))).unwrap_err(), InvalidNewKey::TooManyScopes, "{many}");
     }
     let repeated = iter::repeat_n(avala::TASKS_READ, 100_000);
     assert!(NewKey::new("x", Access::scoped(repeated)).is_ok(), "one scope, however often");
@@ -468,7 +474,7 @@ proptest! {
     ) {
         let fixture = Fixture::of(|keys| keys);
         let paged = if shared {
-            block_on(page(&SharedStore::new(fixture.keys.clone()), &fixture, &ages, &limits, &meanwhile, status))
+            block_on(page(&DynKeyBackend::new(fixture.keys.clone()), &fixture, &ages, &limits, &meanwhile, status))
         } else {
             block_on(page(&fixture.keys, &fixture, &ages, &limits, &meanwhile, status))
         };
@@ -489,7 +495,7 @@ struct Paged {
 }
 
 async fn page(
-    keys: &impl Keys,
+    keys: &impl Manage,
     Fixture { hands, acme, .. }: &Fixture<MemoryStore>,
     ages: &[(u64, bool)],
     limits: &[usize],
@@ -500,7 +506,7 @@ async fn page(
     let mut before = BTreeSet::new();
     for &(age, revoked) in ages {
         hands.set(moment() + Duration::from_secs(age));
-        let id = keys.issue(acme, new()).await.unwrap().record.id();
+        let id = keys.manage().issue(acme, new()).await.unwrap().record.id();
         if revoked {
             keys.revoke(acme, id).await.unwrap();
         }
@@ -524,7 +530,7 @@ async fn page(
         query = query.with_after(Some(next.to_string().parse().unwrap()));
         if let Some(&age) = meanwhile.next() {
             hands.set(moment() + Duration::from_secs(age));
-            keys.issue(acme, new()).await.unwrap();
+            keys.manage().issue(acme, new()).await.unwrap();
         }
     }
     panic!("the list has no end")
@@ -533,7 +539,7 @@ async fn page(
 /// Cases: 82.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn one_of_hundred_regenerates_wins() {
-    async fn race<K: Keys>(fixture: Fixture<K>) {
+    async fn race<K: Manage>(fixture: Fixture<K>) {
         for _ in 0..20 {
             let old = fixture.issue().await;
             let id = old.record.id();
@@ -543,28 +549,29 @@ async fn one_of_hundred_regenerates_wins() {
                 let (keys, acme, start) = (fixture.keys.clone(), fixture.acme.clone(), Arc::clone(&start));
                 racing.spawn(async move {
                     start.wait().await;
-                    keys.regenerate(&acme, id, Expiry::Never).await
+                    keys.manage().regenerate(&acme, id, Expiry::Never).await
                 });
             }
             fixture.assert_one_won(&old, racing.join_all().await).await;
         }
     }
     race(Fixture::of(|keys| keys)).await;
-    race(Fixture::of(SharedStore::new)).await;
+    race(Fixture::of(DynKeyBackend::new)).await;
 }
 
 /// Cases: 82.
 #[test]
 fn one_of_hundred_regenerating_threads_wins() {
-    fn race<K: Keys>(fixture: &Fixture<K>) {
+    fn race<K: Manage>(fixture: &Fixture<K>) {
         for _ in 0..20 {
             let old = block_on(fixture.issue());
-            let regenerate = || block_on(fixture.keys.regenerate(&fixture.acme, old.record.id(), Expiry::Never));
+            let regenerate =
+                || block_on(fixture.keys.manage().regenerate(&fixture.acme, old.record.id(), Expiry::Never));
             block_on(fixture.assert_one_won(&old, in_a_hundred_threads(regenerate)));
         }
     }
     race(&Fixture::of(|keys| keys));
-    race(&Fixture::of(SharedStore::new));
+    race(&Fixture::of(DynKeyBackend::new));
 }
 
 /// Cases: 82.
@@ -607,7 +614,7 @@ fn in_a_hundred_threads<T: Send>(act: impl Fn() -> T + Sync) -> Vec<T> {
 /// finds a key that was replaced. A revoke that returned before the regenerate began always came first.
 #[test]
 fn regenerate_and_revoke_are_serialized() {
-    fn race<K: Keys>(fixture: &Fixture<K>) {
+    fn race<K: Manage>(fixture: &Fixture<K>) {
         let Fixture { keys, acme, hands, .. } = fixture;
         let (mut revoked_first, mut regenerated_first) = (0, 0);
         for round in 0..500_u32 {
@@ -628,7 +635,7 @@ fn regenerate_and_revoke_are_serialized() {
                 start.wait();
                 wait(1);
                 let began_after = is_revoked.load(SeqCst);
-                let regenerated = block_on(keys.regenerate(acme, id, Expiry::Never));
+                let regenerated = block_on(keys.manage().regenerate(acme, id, Expiry::Never));
                 (revoke.join().unwrap(), began_after, regenerated)
             });
             let status = |key: &IssuedKey| block_on(status(keys, hands, key.secret.expose_secret()));
@@ -652,14 +659,14 @@ fn regenerate_and_revoke_are_serialized() {
         println!("revoked first {revoked_first}, regenerated first {regenerated_first}");
     }
     race(&Fixture::of(|keys| keys));
-    race(&Fixture::of(SharedStore::new));
+    race(&Fixture::of(DynKeyBackend::new));
 }
 
 /// Cases: 78.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn request_after_revoke_is_rejected() {
     let Fixture { keys, acme, .. } = Fixture::of(|keys| keys);
-    let race = revoke_under_load(&keys, &acme, SharedStore::new(keys.clone()), 4000).await;
+    let race = revoke_under_load(&keys, &acme, DynKeyBackend::new(keys.clone()), 4000).await;
     println!("{race:?}");
     assert_eq!(race.accepted_late, 0, "{race:?}");
     assert!(race.accepted > 4000 && race.late > 4000, "the load is there, before and after: {race:?}");
@@ -690,7 +697,7 @@ struct Race {
 async fn revoke_under_load(keys: &MemoryStore, acme: &OrganizationId, looked_up: impl KeyStore, number: usize) -> Race {
     let mut secrets = Vec::new();
     for _ in 0..number {
-        let issued = keys.issue(acme, NewKey::new("key", Access::Full).unwrap()).await.unwrap();
+        let issued = keys.manage().issue(acme, NewKey::new("key", Access::Full).unwrap()).await.unwrap();
         secrets.push((issued.record.id(), issued.secret.expose_secret().to_owned()));
     }
     let secrets = Arc::new(secrets);
@@ -744,7 +751,7 @@ async fn revoke_under_load(keys: &MemoryStore, acme: &OrganizationId, looked_up:
     })
 }
 
-/// Asks the store every fourth time, and says in between what it heard then.
+/// Asks the store every fourth time, and repeats its answer in between.
 struct Stale {
     keys: MemoryStore,
     seen: Mutex<HashMap<[u8; 32], (usize, Lookup)>>,
@@ -757,20 +764,16 @@ impl KeyStore for Stale {
         self.keys.find(digest).await
     }
 
-    fn find_now(&self, digest: &KeyDigest) -> Lookup {
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
         let mut seen = self.seen.lock().unwrap();
-        let (times, answer) = seen.entry(*digest.as_bytes()).or_insert((0, Lookup::Later));
+        let (times, answer) = seen.entry(*digest.as_bytes()).or_insert((0, Lookup::Pending));
         if *times % 4 == 0 {
-            *answer = self.keys.find_now(digest);
+            *answer = self.keys.try_find(digest);
         }
         *times += 1;
         answer.clone()
     }
 }
-
-trait Keys: KeyManager + Clone {}
-
-impl<K: KeyManager + Clone> Keys for K {}
 
 /// A store, the clock that it and the layer go by, and two organizations.
 struct Fixture<K> {
@@ -780,15 +783,15 @@ struct Fixture<K> {
     globex: OrganizationId,
 }
 
-impl<K: Keys> Fixture<K> {
+impl<K: Manage> Fixture<K> {
     fn of(wrap: impl FnOnce(MemoryStore) -> K) -> Self {
         let hands = Hands::at(moment());
-        let keys = wrap(MemoryStore::with(IssuePolicy::default(), hands.clone()));
+        let keys = wrap(MemoryStore::builder().clock(hands.clone()).build());
         Self { keys, hands, acme: "acme".parse().unwrap(), globex: "globex".parse().unwrap() }
     }
 
     async fn issue(&self) -> IssuedKey {
-        self.keys.issue(&self.acme, NewKey::new("key", Access::Full).unwrap()).await.unwrap()
+        self.keys.manage().issue(&self.acme, NewKey::new("key", Access::Full).unwrap()).await.unwrap()
     }
 
     /// One of the results is a live key that took the place of `old`, and the others are conflicts.
@@ -813,7 +816,7 @@ fn moment() -> SystemTime {
 }
 
 /// The status of the reply to a request with this key.
-async fn status<K: Keys>(keys: &K, hands: &Hands, key: &str) -> u16 {
+async fn status<K: Manage>(keys: &K, hands: &Hands, key: &str) -> u16 {
     let layer = ApiKeyLayer::new(keys.clone()).clock(hands.clone());
     layer.layer(service_fn(handle)).oneshot(request(key)).await.unwrap().status().as_u16()
 }
@@ -822,18 +825,18 @@ async fn handle(_: Request<String>) -> Result<Response<String>, Infallible> {
     Ok(Response::new(String::new()))
 }
 
-async fn find(keys: &impl Keys, key: &str) -> Option<Arc<KeyRecord>> {
-    let digest = KeyDigest::of(key.as_bytes());
+async fn find(keys: &impl Manage, key: &str) -> Option<Arc<KeyRecord>> {
+    let digest = KeyDigest::hash(key.as_bytes());
     let found = keys.find(&digest).await.map_err(Into::into).unwrap();
-    let now: Option<Arc<KeyRecord>> = match keys.find_now(&digest) {
+    let now: Option<Arc<KeyRecord>> = match keys.try_find(&digest) {
         Lookup::Found(record) => Some(record),
         Lookup::NotFound => None,
-        Lookup::Later => panic!("a store in memory has the answer"),
+        Lookup::Pending => panic!("a store in memory has the answer"),
     };
     assert_eq!(format!("{found:?}"), format!("{now:?}"));
     found
 }
 
-async fn ids(keys: &impl Keys, organization: &OrganizationId, query: &ListKeys) -> Vec<KeyId> {
+async fn ids(keys: &impl Manage, organization: &OrganizationId, query: &ListKeys) -> Vec<KeyId> {
     keys.list(organization, query).await.unwrap().keys.iter().map(|record| record.id()).collect()
 }

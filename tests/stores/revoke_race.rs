@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Request, Response, StatusCode};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_api_key::{
-    Access, ApiKeyLayer, KeyDigest, KeyId, KeyManager, KeyRecord, KeyStore, MemoryStore, NewKey, OrganizationId,
-};
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
+use tower_api_key::{Access, ApiKeyLayer, KeyStore, MemoryStore, NewKey, OrganizationId};
 
+use crate::support::manage::Manage;
 #[cfg(feature = "postgres")]
 use crate::support::postgres::Schema;
 
@@ -53,7 +53,7 @@ async fn sqlite_store_rejects_key_after_revoke() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn cached_sqlite_store_rejects_key_after_revoke() {
     let file = SqliteFile::new("cached").await;
-    let cache = tower_api_key::CachedStore::new(file.store.clone());
+    let cache = tower_api_key::store::CachedStore::new(file.store.clone());
     let figures = race(cache.clone(), cache, Size::from_env(40_000, 400)).await;
     figures.print("sqlite behind a cache");
     figures.assert_nothing_was_accepted_late();
@@ -78,7 +78,7 @@ async fn postgres_store_rejects_key_after_revoke() {
 #[ignore = "needs Postgres"]
 async fn cached_postgres_store_rejects_key_after_revoke() {
     let schema = Schema::new().await;
-    let cache = tower_api_key::CachedStore::new(schema.store().await);
+    let cache = tower_api_key::store::CachedStore::new(schema.store().await);
     let figures = race(cache.clone(), cache, Size::from_env(40_000, 400)).await;
     figures.print("postgres behind a cache");
     figures.assert_nothing_was_accepted_late();
@@ -86,7 +86,7 @@ async fn cached_postgres_store_rejects_key_after_revoke() {
 
 #[cfg(feature = "sqlite")]
 struct SqliteFile {
-    store: tower_api_key::SqliteStore,
+    store: tower_api_key::store::SqliteStore,
     directory: std::path::PathBuf,
 }
 
@@ -96,7 +96,7 @@ impl SqliteFile {
         let directory = std::env::temp_dir().join(format!("revoke-race-{name}-{}", std::process::id()));
         std::fs::create_dir(&directory).unwrap();
         let url = format!("sqlite:{}/keys.db", directory.display());
-        let store = tower_api_key::SqliteStore::connect(&url).await.unwrap();
+        let store = tower_api_key::store::SqliteStore::connect(&url).await.unwrap();
         store.migrate().await.unwrap();
         Self { store, directory }
     }
@@ -152,10 +152,10 @@ struct Key {
     header: HeaderValue,
     /// By requests that started before its revoke had returned, or might have.
     accepted: AtomicU64,
-    refused: AtomicU64,
+    rejected: AtomicU64,
     /// By requests that started after its revoke had returned.
     accepted_late: AtomicU64,
-    refused_late: AtomicU64,
+    rejected_late: AtomicU64,
 }
 
 /// What the tasks share with the one that revokes.
@@ -171,7 +171,7 @@ struct Race {
 }
 
 /// Issues keys in `keys` and revokes one after the other, while tasks use them through a layer on `lookups`.
-async fn race(keys: impl KeyManager, lookups: impl KeyStore, size: Size) -> Figures {
+async fn race(keys: impl Manage, lookups: impl KeyStore, size: Size) -> Figures {
     let mut issued = Vec::new();
     for _ in 0..size.revokes {
         issued.push(Key::issue(&keys).await);
@@ -192,13 +192,13 @@ async fn race(keys: impl KeyManager, lookups: impl KeyStore, size: Size) -> Figu
     Figures::of(&race, size, began.elapsed())
 }
 
-async fn revoke_keys(race: Arc<Race>, keys: impl KeyManager, enough: u64) {
+async fn revoke_keys(race: Arc<Race>, keys: impl Manage, enough: u64) {
     for (place, key) in race.keys.iter().enumerate() {
         race.current.store(place, SeqCst);
         race.wait_until("it is in use", place, || key.accepted.load(SeqCst) >= enough).await;
         keys.revoke(organization(), key.id).await.unwrap();
         race.revoked.store(place + 1, SeqCst);
-        race.wait_until("it is refused", place, || key.refused_late.load(SeqCst) >= enough).await;
+        race.wait_until("it is rejected", place, || key.rejected_late.load(SeqCst) >= enough).await;
     }
     race.current.store(race.keys.len(), SeqCst);
 }
@@ -224,8 +224,8 @@ async fn use_keys(race: Arc<Race>, layer: ApiKeyLayer, task: usize) {
         let counter = match (response.status(), late) {
             (StatusCode::OK, false) => &key.accepted,
             (StatusCode::OK, true) => &key.accepted_late,
-            (StatusCode::UNAUTHORIZED, false) => &key.refused,
-            (StatusCode::UNAUTHORIZED, true) => &key.refused_late,
+            (StatusCode::UNAUTHORIZED, false) => &key.rejected,
+            (StatusCode::UNAUTHORIZED, true) => &key.rejected_late,
             (other, _) => panic!("a request was answered with {other}"),
         };
         counter.fetch_add(1, SeqCst);
@@ -235,20 +235,20 @@ async fn use_keys(race: Arc<Race>, layer: ApiKeyLayer, task: usize) {
 }
 
 impl Key {
-    async fn issue(keys: &impl KeyManager) -> Self {
-        let issued = keys.issue(organization(), NewKey::new("raced", Access::Full).unwrap()).await.unwrap();
+    async fn issue(keys: &impl Manage) -> Self {
+        let issued = keys.manage().issue(organization(), NewKey::new("raced", Access::Full).unwrap()).await.unwrap();
         Self {
             id: issued.record.id(),
             header: issued.secret.expose_secret().parse().unwrap(),
             accepted: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
             accepted_late: AtomicU64::new(0),
-            refused_late: AtomicU64::new(0),
+            rejected_late: AtomicU64::new(0),
         }
     }
 
     fn requests(&self) -> u64 {
-        [&self.accepted, &self.refused, &self.accepted_late, &self.refused_late]
+        [&self.accepted, &self.rejected, &self.accepted_late, &self.rejected_late]
             .map(|count| count.load(SeqCst))
             .iter()
             .sum()
@@ -256,7 +256,7 @@ impl Key {
 }
 
 impl Race {
-    /// While the tasks go on. A key that is not refused after this many requests never will be.
+    /// While the tasks go on. A key that is not rejected after this many requests never will be.
     async fn wait_until(&self, what: &str, place: usize, reached: impl Fn() -> bool) {
         const TOO_MANY: u64 = 1_000_000;
         while !reached() {
@@ -270,9 +270,9 @@ struct Figures {
     size: Size,
     requests: u64,
     accepted: u64,
-    refused: u64,
+    rejected: u64,
     accepted_late: u64,
-    refused_late: u64,
+    rejected_late: u64,
     late_keys: usize,
     took: Duration,
 }
@@ -284,18 +284,18 @@ impl Figures {
             size,
             requests: race.keys.iter().map(Key::requests).sum(),
             accepted: sum(|key| &key.accepted),
-            refused: sum(|key| &key.refused),
+            rejected: sum(|key| &key.rejected),
             accepted_late: sum(|key| &key.accepted_late),
-            refused_late: sum(|key| &key.refused_late),
+            rejected_late: sum(|key| &key.rejected_late),
             late_keys: race.keys.iter().filter(|key| key.accepted_late.load(SeqCst) > 0).count(),
             took,
         };
-        // The run was what it says: as long, and with each key in use when it was revoked and afterwards.
+        // The run was as long as asked, with each key in use when it was revoked and afterwards.
         assert!(figures.requests >= size.requests as u64, "{} requests", figures.requests);
         assert_eq!(race.keys.len(), size.revokes);
         assert_eq!(race.revoked.load(SeqCst), size.revokes);
         for key in &race.keys {
-            assert!(key.accepted.load(SeqCst) >= TASKS as u64 && key.refused_late.load(SeqCst) >= TASKS as u64);
+            assert!(key.accepted.load(SeqCst) >= TASKS as u64 && key.rejected_late.load(SeqCst) >= TASKS as u64);
         }
         // Whatever was answered with 200 came from the handler, and nothing else reached it.
         assert_eq!(race.handled.load(SeqCst), figures.accepted + figures.accepted_late);
@@ -313,11 +313,11 @@ impl Figures {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { requests, accepted, refused, accepted_late, refused_late, late_keys, .. } = self;
+        let Self { requests, accepted, rejected, accepted_late, rejected_late, late_keys, .. } = self;
         write!(
             f,
             "{requests} requests by {TASKS} tasks, {} revokes, {:.1} s; started before the revoke returned: {accepted} \
-             accepted, {refused} refused; started after it: {refused_late} refused, {accepted_late} accepted, of \
+             accepted, {rejected} rejected; started after it: {rejected_late} rejected, {accepted_late} accepted, of \
              {late_keys} keys",
             self.size.revokes,
             self.took.as_secs_f64()

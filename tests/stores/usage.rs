@@ -1,4 +1,4 @@
-//! Usage: gathered in memory, told to the store in one call, never in the way of a request.
+//! Usage: counted in memory, reported to the store in one call, never in the way of a request.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -9,18 +9,23 @@ use std::time::{Duration, SystemTime};
 use futures::FutureExt;
 use http::{Request, Response, StatusCode};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_api_key::{
-    Access, ApiKeyLayer, Expiry, IssuedKey, KeyDigest, KeyId, KeyManager, KeyRecord, KeyStore, KeyUsage, ListKeys,
-    Lookup, ManageError, MemoryStore, NewKey, OrganizationId, OrganizationPolicy, Page, ScopeSet, SharedStore,
-    StoredCredential, UsageTracker,
+use tower_api_key::background::Background;
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord, OrganizationPolicy};
+use tower_api_key::manage::IssuedKey;
+use tower_api_key::store::{
+    BackendError, DynKeyBackend, KeyBackend, KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord, Page, Replacement,
 };
+use tower_api_key::usage::UsageTracker;
+use tower_api_key::{Access, ApiKeyLayer, KeyStore, MemoryStore, NewKey, OrganizationId};
+
+use crate::support::manage::Manage;
 
 fn organization() -> OrganizationId {
     "acme".parse().unwrap()
 }
 
-async fn issue(keys: &impl KeyManager) -> IssuedKey {
-    keys.issue(&organization(), NewKey::new("ci", Access::Full).unwrap()).await.unwrap()
+async fn issue(keys: &impl Manage) -> IssuedKey {
+    keys.manage().issue(&organization(), NewKey::new("ci", Access::Full).unwrap()).await.unwrap()
 }
 
 /// One request through a layer.
@@ -50,7 +55,7 @@ struct Counting {
     reports: Arc<AtomicUsize>,
     failing: Arc<AtomicBool>,
     hanging: Arc<AtomicBool>,
-    told: Arc<Mutex<Vec<Vec<KeyUsage>>>>,
+    reported: Arc<Mutex<Vec<Vec<KeyUsage>>>>,
 }
 
 impl Counting {
@@ -61,7 +66,7 @@ impl Counting {
             reports: Arc::default(),
             failing: Arc::default(),
             hanging: Arc::default(),
-            told: Arc::default(),
+            reported: Arc::default(),
         }
     }
 }
@@ -74,70 +79,68 @@ impl KeyStore for Counting {
         Ok(found.map(|record| Arc::new((*record).clone())))
     }
 
-    fn find_now(&self, digest: &KeyDigest) -> Lookup {
-        if self.copies { Lookup::Later } else { self.inner.find_now(digest) }
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
+        if self.copies { Lookup::Pending } else { self.inner.try_find(digest) }
     }
 }
 
-impl KeyManager for Counting {
-    async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), ManageError> {
-        self.reports.fetch_add(1, Ordering::Relaxed);
-        if self.hanging.load(Ordering::Relaxed) {
-            pending::<()>().await;
-        }
-        if self.failing.load(Ordering::Relaxed) {
-            return Err(ManageError::store("down"));
-        }
-        self.told.lock().unwrap().push(usage.to_vec());
-        self.inner.record_usage(usage).await
-    }
-
-    async fn get(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, ManageError> {
+impl KeyBackend for Counting {
+    async fn get(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
         self.inner.get(organization, id).await
     }
 
-    async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, ManageError> {
+    async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, BackendError> {
         self.inner.list(organization, query).await
     }
 
-    async fn revoke(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, ManageError> {
-        self.inner.revoke(organization, id).await
+    async fn insert(&self, record: NewRecord) -> Result<Arc<KeyRecord>, BackendError> {
+        self.inner.insert(record).await
     }
 
-    async fn narrow(
+    async fn update(
         &self,
         organization: &OrganizationId,
         id: KeyId,
-        scopes: ScopeSet,
-    ) -> Result<Arc<KeyRecord>, ManageError> {
-        self.inner.narrow(organization, id, scopes).await
+        update: KeyUpdate,
+    ) -> Result<Arc<KeyRecord>, BackendError> {
+        self.inner.update(organization, id, update).await
     }
 
-    async fn policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, ManageError> {
-        self.inner.policy(organization).await
-    }
-
-    async fn set_policy(&self, organization: &OrganizationId, policy: OrganizationPolicy) -> Result<(), ManageError> {
-        self.inner.set_policy(organization, policy).await
-    }
-
-    async fn insert(
-        &self,
-        organization: &OrganizationId,
-        key: NewKey,
-        credential: StoredCredential,
-    ) -> Result<Arc<KeyRecord>, ManageError> {
-        self.inner.insert(organization, key, credential).await
+    async fn revoke(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
+        self.inner.revoke(organization, id).await
     }
 
     async fn replace(
         &self,
         organization: &OrganizationId,
         id: KeyId,
-        expiry: Expiry,
-        credential: StoredCredential,
-    ) -> Result<Arc<KeyRecord>, ManageError> {
-        self.inner.replace(organization, id, expiry, credential).await
+        replacement: Replacement,
+    ) -> Result<Arc<KeyRecord>, BackendError> {
+        self.inner.replace(organization, id, replacement).await
+    }
+
+    async fn organization_policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, BackendError> {
+        self.inner.organization_policy(organization).await
+    }
+
+    async fn set_organization_policy(
+        &self,
+        organization: &OrganizationId,
+        policy: OrganizationPolicy,
+    ) -> Result<(), BackendError> {
+        self.inner.set_organization_policy(organization, policy).await
+    }
+
+    async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), BackendError> {
+        self.reports.fetch_add(1, Ordering::Relaxed);
+        if self.hanging.load(Ordering::Relaxed) {
+            pending::<()>().await;
+        }
+        if self.failing.load(Ordering::Relaxed) {
+            return Err(BackendError::store("down"));
+        }
+        self.reported.lock().unwrap().push(usage.to_vec());
+        self.inner.record_usage(usage).await
     }
 }
 
@@ -157,13 +160,14 @@ async fn many_requests_are_one_report() {
 
         usage.flush(&store).await.unwrap();
         usage.flush(&store).await.unwrap();
-        assert_eq!(store.reports.load(Ordering::Relaxed), 1, "nothing to tell is no call");
-        let mut told = store.told.lock().unwrap().concat();
-        told.sort_by_key(|usage| usage.requests);
-        let told: Vec<_> = told.iter().map(|usage| (usage.id, usage.requests, usage.last_used_at)).collect();
-        assert_eq!(told, [(two.record.id(), 1, at(1_099)), (one.record.id(), 100, at(1_099))]);
+        assert_eq!(store.reports.load(Ordering::Relaxed), 1, "with nothing to report, the store is not called");
+        let mut reported = store.reported.lock().unwrap().concat();
+        reported.sort_by_key(|usage| usage.request_count);
+        let reported: Vec<_> =
+            reported.iter().map(|usage| (usage.id, usage.request_count, usage.last_used_at)).collect();
+        assert_eq!(reported, [(two.record.id(), 1, at(1_099)), (one.record.id(), 100, at(1_099))]);
         let record = store.get(&organization(), one.record.id()).await.unwrap();
-        assert_eq!((record.last_used_at(), record.requests()), (Some(at(1_099)), 100));
+        assert_eq!((record.last_used_at(), record.request_count()), (Some(at(1_099)), 100));
     }
 }
 
@@ -182,27 +186,27 @@ async fn rejected_request_is_not_usage() {
 async fn later_use_in_the_store_is_kept() {
     let store = MemoryStore::new();
     let key = issue(&store).await;
-    let tell = async |seconds| {
+    let report = async |seconds| {
         let (usage, (clock, hand)) = (UsageTracker::new(), clock());
         hand.store(seconds, Ordering::Relaxed);
         let layer = ApiKeyLayer::new(store.clone()).track_usage(&usage).clock(clock);
         assert_eq!(call(&layer, &key).await, StatusCode::OK);
         usage.flush(&store).await.unwrap();
         let record = store.get(&organization(), key.record.id()).await.unwrap();
-        (record.last_used_at(), record.requests())
+        (record.last_used_at(), record.request_count())
     };
-    assert_eq!(tell(2_000).await, (Some(at(2_000)), 1));
-    assert_eq!(tell(1_500).await, (Some(at(2_000)), 2));
+    assert_eq!(report(2_000).await, (Some(at(2_000)), 1));
+    assert_eq!(report(1_500).await, (Some(at(2_000)), 2));
 }
 
 #[tokio::test]
 async fn shared_store_forwards_usage() {
     let store = MemoryStore::new();
-    let shared = SharedStore::new(store.clone());
+    let shared = DynKeyBackend::new(store.clone());
     let key = issue(&shared).await;
     shared.record_usage(&[KeyUsage::new(key.record.id(), 3, at(2_000))]).await.unwrap();
     let record = store.get(&organization(), key.record.id()).await.unwrap();
-    assert_eq!((record.last_used_at(), record.requests()), (Some(at(2_000)), 3));
+    assert_eq!((record.last_used_at(), record.request_count()), (Some(at(2_000)), 3));
 }
 
 /// Cases: 118.
@@ -218,7 +222,7 @@ async fn failed_report_is_sent_later() {
     }
     store.failing.store(false, Ordering::Relaxed);
     usage.flush(&store).await.unwrap();
-    assert_eq!(store.get(&organization(), key.record.id()).await.unwrap().requests(), 3);
+    assert_eq!(store.get(&organization(), key.record.id()).await.unwrap().request_count(), 3);
     assert_eq!(usage.dropped(), 0);
 }
 
@@ -235,12 +239,12 @@ async fn abandoned_report_has_unknown_outcome() {
     assert_eq!(call(&layer, &key).await, StatusCode::OK);
     store.hanging.store(false, Ordering::Relaxed);
     usage.flush(&store).await.unwrap();
-    assert_eq!(store.get(&organization(), key.record.id()).await.unwrap().requests(), 1);
+    assert_eq!(store.get(&organization(), key.record.id()).await.unwrap().request_count(), 1);
 }
 
 #[tokio::test]
 async fn memory_is_bounded_and_overflow_is_counted() {
-    let (store, usage) = (Counting::new(false), UsageTracker::with_capacity(2));
+    let (store, usage) = (Counting::new(false), UsageTracker::builder().capacity(2).build());
     let layer = ApiKeyLayer::new(store.clone()).track_usage(&usage);
     for _ in 0..5 {
         let key = issue(&store).await;
@@ -250,7 +254,7 @@ async fn memory_is_bounded_and_overflow_is_counted() {
     }
     assert_eq!(usage.dropped(), 12);
     usage.flush(&store).await.unwrap();
-    assert_eq!(store.told.lock().unwrap().concat().iter().map(|usage| usage.requests).sum::<u64>(), 8);
+    assert_eq!(store.reported.lock().unwrap().concat().iter().map(|usage| usage.request_count).sum::<u64>(), 8);
 }
 
 #[tokio::test(start_paused = true)]
@@ -266,7 +270,7 @@ async fn interval_continues_after_hang_and_failure() {
     call(&layer, &key).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     let record = store.get(&organization(), key.record.id()).await.unwrap();
-    assert_eq!((record.requests(), usage.dropped()), (1, 1));
+    assert_eq!((record.request_count(), usage.dropped()), (1, 1));
 }
 
 /// Eight threads and a reporter: not a request more or less than there were.
@@ -295,32 +299,86 @@ async fn each_request_is_counted_once() {
             task.await.unwrap();
         }
         usage.flush(&store).await.unwrap();
-        assert_eq!(store.get(&organization(), key.record.id()).await.unwrap().requests(), 16_000);
+        assert_eq!(store.get(&organization(), key.record.id()).await.unwrap().request_count(), 16_000);
     }
+}
+
+/// A request only adds to a counter: the store is not called, whatever record it has found.
+#[tokio::test]
+async fn request_with_copied_record_is_counted_once() {
+    const REQUESTS: u64 = 1_000;
+    let (store, usage, (clock, hand)) = (Counting::new(true), UsageTracker::new(), clock());
+    let layer = ApiKeyLayer::new(store.clone()).track_usage(&usage).clock(clock);
+    let key = issue(&store).await;
+    let first = store.find(key.record.digest()).await.unwrap().unwrap();
+    let second = store.find(key.record.digest()).await.unwrap().unwrap();
+    assert!(!Arc::ptr_eq(&first, &second), "each lookup makes a record of its own");
+
+    for second in 0..REQUESTS {
+        hand.store(1_000 + second, Ordering::Relaxed);
+        assert_eq!(call(&layer, &key).await, StatusCode::OK);
+    }
+    assert_eq!(store.reports.load(Ordering::Relaxed), 0);
+    usage.flush(&store).await.unwrap();
+    let last = at(1_000 + REQUESTS - 1);
+    let report = KeyUsage::new(key.record.id(), REQUESTS, last);
+    assert_eq!(*store.reported.lock().unwrap(), [vec![report.clone()]]);
+
+    usage.flush(&store).await.unwrap();
+    assert_eq!(*store.reported.lock().unwrap(), [vec![report]]);
+    assert_eq!(usage.dropped(), 0);
+    let record = store.get(&organization(), key.record.id()).await.unwrap();
+    assert_eq!((record.last_used_at(), record.request_count()), (Some(last), REQUESTS));
+}
+
+#[tokio::test]
+async fn memory_store_has_usage_after_shutdown() {
+    reports_at_shutdown(MemoryStore::new()).await;
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn sqlite_store_has_usage_after_shutdown() {
+    let dir = crate::support::sqlite::Dir::new();
+    reports_at_shutdown(dir.store().await).await;
+}
+
+/// With an interval that never ends, the shutdown reports everything.
+async fn reports_at_shutdown(store: impl Manage) {
+    let (usage, (clock, hand)) = (UsageTracker::new(), clock());
+    let layer = ApiKeyLayer::new(store.clone()).track_usage(&usage).clock(clock);
+    let key = issue(&store).await;
+    let used = async || {
+        let record = store.get(&organization(), key.record.id()).await.unwrap();
+        (record.last_used_at(), record.request_count())
+    };
+    let background = Background::new();
+    background.report_usage(&usage, store.clone(), Duration::MAX);
+    for second in 0..5 {
+        hand.store(2_000 + second, Ordering::Relaxed);
+        assert_eq!(call(&layer, &key).await, StatusCode::OK);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(used().await, (None, 0));
+    background.shutdown().await;
+    assert_eq!(used().await, (Some(at(2_004)), 5));
+    assert_eq!(usage.dropped(), 0);
 }
 
 #[cfg(feature = "sqlite")]
 #[tokio::test]
 async fn sqlite_records_report_in_one_statement() {
-    let directory = std::env::temp_dir().join(format!("tower-api-key-usage-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
-    let store = tower_api_key::SqliteStore::connect(&format!("sqlite:{}/keys.db", directory.display())).await.unwrap();
-    store.migrate().await.unwrap();
+    let dir = crate::support::sqlite::Dir::new();
+    let store = dir.store().await;
     let key = issue(&store).await;
-    let tell = async |seconds, requests| {
-        let of = |id| usage_of(id, seconds, requests);
-        // A key that is gone is passed over.
+    let report = async |seconds, requests| {
+        let of = |id| KeyUsage::new(id, requests, at(seconds));
+        // A key that is gone is skipped.
         store.record_usage(&[of(key.record.id()), of(KeyId::from_u128(404))]).await.unwrap();
         let record = store.get(&organization(), key.record.id()).await.unwrap();
-        (record.last_used_at(), record.requests())
+        (record.last_used_at(), record.request_count())
     };
-    assert_eq!(tell(2_000, 5).await, (Some(at(2_000)), 5));
-    assert_eq!(tell(1_000, 1).await, (Some(at(2_000)), 6));
-    assert_eq!(tell(3_000, 1).await, (Some(at(3_000)), 7));
-    std::fs::remove_dir_all(directory).unwrap();
-}
-
-#[cfg(feature = "sqlite")]
-fn usage_of(id: KeyId, seconds: u64, requests: u64) -> KeyUsage {
-    KeyUsage::new(id, requests, at(seconds))
+    assert_eq!(report(2_000, 5).await, (Some(at(2_000)), 5));
+    assert_eq!(report(1_000, 1).await, (Some(at(2_000)), 6));
+    assert_eq!(report(3_000, 1).await, (Some(at(3_000)), 7));
 }

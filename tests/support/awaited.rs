@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use tower_api_key::{KeyDigest, KeyRecord, KeyStore, StoreId};
+use tower_api_key::KeyStore;
+use tower_api_key::key::{KeyDigest, KeyRecord};
+use tower_api_key::store::StoreId;
 
 /// Answers as the store in it does, but only when it is awaited, and not at the first poll.
 pub(crate) struct Awaited<S>(pub(crate) S);
@@ -15,7 +17,7 @@ impl<S: KeyStore> KeyStore for Awaited<S> {
         self.0.find(digest).await
     }
 
-    fn store_id(&self) -> Option<StoreId> {
-        self.0.store_id()
+    fn id(&self) -> Option<StoreId> {
+        self.0.id()
     }
 }

@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_api_key::{
-    Access, ApiKey, ApiKeyLayer, IssuedKey, KeyManager, KeyStore, NewKey, OrganizationId, Scope, ScopeSet,
-};
+use tower_api_key::manage::IssuedKey;
+use tower_api_key::scope::ScopeSet;
+use tower_api_key::{Access, ApiKey, ApiKeyLayer, KeyStore, NewKey, OrganizationId, Scope};
+
+use super::manage::Manage;
 
 pub(crate) fn acme() -> &'static OrganizationId {
     static ACME: LazyLock<OrganizationId> = LazyLock::new(|| "acme".parse().unwrap());
@@ -29,8 +31,8 @@ pub(crate) fn scoped(names: &[&'static str]) -> NewKey {
     NewKey::new("scoped", Access::Scoped(scopes(names))).unwrap()
 }
 
-pub(crate) async fn issue(store: &impl KeyManager, key: NewKey) -> IssuedKey {
-    store.issue(acme(), key).await.unwrap()
+pub(crate) async fn issue(store: &impl Manage, key: NewKey) -> IssuedKey {
+    store.manage().issue(acme(), key).await.unwrap()
 }
 
 /// A response, as much of it as the tests look at.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use tower_api_key::Clock;
+use tower_api_key::time::Clock;
 
 #[derive(Clone)]
 pub(crate) struct Hands(Arc<Mutex<SystemTime>>);

@@ -1,9 +1,13 @@
 //! What was logged: on this thread at every level, and by the whole process from warnings on.
 
 use std::cell::RefCell;
+use std::fmt::{Debug, Write};
 use std::sync::{Mutex, Once};
 
-use log::{Level, LevelFilter, Log, Metadata, Record};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Stands in for every password in the tests. A line that contains it is kept at every level.
 pub(crate) const PASSWORD: &str = "correct-horse-battery";
@@ -24,10 +28,8 @@ struct Line {
 /// Starts recording, and forgets what this thread has logged before.
 pub(crate) fn record_log() {
     static INSTALLED: Once = Once::new();
-    INSTALLED.call_once(|| {
-        log::set_logger(&Recorder).unwrap();
-        log::set_max_level(LevelFilter::Trace);
-    });
+    // Takes the lines of the crate `log` too.
+    INSTALLED.call_once(|| tracing_subscriber::registry().with(Recorder).init());
     OF_THREAD.set(Some(Vec::new()));
 }
 
@@ -56,19 +58,41 @@ pub(crate) fn watch_log_for(text: &str) {
 
 struct Recorder;
 
-impl Log for Recorder {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
+impl<S: Subscriber> Layer<S> for Recorder {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        // These write several lines for each request.
+        let verbose = ["h2", "hyper", "mio", "tokio", "tower", "want"];
+        let crate_name = metadata.target().split("::").next().unwrap_or_default();
+        *metadata.level() <= Level::INFO || !verbose.contains(&crate_name)
     }
 
-    fn log(&self, record: &Record<'_>) {
-        let text = format!("{} {}", record.level(), record.args());
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let (level, target) = (*event.metadata().level(), event.metadata().target());
+        let mut text = Text::default();
+        event.record(&mut text);
+        let text = format!("{level} {}{}", text.message, text.fields);
         let watched = || WATCHED.lock().unwrap().iter().any(|watched| text.contains(watched));
-        if record.level() <= Level::Warn || text.contains(PASSWORD) || watched() {
-            OF_PROCESS.lock().unwrap().push(Line { target: record.target().to_owned(), text: text.clone() });
+        if level <= Level::WARN || text.contains(PASSWORD) || watched() {
+            OF_PROCESS.lock().unwrap().push(Line { target: target.to_owned(), text: text.clone() });
         }
         OF_THREAD.with_borrow_mut(|lines| lines.iter_mut().for_each(|lines| lines.push(text.clone())));
     }
+}
 
-    fn flush(&self) {}
+/// The message of an event, and its fields as ` name=value`.
+#[derive(Default)]
+struct Text {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        match field.name() {
+            "message" => write!(self.message, "{value:?}").unwrap(),
+            // How a line of the crate `log` arrives.
+            name if name.starts_with("log.") => {}
+            name => write!(self.fields, " {name}={value:?}").unwrap(),
+        }
+    }
 }

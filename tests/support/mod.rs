@@ -13,6 +13,7 @@ pub(crate) mod http2_client;
 pub(crate) mod hyper_server;
 pub(crate) mod keys;
 pub(crate) mod log_lines;
+pub(crate) mod manage;
 pub(crate) mod other_process;
 pub(crate) mod poll;
 #[cfg(feature = "postgres")]

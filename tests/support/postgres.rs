@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Connection, Row};
-use tower_api_key::PostgresStore;
+use tower_api_key::store::PostgresStore;
 
 /// Drops everything that keeps invalid rows out of the tables.
 pub(crate) const LOOSEN: &str = "

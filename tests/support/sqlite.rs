@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
-use tower_api_key::{ManageError, SchemaError, SqlError, SqliteStore};
+use tower_api_key::store::{SchemaError, SqlError, SqliteStore};
 
 /// Makes of the tables what an import by hand or `CREATE TABLE .. AS` would: without types and constraints.
 pub(crate) const LOOSEN: &str = "
@@ -146,7 +146,7 @@ impl Sql {
 }
 
 /// The store's own error in the chain of sources.
-pub(crate) fn sql_error(error: &ManageError) -> &SqlError {
+pub(crate) fn sql_error<'a>(error: &'a (dyn Error + 'static)) -> &'a SqlError {
     sources(error).find_map(|error| error.downcast_ref()).unwrap_or_else(|| panic!("no SqlError in {error:?}"))
 }
 

@@ -9,11 +9,14 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderValue, Method, StatusCode};
 use tokio::runtime::Runtime;
 use tower::ServiceBuilder;
+use tower_api_key::key::{KeyDigest, KeyRecord};
+use tower_api_key::manage::StoredCredential;
+use tower_api_key::routes::RouteTable;
+use tower_api_key::scope::avala;
+use tower_api_key::store::{CachedStore, SqliteStore};
 use tower_api_key::throttle::{SlidingWindow, ThrottleLayer};
-use tower_api_key::{
-    ApiKeyLayer, BoxError, CacheConfig, CachedStore, KeyDigest, KeyManager, KeyRecord, KeyStore, MemoryStore, NewKey,
-    Otherwise, Requirement, RouteTable, SqliteStore, StoredCredential, UsageTracker, scope::avala,
-};
+use tower_api_key::usage::UsageTracker;
+use tower_api_key::{Access, ApiKeyLayer, BoxError, KeyManager, KeyStore, MemoryStore, NewKey, Requirement};
 
 use crate::bars::Bars;
 use crate::case::{Case, KEY};
@@ -89,15 +92,15 @@ async fn cached(values: &Arc<[HeaderValue]>) -> Result<CachedStore<SqliteStore>,
     std::fs::create_dir_all(&directory)?;
     let sqlite = SqliteStore::connect(&format!("sqlite:{}/keys.db", directory.display())).await?;
     sqlite.migrate().await?;
-    let cache = CachedStore::with(sqlite, CacheConfig::new().with_time_to_live(Duration::from_secs(3_600)));
+    let cache = CachedStore::builder(sqlite).time_to_live(Duration::from_secs(3_600)).build();
+    let keys = KeyManager::new(cache.clone());
     let scopes = [avala::DATASETS_READ, avala::PROJECTS_READ];
     for (number, value) in values.iter().enumerate() {
-        let access = tower_api_key::Access::scoped(scopes.clone());
-        let new = NewKey::new(name(number as u64), access)?.with_expires_at(tomorrow());
-        cache.import(&"acme".parse()?, new, StoredCredential::of_presented(value.as_bytes())).await?;
+        let new = NewKey::new(name(number as u64), Access::scoped(scopes.clone()))?.with_expires_at(tomorrow());
+        keys.import(&"acme".parse()?, new, StoredCredential::from_plaintext(value.as_bytes())).await?;
     }
     for value in &**values {
-        let found = cache.find(&KeyDigest::of(value.as_bytes())).await?;
+        let found = cache.find(&KeyDigest::hash(value.as_bytes())).await?;
         assert!(found.is_some());
     }
     std::fs::remove_dir_all(directory)?;
@@ -105,7 +108,7 @@ async fn cached(values: &Arc<[HeaderValue]>) -> Result<CachedStore<SqliteStore>,
 }
 
 fn table(routes: usize) -> RouteTable {
-    let mut table = RouteTable::builder(Otherwise::Deny).route(Method::GET, "/datasets", avala::DATASETS_READ);
+    let mut table = RouteTable::builder().route(Method::GET, "/datasets", avala::DATASETS_READ);
     for number in 1..routes {
         let pattern = format!("/resource{number}/{{uid}}/");
         table = table.route(Method::GET, pattern, Requirement::from(avala::DATASETS_READ));

@@ -6,8 +6,12 @@ use std::time::{Duration, SystemTime};
 use futures::executor::block_on;
 use http::{HeaderValue, Method, StatusCode};
 use tower::Layer;
+use tower_api_key::key::{KeyFormat, KeyId};
+use tower_api_key::routes::RouteTable;
+use tower_api_key::scope::avala;
+use tower_api_key::store::KeyBackend;
 use tower_api_key::test_kit::{Fault, FaultyStore};
-use tower_api_key::{ApiKeyLayer, KeyFormat, KeyId, KeyManager, Otherwise, Requirement, RouteTable, scope::avala};
+use tower_api_key::{ApiKeyLayer, Requirement};
 
 use crate::bars::Bars;
 use crate::case::{Case, KEY, request};
@@ -56,7 +60,7 @@ fn every_other_kind(layer: &ApiKeyLayer) {
     let failing = FaultyStore::new(store(1, None));
     failing.set_fault(Fault::Error);
     let long: Arc<[HeaderValue]> = [value("x".repeat(513))].into();
-    let routes = RouteTable::builder(Otherwise::Deny).route(Method::GET, "/other", Requirement::any_key()).build();
+    let routes = RouteTable::builder().route(Method::GET, "/other", Requirement::any_key()).build();
     let table = layer.clone().routes(routes.expect("one line"));
     let twice = {
         let (one, other) = (good[0].clone(), good[1].clone());
@@ -75,7 +79,7 @@ fn every_other_kind(layer: &ApiKeyLayer) {
         rejected("too long", layer, &long, unauthorized),
         rejected(
             "malformed, where the format is known",
-            &layer.clone().only_format(KeyFormat::AVALA),
+            &layer.clone().require_formats([KeyFormat::AVALA]),
             &good,
             unauthorized,
         ),

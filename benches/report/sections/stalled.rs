@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use http::{Request, Response};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_api_key::test_kit::{Fault, FaultyStore};
-use tower_api_key::{ApiKeyLayer, BoxError, MemoryStore, UsageTracker};
+use tower_api_key::usage::UsageTracker;
+use tower_api_key::{ApiKeyLayer, BoxError, MemoryStore};
 
 use crate::keys::{store, text};
 

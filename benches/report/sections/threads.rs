@@ -6,7 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use futures::executor::block_on;
-use tower_api_key::{KeyDigest, KeyId, KeyManager, KeyStore, Lookup, MemoryStore};
+use tower_api_key::key::{KeyDigest, KeyId};
+use tower_api_key::store::{KeyBackend, Lookup};
+use tower_api_key::{KeyStore, MemoryStore};
 
 use crate::bars::Bars;
 use crate::keys::{store, text};
@@ -19,7 +21,7 @@ const OTHERS: u64 = 100_000;
 
 pub(crate) fn report(bars: &Bars) {
     let keys = store(KEYS + OTHERS, None);
-    let digests: Vec<_> = (0..KEYS).map(|number| KeyDigest::of(text(number * 7 % KEYS).as_bytes())).collect();
+    let digests: Vec<_> = (0..KEYS).map(|number| KeyDigest::hash(text(number * 7 % KEYS).as_bytes())).collect();
     let mut victims = KEYS..KEYS + OTHERS;
     let rounds: Vec<_> =
         (0..ROUNDS).map(|_| (alone(&keys, &digests), together(&keys, &digests, &mut victims))).collect();
@@ -66,7 +68,7 @@ fn read(keys: &MemoryStore, digests: &[KeyDigest], stop: &AtomicBool) -> f64 {
     let mut shift = 0;
     while !stop.load(Relaxed) {
         for at in 0..digests.len() {
-            let found = keys.find_now(black_box(&digests[(at + shift) % digests.len()]));
+            let found = keys.try_find(black_box(&digests[(at + shift) % digests.len()]));
             shift = usize::from(!matches!(found, Lookup::Found(_)));
         }
         lookups += digests.len();

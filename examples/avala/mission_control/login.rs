@@ -4,7 +4,8 @@ use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tower_api_key::{ApiKey, KeyRecord, OrganizationId};
+use tower_api_key::key::KeyRecord;
+use tower_api_key::{ApiKey, OrganizationId};
 use zeroize::Zeroizing;
 
 use super::Sessions;
@@ -50,7 +51,7 @@ pub(super) async fn log_in(State(app): State<App>, request: Request) -> Result<R
     let user = user.ok_or_else(|| ApiError::bad_request("The email or the password is wrong."))?;
     let organization = OrganizationId::new(&user.uid).map_err(ApiError::internal)?;
     let (session, record) = app.sessions.open(organization, &user.email).map_err(ApiError::internal)?;
-    log::info!("logged in organization={} session={}", record.organization(), record.id());
+    tracing::info!("logged in organization={} session={}", record.organization(), record.id());
     Ok(with_secret(StatusCode::OK, LoggedIn { session: session.expose_secret() }))
 }
 
@@ -61,7 +62,7 @@ pub(super) async fn who(session: ApiKey, State(sessions): State<Sessions>) -> Re
 
 pub(super) async fn log_out(session: ApiKey, State(sessions): State<Sessions>) -> StatusCode {
     sessions.end(session.record().digest());
-    log::info!("logged out organization={} session={}", session.organization(), session.id());
+    tracing::info!("logged out organization={} session={}", session.organization(), session.id());
     StatusCode::NO_CONTENT
 }
 

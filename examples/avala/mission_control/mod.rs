@@ -12,7 +12,8 @@ use axum::body::Bytes;
 use axum::http::{Response, StatusCode};
 use axum::routing::{get, post};
 use serde_json::json;
-use tower_api_key::{ApiKeyLayer, CredentialError, Refusal, Rejection};
+use tower_api_key::rejection::{CredentialError, RejectedRequest};
+use tower_api_key::{ApiKeyLayer, Rejection};
 
 pub(crate) use self::page::PATH;
 pub(crate) use self::sessions::Sessions;
@@ -20,22 +21,22 @@ use crate::app::App;
 use crate::{audit, keys, limits};
 
 /// A session comes in a header that no other site can send, as nothing here allows it to by CORS. `api` is the layer in
-/// whose words too many attempts to log in are refused.
+/// whose form too many attempts to log in are rejected.
 pub(crate) fn router(sessions: &Sessions, api: &ApiKeyLayer) -> Router<App> {
     let guarded = Router::new()
         .route("/session/", get(login::who))
         .route("/logout/", post(login::log_out))
         .merge(keys::routes("/api-keys"))
-        .route_layer(sessions.layer().on_decision(audit::record).render_with(refuse));
-    let log_in = post(login::log_in).layer(limits::attempts().refuse_as(api));
+        .route_layer(sessions.layer().on_decision(audit::record).rejection_response(reject));
+    let log_in = post(login::log_in).layer(limits::attempts().reject_as(api));
     Router::new().nest("/mission-control", guarded.route("/login/", log_in)).merge(page::routes())
 }
 
-/// Nobody on the page has heard of the key that a session is.
-fn refuse(refusal: &Refusal<'_>) -> Response<Bytes> {
-    let mut response = refusal.response();
+/// Rejects in the words of the page, on which a session is not called a key.
+fn reject(rejected: &RejectedRequest<'_>) -> Response<Bytes> {
+    let mut response = rejected.response();
     if response.status() == StatusCode::UNAUTHORIZED {
-        let detail = match refusal.rejection() {
+        let detail = match rejected.rejection() {
             Rejection::Credential(CredentialError::Missing) => "You are not logged in.",
             _ => "Your session has ended. Log in again.",
         };

@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::header::HeaderName;
-use tower_api_key::{
-    Access, ApiKeyLayer, Clock, KeyDigest, KeyFormat, KeyId, KeyRecord, KeySecret, KeyStore, Lookup, OrganizationId,
-    RandomError,
-};
+use tower_api_key::key::{KeyDigest, KeyFormat, KeyId, KeyRecord, KeySecret, RandomError};
+use tower_api_key::store::Lookup;
+use tower_api_key::time::Clock;
+use tower_api_key::{Access, ApiKeyLayer, KeyStore, OrganizationId};
 
 pub(super) const HEADER: HeaderName = HeaderName::from_static("x-mission-control-session");
 
@@ -41,7 +41,7 @@ impl Sessions {
     /// Lets through whoever has a session, until its time is over.
     pub(super) fn layer(&self) -> ApiKeyLayer {
         let shared = Arc::clone(&self.0);
-        ApiKeyLayer::new(self.clone()).header(HEADER).only_format(format()).clock(move || shared.clock.now())
+        ApiKeyLayer::new(self.clone()).header(HEADER).require_formats([format()]).clock(move || shared.clock.now())
     }
 
     pub(super) fn open(
@@ -89,7 +89,7 @@ impl KeyStore for Sessions {
         Ok(self.get(digest))
     }
 
-    fn find_now(&self, digest: &KeyDigest) -> Lookup {
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
         self.get(digest).into()
     }
 }

@@ -5,17 +5,17 @@ use std::time::{Duration, Instant, SystemTime};
 use quick_cache::UnitWeighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
-use super::ledger::{Generation, Ledger, Subject};
+use super::ledger::{Generation, Ledger};
 use crate::key::{KeyDigest, KeyRecord};
-use crate::store::Lookup;
 use crate::store::digest_hash::DigestHasher;
+use crate::store::{Invalidation, Lookup};
 use crate::time::Clock;
 
-/// What the store said lately, each answer with when it was asked.
+/// The latest answers of the store, each with the time at which the store was asked.
 pub(super) struct Entries {
-    /// Their digests belong to keys that the server knows, so that nobody chooses where they fall.
+    /// Their digests belong to keys that the server chose, so no client chooses where they fall.
     known: Cache<KeyDigest, Known, UnitWeighter, BuildHasherDefault<DigestHasher>>,
-    /// Their digests are whatever clients send, so that the hash is seeded.
+    /// Clients choose their digests, so the hash is seeded.
     unknown: Cache<KeyDigest, Asked, UnitWeighter, RandomState>,
     ledger: Ledger,
     known_life: Duration,
@@ -29,7 +29,7 @@ struct Known {
     asked: Asked,
 }
 
-/// When the store was asked: neither what was invalidated since nor what is too old may be served.
+/// When the store was asked. An answer is not served if it was invalidated since or is too old.
 #[derive(Clone, Copy)]
 pub(super) struct Asked {
     generation: Generation,
@@ -37,7 +37,7 @@ pub(super) struct Asked {
     wall: SystemTime,
 }
 
-/// Two clocks, since each can stand still: the monotonic one while a host sleeps, the other when it is set back.
+/// Two clocks, since each can miss time: the monotonic one while a host sleeps, the other when it is set back.
 pub(super) struct Clocks {
     pub(super) monotonic: Box<dyn Fn() -> Instant + Send + Sync>,
     pub(super) wall: Box<dyn Clock>,
@@ -57,21 +57,21 @@ impl Entries {
         }
     }
 
-    /// What can be said without asking the store.
+    /// Returns what is known without asking the store.
     pub(super) fn find(&self, digest: &KeyDigest) -> Lookup {
         if let Some(Known { record, asked }) = self.known.get(digest) {
             return match self.serves(asked, self.known_life, || subjects(digest, Some(&record))) {
                 true => Lookup::Found(record),
-                false => Lookup::Later,
+                false => Lookup::Pending,
             };
         }
         match self.unknown.get(digest) {
             Some(asked) if self.serves(asked, self.unknown_life, || subjects(digest, None)) => Lookup::NotFound,
-            _ => Lookup::Later,
+            _ => Lookup::Pending,
         }
     }
 
-    /// Whether this key is or was remembered: then it is no invented one.
+    /// Returns whether this key is or was remembered as a known one.
     pub(super) fn knows(&self, digest: &KeyDigest) -> bool {
         self.known.contains_key(digest)
     }
@@ -82,7 +82,7 @@ impl Entries {
         Asked { generation, monotonic: self.now(), wall: self.clocks.wall.now() }
     }
 
-    /// Remembers what the store answered, unless that is stale by now.
+    /// Remembers this answer of the store, unless it is stale by now.
     pub(super) fn remember(&self, digest: KeyDigest, found: Option<Arc<KeyRecord>>, asked: Asked) {
         self.ledger.tidy(self.now());
         if self.ledger.is_stale(asked.generation, || subjects(&digest, found.as_deref())) {
@@ -103,38 +103,36 @@ impl Entries {
         }
     }
 
-    /// Whether a lookup that began later was faster. Its answer was true at a later time.
+    /// Returns whether a lookup that began later has already answered: its answer is newer.
     fn knows_better(&self, digest: &KeyDigest, asked: Asked) -> bool {
         let known = self.known.peek(digest).map(|known| known.asked).or_else(|| self.unknown.peek(digest));
         known.is_some_and(|known| known.generation > asked.generation || known.monotonic > asked.monotonic)
     }
 
-    pub(super) fn invalidate(&self, subject: Subject) {
-        self.ledger.invalidate(subject, self.now());
+    /// Forgets what this change made obsolete.
+    pub(super) fn forget(&self, change: Invalidation) {
+        self.ledger.invalidate(change, self.now());
     }
 
     fn now(&self) -> Instant {
         (self.clocks.monotonic)()
     }
 
-    pub(super) fn flush(&self) {
-        self.ledger.flush();
-    }
-
-    /// Whether a request that asks `now` may share a lookup that began then. Not one from before an invalidation,
-    /// which may bring what was true before it. And not one that is under way for long: its connection may be dead,
-    /// and while requests keep coming, somebody would always wait for it.
+    /// Returns whether a request that asks `now` may share a lookup that began then.
+    ///
+    /// A lookup from before an invalidation may return what was true before it. A lookup that takes long may have a dead
+    /// connection, and while requests keep coming, one of them would always wait for it.
     pub(super) fn may_share(&self, began: Asked, now: Asked) -> bool {
         began.generation == now.generation && began.age(now) < self.unknown_life
     }
 
-    fn serves(&self, asked: Asked, life: Duration, subjects: impl FnOnce() -> [Option<Subject>; 3]) -> bool {
+    fn serves(&self, asked: Asked, life: Duration, subjects: impl FnOnce() -> [Option<Invalidation>; 3]) -> bool {
         self.ledger.serves(asked.generation, subjects, || asked.age(self.ask()) < life)
     }
 }
 
 impl Asked {
-    /// By the clock on which more time has passed.
+    /// Returns the time since then, by the clock on which more has passed.
     fn age(self, now: Self) -> Duration {
         let by_monotonic = now.monotonic.saturating_duration_since(self.monotonic);
         let by_wall = now.wall.duration_since(self.wall).unwrap_or_default();
@@ -142,11 +140,11 @@ impl Asked {
     }
 }
 
-fn subjects(digest: &KeyDigest, record: Option<&KeyRecord>) -> [Option<Subject>; 3] {
+fn subjects(digest: &KeyDigest, record: Option<&KeyRecord>) -> [Option<Invalidation>; 3] {
     [
-        Some(Subject::Digest(*digest)),
-        record.map(|record| Subject::Key(record.id())),
-        record.map(|record| Subject::Organization(record.organization().clone())),
+        Some(Invalidation::Digest(*digest)),
+        record.map(|record| Invalidation::Key(record.id())),
+        record.map(|record| Invalidation::Organization(record.organization().clone())),
     ]
 }
 
@@ -171,8 +169,8 @@ mod tests {
 
     type Step = Box<dyn FnOnce() + Send>;
 
-    /// A monotonic clock in milliseconds. Whoever reads it is interrupted once by `meanwhile`, between the reading and
-    /// what is made of it.
+    /// A monotonic clock in milliseconds. One reader of it is interrupted by `meanwhile`, after the reading and before its
+    /// use.
     #[derive(Clone, Default)]
     struct Hand {
         millis: Arc<AtomicU64>,
@@ -205,7 +203,7 @@ mod tests {
     }
 
     fn record(id: u128) -> Arc<KeyRecord> {
-        let digest = KeyDigest::of(&id.to_be_bytes());
+        let digest = KeyDigest::hash(&id.to_be_bytes());
         Arc::new(KeyRecord::new(KeyId::from_u128(id), digest, "acme".parse().unwrap(), Access::Full))
     }
 
@@ -213,14 +211,16 @@ mod tests {
         matches!(entries.find(record.digest()), Lookup::Found(_))
     }
 
-    /// Case 121 (finding S1). Another thread forgets the mark while this one reads the clock.
+    /// Cases: 121.
+    ///
+    /// Another thread forgets the mark while this one reads the clock.
     #[test]
     fn revoked_key_mark_forgotten_meanwhile_is_not_served() {
         let hand = Hand::default();
         let (entries, revoked, other) = (hand.entries(), record(1), record(2));
         entries.remember(*revoked.digest(), Some(Arc::clone(&revoked)), entries.ask());
         hand.advance(1);
-        entries.invalidate(Subject::Key(revoked.id()));
+        entries.forget(Invalidation::Key(revoked.id()));
         // The entry has a millisecond left.
         hand.advance(4998);
         let (busy, later) = (Arc::clone(&entries), hand.clone());

@@ -2,7 +2,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use crate::key::{KeyDigest, KeyId, OrganizationId};
+use crate::store::Invalidation;
 use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,37 +10,29 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Generation(u64);
 
-/// What an invalidation is about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Subject {
-    Digest(KeyDigest),
-    Key(KeyId),
-    Organization(OrganizationId),
-}
-
 /// Remembers what was invalidated, instead of searching for it in the cache.
 ///
-/// An answer carries the generation at which the store was asked, and is stale if its subject was invalidated at
-/// a later one. So an answer that is still on its way when its key is revoked is stale when it arrives, and a
-/// cache that is keyed by digest need not know which digests an organization has.
+/// An answer carries the generation at which the store was asked, and is stale if its subject was invalidated at a later
+/// one. So an answer that is on its way while its key is revoked is stale when it arrives, and a cache by digest need not
+/// know which digests an organization has.
 pub(super) struct Ledger {
     generation: AtomicU64,
-    /// Whatever was asked before this generation is stale.
+    /// Every answer that was asked for before this generation is stale.
     floor: AtomicU64,
     /// How many marks there are, so that a hit need not look while there is none.
     marked: AtomicU64,
     marks: RwLock<Marks>,
-    /// Older answers are not served anyway, so a mark of this age concerns none.
+    /// Older answers are not served, so a mark that is older concerns none.
     longest_life: Duration,
-    /// With more marks than this, everything is flushed instead.
+    /// With more marks than this, everything is invalidated instead.
     capacity: usize,
 }
 
 #[derive(Default)]
 struct Marks {
-    latest: HashMap<Subject, Generation>,
+    latest: HashMap<Invalidation, Generation>,
     /// The same in the order in which they were made.
-    history: VecDeque<(Instant, Generation, Subject)>,
+    history: VecDeque<(Instant, Generation, Invalidation)>,
 }
 
 impl Ledger {
@@ -62,12 +54,12 @@ impl Ledger {
         Generation(self.generation.load(Ordering::SeqCst))
     }
 
-    /// When this returns, every answer about the subject to a question that was asked before is stale.
-    pub(super) fn invalidate(&self, subject: Subject, now: Instant) {
+    /// When this returns, every answer about this subject is stale that was asked for before.
+    pub(super) fn invalidate(&self, subject: Invalidation, now: Instant) {
         let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
         let generation = Generation(self.generation.fetch_add(1, Ordering::SeqCst) + 1);
         marks.forget_older(now, self.longest_life);
-        if marks.history.len() >= self.capacity {
+        if subject == Invalidation::All || marks.history.len() >= self.capacity {
             self.floor.store(generation.0, Ordering::SeqCst);
             *marks = Marks::default();
         } else {
@@ -75,15 +67,6 @@ impl Ledger {
             marks.history.push_back((now, generation, subject));
         }
         self.marked.store(marks.history.len() as u64, Ordering::SeqCst);
-    }
-
-    /// When this returns, every answer to a question that was asked before is stale.
-    pub(super) fn flush(&self) {
-        let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
-        let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
-        self.floor.store(generation, Ordering::SeqCst);
-        *marks = Marks::default();
-        self.marked.store(0, Ordering::SeqCst);
     }
 
     /// Returns whether an answer about these subjects may be served, if the store was asked at `asked`.
@@ -94,14 +77,14 @@ impl Ledger {
     pub(super) fn serves(
         &self,
         asked: Generation,
-        subjects: impl FnOnce() -> [Option<Subject>; 3],
+        subjects: impl FnOnce() -> [Option<Invalidation>; 3],
         is_young: impl FnOnce() -> bool,
     ) -> bool {
         !self.is_stale(asked, subjects) && is_young()
     }
 
     /// Returns whether an answer about any of these subjects is stale, if the store was asked at `asked`.
-    pub(super) fn is_stale(&self, asked: Generation, subjects: impl FnOnce() -> [Option<Subject>; 3]) -> bool {
+    pub(super) fn is_stale(&self, asked: Generation, subjects: impl FnOnce() -> [Option<Invalidation>; 3]) -> bool {
         // Nothing was invalidated since, so no mark can match.
         if asked.0 == self.generation.load(Ordering::SeqCst) {
             return false;
@@ -113,11 +96,11 @@ impl Ledger {
                 return true;
             }
         }
-        // After the marks, since a flush raises the floor before it clears them.
+        // After the marks, since the floor rises before they are cleared.
         asked.0 < self.floor.load(Ordering::SeqCst)
     }
 
-    /// Drops marks that have nothing left to say, so that hits need not look at them.
+    /// Forgets marks that concern no answer any more, so that hits need not look at them.
     pub(super) fn tidy(&self, now: Instant) {
         if self.marked.load(Ordering::SeqCst) > 0 {
             let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
@@ -148,6 +131,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::key::KeyId;
 
     const LIFE: u64 = 10;
 
@@ -170,14 +154,14 @@ mod tests {
         ]
     }
 
-    fn subject(key: u128) -> Subject {
-        Subject::Key(KeyId::from_u128(key))
+    fn subject(key: u128) -> Invalidation {
+        Invalidation::Key(KeyId::from_u128(key))
     }
 
     proptest! {
-        /// No more than that either: a revoke costs no other key its place in the cache.
+        /// Nothing else is stale: a revoke costs no other key its place in the cache.
         #[test]
-        fn stale_is_what_was_invalidated_after_it_was_asked(steps in vec(step(), 1..80)) {
+        fn answer_is_stale_if_invalidated_after_asking(steps in vec(step(), 1..80)) {
             let (ledger, start) = (Ledger::new(Duration::from_secs(LIFE), 100), Instant::now());
             let (mut now, mut asked) = (0, Vec::new());
             // Everything that was ever invalidated; `None` for a flush.
@@ -192,12 +176,12 @@ mod tests {
                         history.push(Some(key));
                     }
                     Step::Flush => {
-                        ledger.flush();
+                        ledger.invalidate(Invalidation::All, instant);
                         history.push(None);
                     }
                     Step::Tidy => ledger.tidy(instant),
                 }
-                // What is older is not served anyway.
+                // Older answers are not served.
                 for &(_, since, generation) in asked.iter().filter(|(at, ..)| now - at <= LIFE) {
                     for key in 0..3 {
                         let invalidated = history[since..].iter().any(|what| what.is_none_or(|what| what == key));
@@ -210,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_kept_for_the_longest_life_and_then_leaves_nothing_behind() {
+    fn mark_older_than_the_longest_life_is_forgotten() {
         let (life, start) = (Duration::from_secs(LIFE), Instant::now());
         let left = |later| {
             let ledger = Ledger::new(life, 100);
@@ -224,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn more_marks_than_there_is_room_for_are_a_flush() {
+    fn marks_beyond_capacity_invalidate_everything() {
         let (ledger, now) = (Ledger::new(Duration::from_secs(LIFE), 3), Instant::now());
         let unmarked = || [Some(subject(u128::MAX)), None, None];
         let before = ledger.generation();

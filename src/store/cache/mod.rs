@@ -1,50 +1,52 @@
-//! A cache in front of a store. It holds records, never verdicts: every request is judged anew.
+//! A cache in front of a store. It holds records, never decisions.
 
+mod backend;
+mod builder;
 mod entries;
+mod error;
 mod flights;
 mod ledger;
-mod managed;
 #[cfg(all(test, loom_model))]
-mod model;
+mod loom;
+mod watch;
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use self::entries::{Asked, Clocks, Entries};
+use self::entries::{Asked, Entries};
 use self::flights::{Flights, Landing};
-use self::ledger::Subject;
-use super::{BoxError, KeyStore, Lookup, StoreId};
+use super::{Changes, Invalidation, KeyStore, Lookup, StoreId, Subscriber};
 use crate::error_chain::panic_text;
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId};
-use crate::time::{Clock, SystemClock};
 
-/// Remembers what another store said, for a few seconds, and never longer than a revocation.
+pub use self::builder::CachedStoreBuilder;
+pub use self::error::CacheError;
+
+/// Remembers the lookups of another store for a few seconds.
 ///
-/// A key that was looked up lately is answered from memory, without an allocation. What was invalidated is not
-/// served again: not from memory, not by a lookup that was under way, and not to a request that would have
-/// joined that lookup. Every change made through this store invalidates; one made elsewhere is noticed after
-/// the time to live at the latest, 5 seconds by default.
+/// A key that was looked up lately is answered from memory, without an allocation. Changes made through the cache, or in
+/// this process on a store that [publishes](KeyStore::changes) them, apply to the next request: what was looked up before
+/// a change is never served after it. Changes by other processes apply when the entry expires, after 5 seconds by
+/// default, or within milliseconds while [`watch`](Self::watch) runs.
 ///
-/// However many requests wait for one key, it is looked up once. Unknown keys are remembered apart and for at
-/// most a second, so that they push no known key out. Keys that were never seen before may hold only some of the
-/// store's connections, so that a flood of invented keys leaves the known ones theirs.
+/// Requests for one key share one lookup. Unknown keys are remembered apart, for a second at most, so that they evict no
+/// known key. Lookups of first-seen keys take turns, so that a flood of invented keys leaves connections for known keys.
 ///
 /// A clone is a handle to the same cache.
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_api_key::{ApiKeyLayer, CacheConfig, CachedStore, MemoryStore};
+/// use tower_api_key::store::CachedStore;
+/// use tower_api_key::{ApiKeyLayer, MemoryStore};
 ///
-/// let config = CacheConfig::new().with_time_to_live(Duration::from_secs(2));
-/// let keys = CachedStore::with(MemoryStore::new(), config);
+/// let keys = CachedStore::builder(MemoryStore::new()).time_to_live(Duration::from_secs(2)).build();
 /// let layer = ApiKeyLayer::new(keys.clone());
-/// // Somebody has edited the database by hand:
+/// // After the database was edited by hand:
 /// keys.flush();
 /// ```
 pub struct CachedStore<S> {
@@ -57,135 +59,62 @@ struct Inner<S> {
     store: S,
     entries: Entries,
     flights: Flights<Asked, Handle>,
-    /// One permit for each lookup of a key that was never seen before.
+    /// One permit for each lookup of a first-seen key.
     first_seen: Semaphore,
     /// One permit for each such lookup that runs or waits.
     first_seen_queue: Semaphore,
+    /// Where caches in front of this one subscribe.
+    changes: Changes,
+    /// Forgets what the store publishes, for as long as this is kept.
+    _subscriber: Arc<Subscriber>,
 }
 
 type Flight = Shared<BoxFuture<'static, Result<Option<Arc<KeyRecord>>, CacheError>>>;
 type Handle = WeakShared<BoxFuture<'static, Result<Option<Arc<KeyRecord>>, CacheError>>>;
 
-/// How much a cache remembers, and for how long.
-#[derive(Clone, Copy, Debug)]
-pub struct CacheConfig {
-    time_to_live: Duration,
-    capacity: usize,
-    first_seen_limit: usize,
-}
-
-impl CacheConfig {
-    /// The longest that an unknown key is remembered as unknown.
-    pub const UNKNOWN_TIME_TO_LIVE: Duration = Duration::from_secs(1);
-
-    /// How many lookups of keys that were never seen before may wait for their turn. More would wait longer than
-    /// a lookup may take, so they are told at once.
-    pub const FIRST_SEEN_QUEUE: usize = 1024;
-
-    /// 5 seconds, 100,000 keys, and 5 lookups at a time of keys that were never seen before.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { time_to_live: Duration::from_secs(5), capacity: 100_000, first_seen_limit: 5 }
-    }
-
-    /// Remembers a key for this long: the longest that a change made in another process goes unnoticed while
-    /// nothing tells this cache of it. With zero the cache is off: every request reads the store, and shares its
-    /// lookup with no other.
-    #[must_use]
-    pub const fn with_time_to_live(mut self, time_to_live: Duration) -> Self {
-        self.time_to_live = time_to_live;
-        self
-    }
-
-    /// Remembers at most this many keys, and a tenth as many unknown ones. A key takes some 400 bytes.
-    #[must_use]
-    pub const fn with_capacity(mut self, keys: usize) -> Self {
-        self.capacity = if keys == 0 { 1 } else { keys };
-        self
-    }
-
-    /// Looks at most this many keys up at a time that were never seen before. Fewer than the store has
-    /// connections, so that some are left for the keys that are known.
-    #[must_use]
-    pub const fn with_first_seen_limit(mut self, lookups: usize) -> Self {
-        let most = Semaphore::MAX_PERMITS - Self::FIRST_SEEN_QUEUE;
-        self.first_seen_limit = if lookups == 0 {
-            1
-        } else if lookups > most {
-            most
-        } else {
-            lookups
-        };
-        self
-    }
-}
-
-impl Default for CacheConfig {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl<S: KeyStore> CachedStore<S> {
-    /// A cache with the default configuration in front of this store.
+    /// Returns a cache with the default settings in front of this store.
     #[must_use]
     pub fn new(store: S) -> Self {
-        Self::with(store, CacheConfig::new())
+        Self::builder(store).build()
     }
 
-    /// A cache in front of this store.
-    #[must_use]
-    pub fn with(store: S, config: CacheConfig) -> Self {
-        Self::with_clocks(store, config, Instant::now, SystemClock)
+    /// Returns a builder of a cache in front of this store.
+    pub fn builder(store: S) -> CachedStoreBuilder<S> {
+        CachedStoreBuilder::new(store)
     }
 
-    /// The same with other clocks, for tests. An entry is as old as the clock says on which it is older.
-    #[must_use]
-    pub fn with_clocks(
-        store: S,
-        config: CacheConfig,
-        monotonic: impl Fn() -> Instant + Send + Sync + 'static,
-        wall: impl Clock,
-    ) -> Self {
-        let clocks = Clocks { monotonic: Box::new(monotonic), wall: Box::new(wall) };
-        let unknown_life = CacheConfig::UNKNOWN_TIME_TO_LIVE;
-        let shared = Inner {
-            store,
-            entries: Entries::new(config.capacity, config.time_to_live, unknown_life, clocks),
-            flights: Flights::default(),
-            first_seen: Semaphore::new(config.first_seen_limit),
-            first_seen_queue: Semaphore::new(config.first_seen_limit + CacheConfig::FIRST_SEEN_QUEUE),
-        };
-        Self { id: StoreId::new(), off: config.time_to_live.is_zero(), shared: Arc::new(shared) }
-    }
-
-    /// The store behind the cache.
+    /// Returns the store behind the cache.
     #[must_use]
     pub fn get_ref(&self) -> &S {
         &self.shared.store
     }
 
-    /// Forgets this key, known or unknown. A request that starts after this has returned reads the store.
+    /// Forgets the key with this digest, known or unknown. A request that starts after this call reads the store.
     pub fn invalidate(&self, digest: &KeyDigest) {
-        self.shared.entries.invalidate(Subject::Digest(*digest));
+        self.forget(&Invalidation::Digest(*digest));
     }
 
-    /// Forgets this key. A request that starts after this has returned reads the store.
+    /// Forgets the key with this id. A request that starts after this call reads the store.
     pub fn invalidate_key(&self, id: KeyId) {
-        self.shared.entries.invalidate(Subject::Key(id));
+        self.forget(&Invalidation::Key(id));
     }
 
-    /// Forgets the keys of this organization. A request that starts after this has returned reads the store.
+    /// Forgets the keys of this organization. A request that starts after this call reads the store.
     pub fn invalidate_organization(&self, organization: &OrganizationId) {
-        self.shared.entries.invalidate(Subject::Organization(organization.clone()));
+        self.forget(&Invalidation::Organization(organization.clone()));
     }
 
-    /// Forgets everything. A request that starts after this has returned reads the store.
+    /// Forgets everything. A request that starts after this call reads the store.
     pub fn flush(&self) {
-        self.shared.entries.flush();
+        self.forget(&Invalidation::All);
     }
 
-    /// The one lookup of this key that is under way, or a new one.
+    fn forget(&self, change: &Invalidation) {
+        self.shared.forget(change);
+    }
+
+    /// Returns the lookup of this key that is under way, or starts one.
     fn flight(&self, digest: KeyDigest) -> Flight {
         let Inner { flights, entries, .. } = &*self.shared;
         let now = entries.ask();
@@ -202,8 +131,17 @@ impl<S: KeyStore> CachedStore<S> {
     }
 }
 
+impl<S> Inner<S> {
+    /// Forgets what this change made obsolete. Caches in front of this one do so afterwards: until then, they could ask
+    /// this one again.
+    fn forget(&self, change: &Invalidation) {
+        self.entries.forget(change.clone());
+        self.changes.publish(change);
+    }
+}
+
 impl<S: KeyStore> Inner<S> {
-    /// Looks the key up and remembers the answer. It belongs to no request: whoever still waits drives it.
+    /// Looks the key up and remembers the answer. The lookup belongs to no request: each request that waits drives it.
     async fn fly(
         self: Arc<Self>,
         digest: KeyDigest,
@@ -214,7 +152,7 @@ impl<S: KeyStore> Inner<S> {
         match self.entries.find(&digest) {
             Lookup::Found(record) => return Ok(Some(record)),
             Lookup::NotFound => return Ok(None),
-            Lookup::Later => {}
+            Lookup::Pending => {}
         }
         let _turn = self.turn(&digest).await?;
         let asked = self.entries.ask();
@@ -224,7 +162,7 @@ impl<S: KeyStore> Inner<S> {
         Ok(found)
     }
 
-    /// Comes at once for a known key. Others take turns, and hold a place in the queue while they wait.
+    /// Returns at once for a known key. First-seen keys take turns, and keep a place in the queue while they wait.
     async fn turn(&self, digest: &KeyDigest) -> Result<Option<[SemaphorePermit<'_>; 2]>, CacheError> {
         if self.entries.knows(digest) {
             return Ok(None);
@@ -245,12 +183,16 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
         self.flight(*digest).await
     }
 
-    fn find_now(&self, digest: &KeyDigest) -> Lookup {
-        if self.off { self.shared.store.find_now(digest) } else { self.shared.entries.find(digest) }
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
+        if self.off { self.shared.store.try_find(digest) } else { self.shared.entries.find(digest) }
     }
 
-    fn store_id(&self) -> Option<StoreId> {
+    fn id(&self) -> Option<StoreId> {
         Some(self.id)
+    }
+
+    fn changes(&self) -> Option<&Changes> {
+        Some(&self.shared.changes)
     }
 }
 
@@ -266,23 +208,66 @@ impl<S> fmt::Debug for CachedStore<S> {
     }
 }
 
-/// Why a lookup through the cache failed. All requests that waited for it share it.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CacheError {
-    /// The store failed.
-    #[error(transparent)]
-    Store(Arc<dyn std::error::Error + Send + Sync>),
-    /// The store panicked.
-    #[error("the key store panicked: {0}")]
-    Panicked(Arc<str>),
-    /// Too many lookups of keys that were never seen before are waiting already.
-    #[error("too many unknown keys at once")]
-    Crowded,
-}
+#[cfg(test)]
+#[cfg(not(loom_model))]
+mod tests {
+    use std::sync::Weak;
 
-impl CacheError {
-    fn of(error: impl Into<BoxError>) -> Self {
-        Self::Store(error.into().into())
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::key::OrganizationPolicy;
+    use crate::scope::Access;
+    use crate::store::memory::MemoryStore;
+    use crate::store::{KeyBackend, KeyUpdate};
+
+    const KEY: KeyId = KeyId::from_u128(1);
+
+    fn acme() -> OrganizationId {
+        "acme".parse().unwrap()
+    }
+
+    fn store() -> (MemoryStore, KeyDigest) {
+        let (store, digest) = (MemoryStore::new(), KeyDigest::hash(b"key"));
+        store.add(KeyRecord::new(KEY, digest, acme(), Access::Full)).unwrap();
+        (store, digest)
+    }
+
+    #[test]
+    fn change_of_the_raw_store_is_served_at_once() {
+        let (store, digest) = store();
+        let (near, far) = (CachedStore::new(store.clone()), CachedStore::new(CachedStore::new(store.clone())));
+        let found = |digest| {
+            let [near, far] = [block_on(near.find(digest)), block_on(far.find(digest))].map(Result::unwrap);
+            assert_eq!(near, far);
+            near
+        };
+        let new = KeyDigest::hash(b"new");
+        assert_eq!(found(&new), None);
+        store.add(KeyRecord::new(KeyId::from_u128(2), new, acme(), Access::Full)).unwrap();
+        assert!(found(&new).is_some());
+
+        assert_eq!(found(&digest).unwrap().access(), &Access::Full);
+        block_on(store.update(&acme(), KEY, KeyUpdate::new().with_scopes([]))).unwrap();
+        assert_eq!(found(&digest).unwrap().access(), &Access::scoped([]));
+
+        let disabled = OrganizationPolicy::default().with_disabled(true);
+        block_on(store.set_organization_policy(&acme(), disabled)).unwrap();
+        assert_eq!(found(&digest).unwrap().policy(), disabled);
+
+        block_on(store.revoke(&acme(), KEY)).unwrap();
+        assert!(found(&digest).unwrap().is_revoked());
+    }
+
+    #[test]
+    fn cache_dropped_is_freed_and_unsubscribed() {
+        let (store, digest) = store();
+        let cache = CachedStore::new(store.clone());
+        block_on(cache.find(&digest)).unwrap();
+        let inner = Arc::downgrade(&cache.shared);
+        let subscriber: Weak<Subscriber> = Arc::downgrade(&cache.shared._subscriber);
+        drop(cache);
+        assert!(inner.upgrade().is_none() && subscriber.upgrade().is_none());
+        block_on(store.revoke(&acme(), KEY)).unwrap();
     }
 }

@@ -1,145 +1,175 @@
-//! What differs between the databases.
+use std::sync::Arc;
+use std::time::SystemTime;
 
-use std::future::Future;
+use super::database::{Database, Rows, Value};
+use super::statements as sql;
+use super::{SqlError, SqlStore, row, timestamp};
+use crate::key::{KeyId, KeyRecord, KeyStatus, OrganizationId, OrganizationPolicy};
+use crate::store::{
+    BackendError, Cursor, Invalidation, KeyBackend, KeyUpdate, KeyUsage, ListKeys, NewRecord, Page, Replacement,
+};
+use crate::time::Timestamp;
 
-use super::error::SqlError;
-use super::schema::Migration;
-use crate::key::{KeyDigest, KeyId, OrganizationId};
+/// Longer than any key can live, and small enough to be added to a time.
+const MAX_AGE: i64 = i64::MAX / 4;
 
-/// A database that a [`SqlStore`](super::SqlStore) can keep its keys in.
-#[expect(unnameable_types, reason = "sealed: it is public only as the bound of a public type")]
-pub trait Backend: Send + Sync + 'static {
-    /// A statement that tells the database's time in Unix seconds.
-    const NOW: &'static str;
-    /// `statements::GET`, and the row stays as it is until the transaction ends.
-    const GET_LOCKED: &'static str;
-    /// Adds the usage in the JSON text `$1`.
-    const RECORD_USAGE: &'static str;
-    const MIGRATIONS: &'static [Migration];
+impl<B: Database> KeyBackend for SqlStore<B> {
+    async fn get(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
+        let rows = self.database.fetch(sql::GET, vec![id.into(), organization.into()]).await;
+        self.only(&rows.map_err(SqlError::from)?)
+    }
 
-    type Transaction: Send;
+    async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, BackendError> {
+        // No key sorts before this place.
+        let (created, id) = match query.after() {
+            Some(cursor) => (Timestamp::floor(cursor.created_at()).seconds(), cursor.id().to_string()),
+            None => (i64::MAX, "g".to_owned()),
+        };
+        let now = match query.status() {
+            Some(_) => timestamp(&self.database.fetch(B::NOW, vec![]).await.map_err(SqlError::from)?)?,
+            None => 0,
+        };
+        let status = query.status().map_or("", KeyStatus::as_str);
+        let one_more = i64::try_from(query.limit() + 1).unwrap_or(i64::MAX);
+        let values =
+            vec![organization.into(), created.into(), id.into(), now.into(), status.to_owned().into(), one_more.into()];
+        let rows = self.database.fetch(sql::LIST, values).await.map_err(SqlError::from)?;
+        let more = rows.len() > query.limit();
+        let keys: Vec<_> = rows.iter().take(query.limit()).filter_map(|row| self.listed(row)).collect();
+        let next = if more { keys.last().map(|last| Cursor::after(last)) } else { None };
+        Ok(Page { keys, next })
+    }
 
-    fn fetch(
+    async fn insert(&self, record: NewRecord) -> Result<Arc<KeyRecord>, BackendError> {
+        let _publish = self.changes.publish_on_drop([Invalidation::Digest(record.digest)]);
+        let mut change = Change::begin(self).await?;
+        let record = record.into_record(change.time());
+        let record = change.insert(record).await?;
+        change.commit().await?;
+        Ok(record)
+    }
+
+    async fn update(
         &self,
-        statement: &'static str,
-        values: Vec<Value>,
-    ) -> impl Future<Output = Result<Rows, sqlx::Error>> + Send;
-
-    /// Begins a transaction that is durable when it is committed.
-    fn begin(&self) -> impl Future<Output = Result<Self::Transaction, SqlError>> + Send;
-
-    /// Begins a transaction that no other migration runs beside.
-    fn begin_migration(&self) -> impl Future<Output = Result<Self::Transaction, SqlError>> + Send;
-
-    fn fetch_in(
-        transaction: &mut Self::Transaction,
-        statement: &'static str,
-        values: Vec<Value>,
-    ) -> impl Future<Output = Result<Rows, sqlx::Error>> + Send;
-
-    fn run_script(
-        transaction: &mut Self::Transaction,
-        script: &'static str,
-    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
-
-    fn commit(transaction: Self::Transaction) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
-
-    fn is_missing_table(error: &dyn sqlx::error::DatabaseError) -> bool;
-}
-
-pub(super) type Rows = Vec<Vec<Value>>;
-
-/// A value in a statement or a row. What a row holds beyond these is an error of the database to us.
-#[expect(unnameable_types, reason = "part of a sealed trait")]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// Also the form of every NULL.
-    Int(Option<i64>),
-    Text(String),
-    Bytes(Vec<u8>),
-}
-
-impl Value {
-    pub(super) const fn int(&self) -> Option<i64> {
-        if let Self::Int(int) = self { *int } else { None }
+        organization: &OrganizationId,
+        id: KeyId,
+        update: KeyUpdate,
+    ) -> Result<Arc<KeyRecord>, BackendError> {
+        let _publish = self.changes.publish_on_drop([Invalidation::Key(id)]);
+        let mut change = Change::begin(self).await?;
+        let old = change.lock(organization, id).await?;
+        let new = update.apply(&old)?;
+        if update != KeyUpdate::new() {
+            change.run(sql::UPDATE, row::encode_update(&new)).await?;
+        }
+        change.commit().await?;
+        Ok(Arc::new(new))
     }
 
-    pub(super) fn text(&self) -> Option<&str> {
-        if let Self::Text(text) = self { Some(text) } else { None }
+    async fn revoke(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
+        let _publish = self.changes.publish_on_drop([Invalidation::Key(id)]);
+        let mut change = Change::begin(self).await?;
+        let values = vec![id.into(), organization.into(), change.now.into()];
+        change.run(sql::REVOKE, values).await?;
+        let rows = change.run(sql::GET, vec![id.into(), organization.into()]).await;
+        // Before the row is decoded, so that a key with an invalid row is revoked too.
+        change.commit().await?;
+        self.only(&rows?)
     }
 
-    pub(super) fn bytes(&self) -> Option<&[u8]> {
-        if let Self::Bytes(bytes) = self { Some(bytes) } else { None }
+    async fn replace(
+        &self,
+        organization: &OrganizationId,
+        id: KeyId,
+        replacement: Replacement,
+    ) -> Result<Arc<KeyRecord>, BackendError> {
+        let changed = [Invalidation::Key(id), Invalidation::Digest(replacement.digest)];
+        let _publish = self.changes.publish_on_drop(changed);
+        let mut change = Change::begin(self).await?;
+        let old = change.lock(organization, id).await?;
+        if old.is_revoked() {
+            return Err(BackendError::Conflict);
+        }
+        change.run(sql::REPLACE, vec![id.into(), change.now.into(), replacement.id.into()]).await?;
+        let new = replacement.into_record(&old, change.time());
+        let new = change.insert(new).await?;
+        change.commit().await?;
+        Ok(new)
     }
 
-    pub(super) const fn is_null(&self) -> bool {
-        matches!(self, Self::Int(None))
+    async fn organization_policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, BackendError> {
+        let rows = self.database.fetch(sql::POLICY, vec![organization.into()]).await.map_err(SqlError::from)?;
+        Ok(rows.first().map(|row| row::policy(row)).transpose()?.unwrap_or_default())
     }
-}
 
-impl From<i64> for Value {
-    fn from(int: i64) -> Self {
-        Self::Int(Some(int))
+    async fn set_organization_policy(
+        &self,
+        organization: &OrganizationId,
+        policy: OrganizationPolicy,
+    ) -> Result<(), BackendError> {
+        let _publish = self.changes.publish_on_drop([Invalidation::Organization(organization.clone())]);
+        let age = policy.max_key_age().map(|age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX).min(MAX_AGE));
+        let mut change = Change::begin(self).await?;
+        let values = vec![organization.into(), Value::Int(age), i64::from(policy.is_disabled()).into()];
+        change.run(sql::SET_POLICY, values).await?;
+        Ok(change.commit().await?)
     }
-}
 
-impl From<String> for Value {
-    fn from(text: String) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl From<KeyId> for Value {
-    fn from(id: KeyId) -> Self {
-        Self::Text(id.to_string())
+    async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), BackendError> {
+        let mut change = Change::begin(self).await?;
+        change.run(B::RECORD_USAGE, vec![row::encode_usage(usage).into()]).await?;
+        Ok(change.commit().await?)
     }
 }
 
-impl From<&OrganizationId> for Value {
-    fn from(organization: &OrganizationId) -> Self {
-        Self::Text(organization.as_str().to_owned())
+impl<B: Database> SqlStore<B> {
+    /// Returns the one record that a statement selects.
+    fn only(&self, rows: &Rows) -> Result<Arc<KeyRecord>, BackendError> {
+        let row = rows.first().ok_or(BackendError::NotFound)?;
+        Ok(self.record(row)?)
     }
 }
 
-impl From<&KeyDigest> for Value {
-    fn from(digest: &KeyDigest) -> Self {
-        Self::Bytes(digest.as_bytes().to_vec())
+/// One transaction, durable once it is committed. Dropped before, it changes nothing.
+struct Change<'a, B: Database> {
+    store: &'a SqlStore<B>,
+    transaction: B::Transaction,
+    now: i64,
+}
+
+impl<'a, B: Database> Change<'a, B> {
+    async fn begin(store: &'a SqlStore<B>) -> Result<Self, SqlError> {
+        let mut transaction = store.database.begin().await?;
+        let now = B::fetch_in(&mut transaction, B::NOW, vec![]).await?;
+        Ok(Self { store, transaction, now: timestamp(&now)? })
+    }
+
+    fn time(&self) -> SystemTime {
+        Timestamp::from_seconds(self.now).system_time()
+    }
+
+    async fn run(&mut self, statement: &'static str, values: Vec<Value>) -> Result<Rows, SqlError> {
+        Ok(B::fetch_in(&mut self.transaction, statement, values).await?)
+    }
+
+    /// Returns the key, which no other change can touch until this one ends.
+    async fn lock(&mut self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
+        let rows = self.run(B::GET_LOCKED, vec![id.into(), organization.into()]).await?;
+        self.store.only(&rows)
+    }
+
+    async fn insert(&mut self, record: KeyRecord) -> Result<Arc<KeyRecord>, BackendError> {
+        let (id, organization) = (record.id(), record.organization().clone());
+        let inserted = self.run(sql::INSERT, row::encode(&record)).await?;
+        if inserted.is_empty() {
+            return Err(BackendError::AlreadyExists);
+        }
+        // Read back, so that the record carries the policy of its organization.
+        let rows = self.run(sql::GET, vec![id.into(), (&organization).into()]).await?;
+        self.store.only(&rows)
+    }
+
+    async fn commit(self) -> Result<(), SqlError> {
+        Ok(B::commit(self.transaction).await?)
     }
 }
-
-/// A query with its values, for whatever executor comes next.
-macro_rules! query {
-    ($statement:expr, $values:expr) => {
-        $values.into_iter().fold(sqlx::query($statement), |query, value| match value {
-            Value::Int(int) => query.bind(int),
-            Value::Text(text) => query.bind(text),
-            Value::Bytes(bytes) => query.bind(bytes),
-        })
-    };
-}
-
-/// The values of rows, by the type that each has in the database.
-macro_rules! values {
-    ($rows:expr) => {
-        $rows
-            .iter()
-            .map(|row| {
-                (0..row.len())
-                    .map(|column| {
-                        let raw = row.try_get_raw(column)?;
-                        let null = raw.is_null();
-                        match raw.type_info().name() {
-                            _ if null => Ok(Value::Int(None)),
-                            "INTEGER" | "INT8" => row.try_get(column).map(|int| Value::Int(Some(int))),
-                            "TEXT" => row.try_get(column).map(Value::Text),
-                            "BLOB" | "BYTEA" => row.try_get(column).map(Value::Bytes),
-                            other => Err(sqlx::Error::Decode(format!("a column of type {other}").into())),
-                        }
-                    })
-                    .collect()
-            })
-            .collect()
-    };
-}
-
-pub(super) use {query, values};

@@ -1,39 +1,38 @@
 use std::borrow::Cow;
 
 use crate::key::KeyId;
-use crate::store::ManageError;
+use crate::store::BackendError;
 
-/// Why a database could not answer. For logs: it may hold the database's own words, never a password or a key.
+/// Why a database could not answer. For logs: the text may contain messages of the database, never a password or a key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SqlError {
     /// The database or the connection to it failed.
-    #[error("the key database failed")]
+    #[error("the key database failed: {0}")]
     Database(#[from] sqlx::Error),
-    /// A row holds what no version of this crate writes, and no key can be made of it.
-    #[error("a row of the key database makes no sense: {0}")]
-    BadRow(Cow<'static, str>),
-    /// Connections of this pool do not write through to the disk, so that a revoked key could come back after a
-    /// power failure.
+    /// A row has values that no version of this crate writes, and no record can be made of it.
+    #[error("invalid row in the key database: {0}")]
+    InvalidRow(Cow<'static, str>),
+    /// The connections of the pool do not write through to the disk: a revoked key could come back after a power failure.
     #[error("the SQLite connections must be opened with synchronous=FULL or EXTRA")]
     NotDurable,
 }
 
 impl SqlError {
-    pub(super) fn bad_row(problem: impl Into<Cow<'static, str>>) -> Self {
-        Self::BadRow(problem.into())
+    pub(super) fn invalid_row(problem: impl Into<Cow<'static, str>>) -> Self {
+        Self::InvalidRow(problem.into())
     }
 
-    /// Says which key the row is of, if it says so itself.
+    /// Names the key of the row, if its id can be read.
     pub(super) fn in_row(self, id: Option<&str>) -> Self {
         match (self, id.and_then(|id| id.parse::<KeyId>().ok())) {
-            (Self::BadRow(problem), Some(id)) => Self::bad_row(format!("{problem}, of key {id}")),
+            (Self::InvalidRow(problem), Some(id)) => Self::invalid_row(format!("{problem}, of key {id}")),
             (other, _) => other,
         }
     }
 }
 
-impl From<SqlError> for ManageError {
+impl From<SqlError> for BackendError {
     fn from(error: SqlError) -> Self {
         Self::store(error)
     }
@@ -46,17 +45,17 @@ pub enum SchemaError {
     /// The tables are missing or older than this version: call `migrate`.
     #[error("the key tables are at version {found}, and version {needed} is needed: call migrate()")]
     Behind {
-        /// The version of the tables, 0 where there are none.
+        /// The version of the tables, 0 if there are none.
         found: i64,
         /// The version that this version of the crate needs.
         needed: i64,
     },
-    /// A newer version of this crate has changed the tables in a way that this one cannot work with.
-    #[error("the key tables need at least version {needed} of the schema, and this program knows {known}")]
+    /// A newer version of this crate has changed the tables so that this version cannot work with them.
+    #[error("the key tables need schema version {needed}, and this program knows up to {known}: update this program")]
     Incompatible {
         /// The schema version that a program must know.
         needed: i64,
-        /// The schema version that this one knows.
+        /// The schema version that this program knows.
         known: i64,
     },
     /// The database failed.

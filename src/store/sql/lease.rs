@@ -8,37 +8,37 @@ use sqlx::{Row, TypeInfo, ValueRef};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::backend::{Rows, Value, query, values};
+use super::database::{Rows, Value, query, values};
 
-/// How long a connection has to show that it is still there before its place in the pool is given to another.
+/// How long a connection has to prove that it works before it is closed.
 const PROOF_OF_LIFE: Duration = Duration::from_secs(2);
 
-/// How long a statement may take. A lookup takes as long as its layer says, if that is less.
+/// How long a statement may take. A lookup takes no longer than its layer allows.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection of the pool, and perhaps a transaction on it, which is undone unless it is committed.
+/// A connection of the pool, possibly with a transaction, which is rolled back unless it is committed.
 ///
-/// The driver's own guard gives a connection back without a limit of time. A peer that is gone without a word would
-/// keep its place in the pool for ever, and ten of them all of it.
+/// The driver's own guard returns a connection without a time limit. A peer that has vanished silently would keep its place
+/// in the pool for ever, and ten of them would keep the whole pool.
 #[expect(unnameable_types, reason = "part of a sealed trait")]
 pub struct Lease {
     /// Taken only when this is dropped.
     connection: Option<PoolConnection<sqlx::Postgres>>,
-    /// Where the connection is given back: whoever drops this may be outside of any runtime.
+    /// Where the connection is returned: the lease may be dropped outside of any runtime.
     runtime: Handle,
     named_statements: bool,
     in_transaction: bool,
 }
 
 impl Lease {
-    /// With named statements, the connection prepares each once; without, each time, and never by a name.
+    /// With named statements, a connection prepares each statement once; without, each time and without a name.
     pub(super) async fn take(pool: &PgPool, named_statements: bool) -> Result<Self, sqlx::Error> {
         let connection = Some(pool.acquire().await?);
         Ok(Self { connection, runtime: Handle::current(), named_statements, in_transaction: false })
     }
 
     pub(super) async fn begin(&mut self) -> Result<(), sqlx::Error> {
-        // From before it is sent: nobody knows when it has arrived.
+        // Set before it is sent, since it may have arrived when this is dropped.
         self.in_transaction = true;
         in_time(execute(self.connection(), "BEGIN")).await
     }
@@ -53,7 +53,7 @@ impl Lease {
         in_time(self.fetch_unhurried(statement, values)).await
     }
 
-    /// Without a limit of time: for what waits for others.
+    /// Without a time limit: for statements that wait for others.
     pub(super) async fn fetch_unhurried(
         &mut self,
         statement: &'static str,
@@ -64,7 +64,7 @@ impl Lease {
         values!(rows)
     }
 
-    /// Several statements without values, without a limit of time.
+    /// Runs several statements without values and without a time limit.
     pub(super) async fn run_script(&mut self, script: &'static str) -> Result<(), sqlx::Error> {
         execute(self.connection(), script).await
     }
@@ -78,7 +78,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
         let _runtime = self.runtime.enter();
-        self.runtime.spawn(give_back(connection, self.in_transaction));
+        self.runtime.spawn(return_to_pool(connection, self.in_transaction));
     }
 }
 
@@ -88,8 +88,8 @@ impl fmt::Debug for Lease {
     }
 }
 
-/// Whatever it was doing is over when it is back in the pool. If it does not end in time, the connection is closed.
-async fn give_back(mut connection: PoolConnection<sqlx::Postgres>, in_transaction: bool) {
+/// Ends the transaction and returns the connection. If that takes too long, the connection is closed.
+async fn return_to_pool(mut connection: PoolConnection<sqlx::Postgres>, in_transaction: bool) {
     if in_transaction {
         let rolled_back = timeout(PROOF_OF_LIFE, execute(&mut connection, "ROLLBACK")).await;
         if !matches!(rolled_back, Ok(Ok(()))) {
@@ -97,11 +97,11 @@ async fn give_back(mut connection: PoolConnection<sqlx::Postgres>, in_transactio
             return;
         }
     }
-    // What the driver would do, but with an end. A connection that has not answered by then is dropped with this.
+    // As the driver would, with a time limit. A connection that has not answered by then is dropped.
     let _ = timeout(PROOF_OF_LIFE, connection.return_to_pool()).await;
 }
 
-/// By the simple protocol, which prepares nothing.
+/// Uses the simple protocol, which prepares nothing.
 async fn execute(connection: &mut PgConnection, sql: &'static str) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(sql).execute(connection).await.map(drop)
 }

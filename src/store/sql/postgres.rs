@@ -3,21 +3,22 @@ use std::str::FromStr;
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
-use super::backend::{Backend, Rows, Value};
+use super::database::{Database, Rows, Value};
 use super::error::SqlError;
 use super::lease::Lease;
 use super::schema::Migration;
 use super::{ACQUIRE_TIMEOUT, SqlStore, statements as sql};
 
-/// Keys in a PostgreSQL database: one truth for many processes.
+/// Keys in a PostgreSQL database that many processes share.
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-/// use tower_api_key::{ApiKeyLayer, PostgresStore};
+/// use tower_api_key::ApiKeyLayer;
+/// use tower_api_key::store::PostgresStore;
 ///
-/// let keys = PostgresStore::connect("postgres://app:secret@db.internal/app?sslmode=verify-full").await?;
-/// keys.migrate().await?;
-/// let layer = ApiKeyLayer::new(keys);
+/// let store = PostgresStore::connect("postgres://app:secret@db.internal/app?sslmode=verify-full").await?;
+/// store.migrate().await?;
+/// let layer = ApiKeyLayer::new(store);
 /// # Ok(())
 /// # }
 /// ```
@@ -27,56 +28,56 @@ pub type PostgresStore = SqlStore<Postgres>;
 #[derive(Debug)]
 pub struct Postgres {
     pub(super) pool: PgPool,
-    /// Not so where the pool has no statement cache: each transaction may then run on another connection to the
-    /// database, as behind PgBouncer.
+    /// False if the pool has no statement cache, as for PgBouncer: each transaction may then run on another connection to
+    /// the database.
     pub(super) named_statements: bool,
 }
 
 impl SqlStore<Postgres> {
-    /// Connects to the database that the URL names, with up to ten connections. The tables are created by
-    /// [`migrate`](Self::migrate), in the first schema of the search path.
+    /// Connects to the database of this URL, with up to ten connections. [`migrate`](Self::migrate) creates the tables, in
+    /// the first schema of the search path.
     ///
     /// Behind PgBouncer in transaction mode, add `statement-cache-capacity=0` to the URL, and
     /// `ignore_startup_parameters = extra_float_digits` to PgBouncer's settings. Every lookup is then a transaction
-    /// of its own that names no statement: without the transaction, the pooler may answer with what another
-    /// client's statement found. `CachedStore::watch` hears nothing through PgBouncer, says so in the log, and
-    /// leaves the cache's time to live.
+    /// of its own without a named statement: without the transaction, the pooler could return the rows of another client's
+    /// statement. `CachedStore::watch` receives nothing through PgBouncer and logs it. Changes of other processes then
+    /// apply when the cache's entries expire.
     ///
     /// # Errors
-    /// When the URL is not one, or no connection can be made within five seconds.
+    /// When the URL is invalid, or no connection can be made within five seconds.
     pub async fn connect(url: &str) -> Result<Self, SqlError> {
         let options = PgConnectOptions::from_str(url)?;
         let pool = PgPoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await?;
         Ok(Self::from_pool(pool))
     }
 
-    /// Keeps the keys in the database of this pool, beside the application's own tables.
+    /// Keeps the keys in the database of this pool, next to the application's own tables.
     ///
-    /// For PgBouncer in transaction mode, open it with `statement_cache_capacity(0)`: see
-    /// [`connect`](Self::connect). Whether it was is read here, once.
+    /// For PgBouncer in transaction mode, open the pool with `statement_cache_capacity(0)`: see
+    /// [`connect`](Self::connect). The capacity is read once, here.
     #[must_use]
     pub fn from_pool(pool: PgPool) -> Self {
         let named_statements = caches_statements(&pool.connect_options());
         Self::new(Postgres { pool, named_statements })
     }
 
-    /// The connections, for an application that keeps its own tables beside the keys.
+    /// Returns the connections, for an application that keeps its own tables next to the keys.
     #[must_use]
     pub fn pool(&self) -> &PgPool {
-        &self.backend.pool
+        &self.database.pool
     }
 }
 
-/// Whatever the database, the role or the connection says, a revoked key is on the disk when we say so. What is
-/// stronger stays.
+/// Makes a commit wait for the disk, whatever the settings of the database, the role or the connection. A stronger setting
+/// stays.
 const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', true) \
     WHERE current_setting('synchronous_commit') <> 'remote_apply'";
 
-/// Any number that nobody else in the database locks.
+/// A random number, so that no other program uses the lock.
 const LOCK_MIGRATIONS: &str = "SELECT pg_advisory_xact_lock(6158741370482205961)::text";
 
-/// The driver tells the capacity in this one form alone. What it says beside that is replaced: the password is not
-/// ours to copy, and not every host survives being put into a URL.
+/// Only the URL of the options has the capacity. Its other parts are replaced: the password must not be copied, and not
+/// every host can be written into a URL.
 fn caches_statements(options: &PgConnectOptions) -> bool {
     let options = options.clone().host("localhost").username("").password("").database("");
     let url = options.to_url_lossy();
@@ -89,8 +90,8 @@ impl Postgres {
     }
 }
 
-impl Backend for Postgres {
-    // In a transaction `now()` would tell when it began, which may be before a key that it waited for was made.
+impl Database for Postgres {
+    // `now()` is the beginning of the transaction, which may be before a key that it waited for was created.
     const NOW: &'static str = "SELECT floor(extract(epoch FROM clock_timestamp()))::bigint";
     const GET_LOCKED: &'static str = sql::GET_FOR_UPDATE;
     const RECORD_USAGE: &'static str = sql::RECORD_USAGE_POSTGRES;
@@ -108,8 +109,8 @@ impl Backend for Postgres {
         if self.named_statements {
             return lease.fetch(statement, values).await;
         }
-        // The parts of a query are sent one after the other. Outside of a transaction, a pooler may give each to
-        // another connection, where the statement without a name is somebody else's.
+        // The parts of a query are sent one after the other. Outside of a transaction, a pooler may give each to another
+        // connection, where the statement without a name is another client's.
         lease.begin().await?;
         let rows = lease.fetch(statement, values).await?;
         lease.commit().await?;
@@ -150,8 +151,9 @@ impl Backend for Postgres {
 mod tests {
     use super::*;
 
+    /// Cases: 112.
     #[test]
-    fn case_112_a_pool_without_a_statement_cache_is_recognized() {
+    fn pool_without_statement_cache_is_recognized() {
         for (url, caches) in [
             ("postgres://app:secret@db.internal/app", true),
             ("postgres://app@db.internal/app?statement-cache-capacity=0", false),

@@ -7,7 +7,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{Row, TypeInfo, ValueRef};
 use tokio::time::{Instant, timeout};
 
-use super::backend::{Backend, Rows, Value, query, values};
+use super::database::{Database, Rows, Value, query, values};
 use super::error::SqlError;
 use super::schema::Migration;
 use super::{ACQUIRE_TIMEOUT, SqlStore, statements as sql};
@@ -16,13 +16,15 @@ use super::{ACQUIRE_TIMEOUT, SqlStore, statements as sql};
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-/// use tower_api_key::{Access, ApiKeyLayer, KeyManager, NewKey, SqliteStore};
+/// use tower_api_key::store::SqliteStore;
+/// use tower_api_key::{Access, ApiKeyLayer, KeyManager, NewKey};
 ///
-/// let keys = SqliteStore::connect("sqlite:keys.db").await?;
-/// keys.migrate().await?;
+/// let store = SqliteStore::connect("sqlite:keys.db").await?;
+/// store.migrate().await?;
+/// let keys = KeyManager::new(store.clone());
 /// let issued = keys.issue(&"acme".parse()?, NewKey::new("ci", Access::Full)?).await?;
 /// println!("shown once: {}", issued.secret.expose_secret());
-/// let layer = ApiKeyLayer::new(keys);
+/// let layer = ApiKeyLayer::new(store);
 /// # Ok(())
 /// # }
 /// ```
@@ -32,25 +34,24 @@ pub type SqliteStore = SqlStore<Sqlite>;
 #[derive(Debug)]
 pub struct Sqlite {
     pub(super) pool: SqlitePool,
-    /// SQLite has one writer at a time. Those of this process wait here instead of each holding a connection
-    /// that a lookup could use.
+    /// SQLite has one writer at a time. Writers of this process wait here, so that none holds a connection that a lookup
+    /// could use.
     writer: Arc<Mutex<()>>,
 }
 
 impl SqlStore<Sqlite> {
-    /// Opens the file that the URL names, `sqlite:PATH`, and creates it where there is none. The tables are
-    /// created by [`migrate`](Self::migrate).
+    /// Opens the file of the URL `sqlite:PATH`, or creates it. [`migrate`](Self::migrate) creates the tables.
     ///
-    /// The file is put into WAL mode, so that lookups go on while a change is written, and every connection is
-    /// opened with `synchronous=FULL`, so that a change is on the disk when the call returns.
+    /// The file is put into WAL mode, so that lookups go on while a change is written. Every connection is opened with
+    /// `synchronous=FULL`, so that a change is on the disk when the call returns.
     ///
     /// # Errors
-    /// When the URL is not one, names a database in memory (use [`MemoryStore`](crate::MemoryStore)), or the
-    /// file cannot be opened.
+    /// When the URL is invalid, names a database in memory (use [`MemoryStore`](crate::MemoryStore)), or the file cannot be
+    /// opened.
     pub async fn connect(url: &str) -> Result<Self, SqlError> {
-        // The driver takes any text for the name of a file.
+        // The driver takes any text as the name of a file.
         if !url.starts_with("sqlite:") {
-            return Err(refused("an SQLite URL is sqlite:PATH"));
+            return Err(rejected("an SQLite URL is sqlite:PATH"));
         }
         let options = SqliteConnectOptions::from_str(url)?
             .create_if_missing(true)
@@ -61,32 +62,33 @@ impl SqlStore<Sqlite> {
         // Only a file can be in this mode. A pool would open a new, empty database in memory with each connection.
         let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&pool).await?;
         if mode != "wal" {
-            return Err(refused("an SQLite database in memory is none that connections share; use MemoryStore"));
+            return Err(rejected("connections cannot share an SQLite database in memory: use MemoryStore"));
         }
         Ok(Self::from_pool(pool))
     }
 
-    /// Keeps the keys in the database of this pool, beside the application's own tables. Its connections must
-    /// be opened with `synchronous` FULL or EXTRA; a change through one that was not is refused with
+    /// Keeps the keys in the database of this pool, next to the application's own tables.
+    ///
+    /// Its connections must be opened with `synchronous` FULL or EXTRA. A change through another connection fails with
     /// [`SqlError::NotDurable`].
     #[must_use]
     pub fn from_pool(pool: SqlitePool) -> Self {
         Self::new(Sqlite { pool, writer: Arc::default() })
     }
 
-    /// The connections, for an application that keeps its own tables beside the keys.
+    /// Returns the connections, for an application that keeps its own tables next to the keys.
     #[must_use]
     pub fn pool(&self) -> &SqlitePool {
-        &self.backend.pool
+        &self.database.pool
     }
 }
 
-fn refused(reason: &'static str) -> SqlError {
+fn rejected(reason: &'static str) -> SqlError {
     sqlx::Error::Configuration(reason.into()).into()
 }
 
-/// To change the journal mode does not wait for a lock as other statements do, so that two processes that open a
-/// new file at once would get in each other's way.
+/// Retries, since a change of the journal mode does not wait for a lock as other statements do: of two processes that open
+/// a new file at once, one would fail.
 async fn open(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
     const BUSY: &str = "5";
     let deadline = Instant::now() + ACQUIRE_TIMEOUT;
@@ -114,10 +116,10 @@ impl Sqlite {
         let turn = Arc::clone(&self.writer).lock_owned();
         let writer = timeout(ACQUIRE_TIMEOUT, turn).await.map_err(|_| sqlx::Error::PoolTimedOut)?;
         let pool = self.pool.clone();
-        // In a task of its own: a caller that gives up would otherwise let the next one begin while this connection
-        // still waits for the lock, until none is left for lookups.
+        // In a task of its own, so that a dropped caller keeps its turn while its connection waits for the lock.
+        // Otherwise waiting connections would add up until none is left for lookups.
         let begin = tokio::spawn(async move {
-            // A transaction that begins by reading could not become a writing one once somebody else has written.
+            // A transaction that begins by reading cannot write once another one has written.
             let transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
             Ok(SqliteTransaction { transaction, _writer: writer })
         });
@@ -125,7 +127,7 @@ impl Sqlite {
     }
 }
 
-impl Backend for Sqlite {
+impl Database for Sqlite {
     const NOW: &'static str = "SELECT unixepoch()";
     const GET_LOCKED: &'static str = sql::GET;
     const RECORD_USAGE: &'static str = sql::RECORD_USAGE_SQLITE;
@@ -147,7 +149,11 @@ impl Backend for Sqlite {
         const FULL: i64 = 2;
         let mut transaction = self.begin_immediate().await?;
         let level = Self::fetch_in(&mut transaction, "PRAGMA synchronous", vec![]).await?;
-        if super::int(&level)? < FULL { Err(SqlError::NotDurable) } else { Ok(transaction) }
+        if super::int(&level, "no synchronous level returned")? < FULL {
+            Err(SqlError::NotDurable)
+        } else {
+            Ok(transaction)
+        }
     }
 
     async fn begin_migration(&self) -> Result<SqliteTransaction, SqlError> {

@@ -1,4 +1,4 @@
-//! The statements, in the SQL that both databases understand. `$1` is the first value in either.
+//! The statements, in the SQL that both databases understand. `$1` is the first value in both.
 
 macro_rules! select_key {
     ($rest:literal) => {
@@ -18,12 +18,12 @@ pub(super) const FIND: &str = select_key!("WHERE k.digest = $1");
 
 pub(super) const GET: &str = select_key!("WHERE k.id = $1 AND k.organization = $2");
 
-/// [`GET`] where a row can be locked: in Postgres. SQLite locks the whole database when a change begins.
+/// [`GET`] with a lock on the row. Only for Postgres: SQLite locks the whole database when a change begins.
 #[cfg(feature = "postgres")]
 pub(super) const GET_FOR_UPDATE: &str = select_key!("WHERE k.id = $1 AND k.organization = $2 FOR UPDATE OF k");
 
-/// The newest first, behind the cursor `$2, $3`; at the time `$4` in the state `$5`, or in any where that is
-/// empty; `$6` at most. Nothing is added to a time: Postgres fails where that goes beyond the end of its numbers.
+/// Up to `$6` keys after the cursor `$2, $3`, the newest first, with the status `$5` at the time `$4`. An empty `$5` means
+/// any status. Nothing is added to a time: Postgres fails when a sum exceeds its numbers.
 pub(super) const LIST: &str = select_key!(
     "WHERE k.organization = $1 AND (k.created_at, k.id) < ($2, $3) \
      AND ($5 = '' OR $5 = CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked' \
@@ -31,7 +31,7 @@ pub(super) const LIST: &str = select_key!(
      ORDER BY k.created_at DESC, k.id DESC LIMIT $6"
 );
 
-/// Returns the id, or nothing where the digest or the id is taken.
+/// Returns the id, or no row when the digest or the id is taken.
 pub(super) const INSERT: &str = "INSERT INTO tower_api_key_keys \
     (id, digest, organization, name, hint, access, scopes, created_at, expires_at) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING id";
@@ -41,7 +41,7 @@ pub(super) const REVOKE: &str = "UPDATE tower_api_key_keys SET revoked_at = $3 \
 
 pub(super) const REPLACE: &str = "UPDATE tower_api_key_keys SET revoked_at = $2, replaced_by = $3 WHERE id = $1";
 
-pub(super) const NARROW: &str = "UPDATE tower_api_key_keys SET access = 'scoped', scopes = $2 WHERE id = $1";
+pub(super) const UPDATE: &str = "UPDATE tower_api_key_keys SET access = $2, scopes = $3 WHERE id = $1";
 
 pub(super) const POLICY: &str =
     "SELECT max_key_age, coalesce(disabled, 1) FROM tower_api_key_organizations WHERE organization = $1";
@@ -50,7 +50,7 @@ pub(super) const SET_POLICY: &str = "INSERT INTO tower_api_key_organizations (or
     VALUES ($1, $2, $3) ON CONFLICT (organization) \
     DO UPDATE SET max_key_age = excluded.max_key_age, disabled = excluded.disabled";
 
-/// Keys that are gone are passed over. In the order of the keys, so that two processes cannot wait for each other.
+/// Skips keys that are gone. In the order of the keys, so that two processes cannot wait for each other.
 macro_rules! record_usage {
     ($rows:literal, $latest:literal) => {
         concat!(

@@ -1,21 +1,25 @@
-//! What every check works with: a store, two organizations, and the calls with their failures spelled out.
+//! What every check works with: a store, two organizations, and calls that must succeed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::super::ManualClock;
-use super::hooks::Hooks;
+use super::hooks::{self, Hooks};
 use super::verdict::{Expecting, Problem, Verdict, expect, expect_same};
+use crate::BoxError;
 use crate::key::{KeyDigest, KeyId, KeyRecord, KeySecret, OrganizationId, OrganizationPolicy};
+use crate::manage::manager::KeyManager;
+use crate::manage::new_key::NewKey;
+use crate::manage::{IssuedKey, StoredCredential};
 use crate::scope::{Access, ScopeSet};
-use crate::store::{
-    BoxError, Expiry, IssuedKey, KeyManager, KeyStore, ListKeys, Lookup, NewKey, Page, StoredCredential,
-};
+use crate::store::{Expiry, KeyBackend, KeyStore, KeyUpdate, ListKeys, Lookup, NewRecord, Page};
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 pub(super) struct Bench<'a, S> {
-    pub(super) store: S,
+    pub(super) store: Arc<S>,
+    /// Manages the keys of the store.
+    pub(super) manager: KeyManager<Arc<S>>,
     /// The organization that a check works in.
     pub(super) own: OrganizationId,
     /// Another one.
@@ -25,15 +29,15 @@ pub(super) struct Bench<'a, S> {
 
 impl<'a, S: KeyStore> Bench<'a, S> {
     pub(super) async fn open(hooks: &'a Hooks<'a, S>) -> Verdict<Self> {
-        let store = hooks.fresh.fresh().await;
+        let store = Arc::new(hooks.fresh.fresh().await);
         let (own, other) = match &hooks.organization {
             Some(organization) => (organization.make(&store).await, organization.make(&store).await),
             None => two_organizations()?,
         };
-        Ok(Self { store, own, other, hooks })
+        Ok(Self { manager: KeyManager::new(Arc::clone(&store)), store, own, other, hooks })
     }
 
-    /// The record of a new key of the own organization.
+    /// Returns the record of a new key of the own organization.
     pub(super) fn key(&self, access: Access) -> Verdict<KeyRecord> {
         let id = KeyId::random().expecting("randomness")?;
         let credential = new_credential()?;
@@ -64,20 +68,20 @@ impl<'a, S: KeyStore> Bench<'a, S> {
         expect_same("the key to be as it was", &format!("{before:?}"), &format!("{found:?}"))
     }
 
-    /// What a request may be judged by: the answer of `find_now`, if it has one, that of `find`, and that of
-    /// `find_now` after `find` has answered.
+    /// Returns each answer that a request may get: that of `try_find`, if it has one, that of `find`, and that of
+    /// `try_find` after `find`.
     pub(super) async fn answers(&self, digest: &KeyDigest) -> Verdict<Vec<(&'static str, Arc<KeyRecord>)>> {
-        let before = self.found_now(digest)?.map(|record| ("`find_now`", record));
+        let before = self.found_at_once(digest)?.map(|record| ("`try_find`", record));
         let awaited = ("`find`", self.found(digest).await?);
-        let after = self.found_now(digest)?.map(|record| ("`find_now` after `find`", record));
+        let after = self.found_at_once(digest)?.map(|record| ("`try_find` after `find`", record));
         Ok(before.into_iter().chain([awaited]).chain(after).collect())
     }
 
-    fn found_now(&self, digest: &KeyDigest) -> Verdict<Option<Arc<KeyRecord>>> {
-        match self.store.find_now(digest) {
+    fn found_at_once(&self, digest: &KeyDigest) -> Verdict<Option<Arc<KeyRecord>>> {
+        match self.store.try_find(digest) {
             Lookup::Found(record) => Ok(Some(record)),
-            Lookup::Later => Ok(None),
-            Lookup::NotFound => Err(Problem::new("`find_now` to find the key, or to leave it to `find`", "NotFound")),
+            Lookup::Pending => Ok(None),
+            Lookup::NotFound => Err(Problem::new("`try_find` to find the key, or to leave it to `find`", "NotFound")),
         }
     }
 
@@ -85,7 +89,7 @@ impl<'a, S: KeyStore> Bench<'a, S> {
         self.hooks.clock.as_ref().map_or_else(SystemTime::now, ManualClock::now)
     }
 
-    /// Lets the second in which keys are dated go by.
+    /// Lets the second pass in which keys are dated.
     pub(super) async fn tick(&self) -> Verdict {
         if let Some(clock) = &self.hooks.clock {
             clock.advance(Duration::from_secs(1));
@@ -97,15 +101,20 @@ impl<'a, S: KeyStore> Bench<'a, S> {
         expect(waited >= second, "a tokio timer that is not paused, or a ManualClock", &waited)
     }
 
-    /// Brings about the outage that the caller of the suite has described.
+    /// Causes the outage that the caller of the suite has described.
     pub(super) async fn break_store(&self) {
         if let Some(outage) = &self.hooks.outage {
             outage.break_store(&self.store).await;
         }
     }
+
+    /// Returns the store that this one wraps, if the caller of the suite has named it.
+    pub(super) fn inner(&self) -> Option<&dyn hooks::Inner> {
+        self.hooks.inner.as_deref()
+    }
 }
 
-impl<S: KeyManager> Bench<'_, S> {
+impl<S: KeyBackend> Bench<'_, S> {
     pub(super) async fn add(&self, access: Access) -> Verdict<Arc<KeyRecord>> {
         self.add_until(None, access).await
     }
@@ -115,8 +124,7 @@ impl<S: KeyManager> Bench<'_, S> {
         expires_at: impl Into<Option<SystemTime>>,
         access: Access,
     ) -> Verdict<Arc<KeyRecord>> {
-        let key = new_key(access)?.with_expires_at(expires_at);
-        self.store.insert(&self.own, key, new_credential()?).await.expecting("`insert` to store a new key")
+        self.insert(NewRecord { expires_at: expires_at.into(), ..new_record(&self.own, access)? }).await
     }
 
     pub(super) async fn add_many(&self, number: usize) -> Verdict<Vec<Arc<KeyRecord>>> {
@@ -127,6 +135,10 @@ impl<S: KeyManager> Bench<'_, S> {
         Ok(keys)
     }
 
+    pub(super) async fn insert(&self, record: NewRecord) -> Verdict<Arc<KeyRecord>> {
+        self.store.insert(record).await.expecting("`insert` to store a new key")
+    }
+
     pub(super) async fn get(&self, id: KeyId) -> Verdict<Arc<KeyRecord>> {
         self.store.get(&self.own, id).await.expecting("`get` to return the key")
     }
@@ -135,31 +147,37 @@ impl<S: KeyManager> Bench<'_, S> {
         self.store.revoke(&self.own, id).await.expecting("`revoke` to return the key")
     }
 
-    pub(super) async fn narrow(&self, id: KeyId, scopes: impl Into<ScopeSet>) -> Verdict<Arc<KeyRecord>> {
-        self.store.narrow(&self.own, id, scopes.into()).await.expecting("`narrow` to return the key")
+    /// Limits a key to these scopes.
+    pub(super) async fn update(&self, id: KeyId, scopes: impl Into<ScopeSet>) -> Verdict<Arc<KeyRecord>> {
+        self.store.update(&self.own, id, limit_to(scopes)).await.expecting("`update` to return the key")
     }
 
     pub(super) async fn regenerate(&self, id: KeyId, expiry: Expiry) -> Verdict<IssuedKey> {
-        self.store.regenerate(&self.own, id, expiry).await.expecting("`regenerate` to return a new key")
+        self.manager.regenerate(&self.own, id, expiry).await.expecting("`regenerate` to return a new key")
     }
 
     pub(super) async fn set_policy(&self, policy: OrganizationPolicy) -> Verdict {
-        self.store.set_policy(&self.own, policy).await.expecting("`set_policy` to set the policy")
+        let set = self.store.set_organization_policy(&self.own, policy).await;
+        set.expecting("`set_organization_policy` to set the policy")
     }
 
     pub(super) async fn list(&self, query: &ListKeys) -> Verdict<Page> {
         self.store.list(&self.own, query).await.expecting("`list` to return a page")
     }
 
-    /// All keys of the own organization, of which checks never make more than fit on a page.
+    /// Returns all keys of the own organization. No check makes more than fit on a page.
     pub(super) async fn all(&self) -> Verdict<Vec<Arc<KeyRecord>>> {
         Ok(self.list(&ListKeys::new()).await?.keys)
     }
 
-    /// How many keys of the own organization are not revoked.
+    /// Returns how many keys of the own organization are not revoked.
     pub(super) async fn live(&self) -> Verdict<usize> {
         Ok(self.all().await?.iter().filter(|key| !key.is_revoked()).count())
     }
+}
+
+pub(super) fn limit_to(scopes: impl Into<ScopeSet>) -> KeyUpdate {
+    KeyUpdate::new().with_scopes(scopes)
 }
 
 pub(super) fn new_key(access: Access) -> Verdict<NewKey> {
@@ -167,10 +185,17 @@ pub(super) fn new_key(access: Access) -> Verdict<NewKey> {
 }
 
 pub(super) fn new_credential() -> Verdict<StoredCredential> {
-    Ok(StoredCredential::of(&KeySecret::generate().expecting("randomness")?))
+    Ok(StoredCredential::from_secret(&KeySecret::generate().expecting("randomness")?))
 }
 
-/// They differ in the case of letters alone, which a database may well take for the same.
+/// A new key of this organization, as `insert` takes it.
+pub(super) fn new_record(organization: &OrganizationId, access: Access) -> Verdict<NewRecord> {
+    let StoredCredential { digest, hint } = new_credential()?;
+    let (id, organization) = (KeyId::random().expecting("randomness")?, organization.clone());
+    Ok(NewRecord { id, digest, hint, organization, name: "conformance".into(), access, expires_at: None })
+}
+
+/// Two names that differ only in the case of letters. A database may take them for the same.
 fn two_organizations() -> Verdict<(OrganizationId, OrganizationId)> {
     let name = format!("conformance-{}", KeyId::random().expecting("randomness")?);
     let organization = |name: &str| OrganizationId::new(name).expecting("an organization");

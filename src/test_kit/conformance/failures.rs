@@ -2,8 +2,8 @@ use std::fmt;
 
 use super::verdict::Problem;
 
-/// The checks that a store failed. Both its `Display` and its `Debug` list them, one a line, so that `unwrap` in
-/// a test tells what is wrong.
+/// The checks that a store failed. Both `Display` and `Debug` list them, one a line, so that `unwrap` in a test shows what
+/// is wrong.
 pub struct Failures {
     checks: usize,
     failures: Vec<Failure>,
@@ -23,17 +23,18 @@ impl Failures {
         if self.failures.is_empty() { Ok(()) } else { Err(self) }
     }
 
-    /// Each check that failed, in the order in which they ran.
+    /// Returns each check that failed, in the order in which they ran.
     pub fn iter(&self) -> impl Iterator<Item = &Failure> {
         self.failures.iter()
     }
 
-    /// The names of the checks that failed, in the order in which they ran: for a store that differs on purpose
-    /// and must not differ in anything else.
+    /// Returns the names of the checks that failed, in the order in which they ran: for a store that differs on purpose and
+    /// must not differ in anything else.
     ///
     /// ```
-    /// use tower_api_key::test_kit::{Conformance, Fault, FaultyStore};
-    /// use tower_api_key::{BoxError, KeyRecord, MemoryStore};
+    /// use tower_api_key::key::KeyRecord;
+    /// use tower_api_key::test_kit::Conformance;
+    /// use tower_api_key::{BoxError, MemoryStore};
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
     /// // A table without a column for the expiry.
@@ -44,7 +45,7 @@ impl Failures {
     /// let failures = Conformance::of_store(async || MemoryStore::new(), keep).run().await.unwrap_err();
     /// assert_eq!(
     ///     failures.names(),
-    ///     ["keeps_the_expiry", "finds_an_expired_key", "keeps_or_refuses_extreme_expiries"],
+    ///     ["keeps_the_expiry", "finds_an_expired_key", "keeps_or_rejects_extreme_expiries"],
     /// );
     /// # });
     /// ```
@@ -78,19 +79,19 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The name of the check. Names do not change while the check asks for the same.
+    /// Returns the name of the check. The name of a check changes only when its promise does.
     #[must_use]
     pub const fn check(&self) -> &'static str {
         self.check
     }
 
-    /// What the store should have done.
+    /// Returns what the store should have done.
     #[must_use]
     pub fn expected(&self) -> &str {
         &self.expected
     }
 
-    /// What it did.
+    /// Returns what the store did.
     #[must_use]
     pub fn seen(&self) -> &str {
         &self.seen

@@ -1,17 +1,19 @@
-//! What the caller of a suite hands over, behind pointers, so that a suite has no type parameter but its store.
+//! What the caller of a suite passes to it, behind pointers, so that a suite has no type parameter but its store.
 
 use futures::future::LocalBoxFuture;
 
 use super::super::ManualClock;
-use crate::key::{KeyHint, KeyRecord, OrganizationId};
+use crate::BoxError;
+use crate::key::{KeyDigest, KeyRecord, OrganizationId};
 use crate::scope::{Access, Scope};
-use crate::store::{BoxError, KeyManager, NewKey, StoredCredential};
+use crate::store::{Changes, KeyBackend, KeyStore, KeyUpdate, Lookup, NewRecord, StoreId};
 
 pub(super) struct Hooks<'a, S> {
     pub(super) fresh: Box<dyn Fresh<S> + 'a>,
     pub(super) keep: Box<dyn Keep<S> + 'a>,
     pub(super) organization: Option<Box<dyn MakeOrganization<S> + 'a>>,
     pub(super) outage: Option<Box<dyn BreakStore<S> + 'a>>,
+    pub(super) inner: Option<Box<dyn Inner>>,
     pub(super) clock: Option<ManualClock>,
 }
 
@@ -26,7 +28,7 @@ impl<S, F: AsyncFn() -> S> Fresh<S> for F {
     }
 }
 
-/// Stores the key of a record in the state that the record is in.
+/// Stores the key of a record with the status that the record has.
 pub(super) trait Keep<S> {
     fn keep<'a>(&'a self, store: &'a S, record: KeyRecord) -> LocalBoxFuture<'a, Result<(), BoxError>>;
 }
@@ -48,7 +50,7 @@ impl<S, F: AsyncFn(&S) -> OrganizationId> MakeOrganization<S> for F {
     }
 }
 
-/// Makes a store unable to tell.
+/// Makes a store unable to answer.
 pub(super) trait BreakStore<S> {
     fn break_store<'a>(&'a self, store: &'a S) -> LocalBoxFuture<'a, ()>;
 }
@@ -59,19 +61,47 @@ impl<S, F: AsyncFn(&S)> BreakStore<S> for F {
     }
 }
 
-/// Keeps a key the way people do who manage keys. Not through `import`, so that a catalogue does not get in the
-/// way: what was issued before a scope left the catalogue must be kept as well.
-pub(super) async fn keep_by_managing<S: KeyManager>(store: &S, record: KeyRecord) -> Result<(), BoxError> {
-    const TO_BE_TAKEN_AWAY: Scope = Scope::from_static("conformance.none");
+/// What a wrapper must forward to the store that it wraps.
+pub(super) trait Inner {
+    fn try_find(&self, digest: &KeyDigest) -> Lookup;
+    fn id(&self) -> Option<StoreId>;
+    fn changes(&self) -> Option<&Changes>;
+}
+
+impl<S: KeyStore> Inner for S {
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
+        KeyStore::try_find(self, digest)
+    }
+
+    fn id(&self) -> Option<StoreId> {
+        KeyStore::id(self)
+    }
+
+    fn changes(&self) -> Option<&Changes> {
+        KeyStore::changes(self)
+    }
+}
+
+/// Keeps a key through the calls of a manager. A new key must have a scope or full access, so one that grants nothing
+/// loses its scope by an update.
+pub(super) async fn keep_by_managing<S: KeyBackend>(store: &S, record: KeyRecord) -> Result<(), BoxError> {
+    const TO_BE_REMOVED: Scope = Scope::from_static("conformance.none");
     let organization = record.organization();
     let grants_nothing = *record.access() == Access::scoped([]);
-    let access = if grants_nothing { Access::scoped([TO_BE_TAKEN_AWAY]) } else { record.access().clone() };
-    let key = NewKey::new(record.name(), access)?.with_expires_at(record.expires_at());
-    let credential = StoredCredential::from_digest(*record.digest()).with_hint(KeyHint::from_stored(record.hint()));
+    let access = if grants_nothing { Access::scoped([TO_BE_REMOVED]) } else { record.access().clone() };
+    let new = NewRecord {
+        id: record.id(),
+        digest: *record.digest(),
+        hint: record.hint().clone(),
+        organization: organization.clone(),
+        name: record.name().into(),
+        access,
+        expires_at: record.expires_at(),
+    };
 
-    let kept = store.insert(organization, key, credential).await?;
+    let kept = store.insert(new).await?;
     if grants_nothing {
-        store.narrow(organization, kept.id(), [].into()).await?;
+        store.update(organization, kept.id(), KeyUpdate::new().with_scopes([])).await?;
     }
     if record.is_revoked() {
         store.revoke(organization, kept.id()).await?;

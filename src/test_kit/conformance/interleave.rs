@@ -1,4 +1,4 @@
-//! Two calls at once, on one task: the second begins when the first has come this far.
+//! Two calls at once, on one task: the second begins after some polls of the first.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -9,7 +9,7 @@ use futures::future::join;
 /// After how many polls of the first call the second begins. A call that waits for a database takes a few.
 pub(super) const LEADS: [usize; 7] = [0, 1, 2, 3, 5, 8, 13];
 
-/// Drives both to their end. The second is first polled when the first has been polled `lead` times or is over.
+/// Drives both to their end. The second is first polled when the first has been polled `lead` times or has ended.
 pub(super) async fn staggered<A: Future, B: Future>(first: A, second: B, lead: usize) -> (A::Output, B::Output) {
     let mut first = pin!(first);
     match poll_times(first.as_mut(), lead).await {
@@ -18,7 +18,7 @@ pub(super) async fn staggered<A: Future, B: Future>(first: A, second: B, lead: u
     }
 }
 
-/// Drives the call as far as `polls` polls take it, and drops it. Whether it came to its end.
+/// Polls the call at most `polls` times and drops it. Returns whether it has ended.
 pub(super) async fn dropped_after<F: Future>(call: F, polls: usize) -> bool {
     poll_times(pin!(call), polls).await.is_some()
 }

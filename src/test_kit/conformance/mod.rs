@@ -1,4 +1,4 @@
-//! Every promise of a store as a check with a name.
+//! Every promise of a store, as a check with a name.
 
 mod bench;
 mod checks;
@@ -7,7 +7,6 @@ mod hooks;
 mod interleave;
 mod verdict;
 
-use std::any::Any;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -19,12 +18,14 @@ use self::checks::Check;
 use self::hooks::{Hooks, keep_by_managing};
 use self::verdict::{Problem, Verdict};
 use super::ManualClock;
+use crate::BoxError;
+use crate::error_chain::panic_text;
 use crate::key::{KeyRecord, OrganizationId};
-use crate::store::{BoxError, KeyManager, KeyStore};
+use crate::store::{KeyBackend, KeyStore};
 
 pub use self::failures::{Failure, Failures};
 
-/// Runs every promise of [`KeyManager`], or of [`KeyStore`] alone, against a store.
+/// Checks every promise of [`KeyBackend`], or of [`KeyStore`] alone, against a store.
 ///
 /// ```
 /// use tower_api_key::MemoryStore;
@@ -35,16 +36,16 @@ pub use self::failures::{Failure, Failures};
 /// # });
 /// ```
 ///
-/// Each check opens a store of its own, and works with new organizations and new keys in it, so that the store
-/// may be a database that holds other keys already. A check that panics or takes too long has failed; the others
-/// go on. Everything runs on the caller's task, one check after the other: the future is not `Send`, and a store
-/// that blocks the thread for good blocks the suite.
+/// Each check opens a store of its own, and works with new organizations and new keys in it, so that the store may be a
+/// database with other keys. A check that panics or takes too long has failed, and the others go on. All checks run on the
+/// caller's task, one after the other: the future is not `Send`, and a store that blocks the thread for ever blocks the
+/// suite.
 ///
-/// It needs a tokio runtime with a timer that is not paused, and takes three seconds longer than the store does:
-/// keys are dated in whole seconds, and some checks must see a second go by. A store that takes its time from a
-/// [`ManualClock`] is spared that by [`with_clock`](Self::with_clock).
+/// The suite needs a tokio runtime with a timer that is not paused, and waits for three seconds: keys are dated in whole
+/// seconds, and some checks must see a second pass. [`with_clock`](Self::with_clock) spares that for a store that reads a
+/// [`ManualClock`].
 ///
-/// What it cannot see: whether a change outlives a crash, and whether calls from several threads interfere.
+/// The suite cannot check whether a change survives a crash, or whether calls from several threads interfere.
 pub struct Conformance<'a, S> {
     hooks: Hooks<'a, S>,
     timeout: Duration,
@@ -53,10 +54,10 @@ pub struct Conformance<'a, S> {
 }
 
 impl<'a, S: KeyStore> Conformance<'a, S> {
-    /// The whole suite, for the store that `fresh` opens.
+    /// Returns the whole suite, for the store that `fresh` opens.
     pub fn of(fresh: impl AsyncFn() -> S + 'a) -> Self
     where
-        S: KeyManager,
+        S: KeyBackend,
     {
         let keep = async |store: &S, record| keep_by_managing(store, record).await;
         let mut suite = Self::of_store(fresh, keep);
@@ -65,14 +66,15 @@ impl<'a, S: KeyStore> Conformance<'a, S> {
         suite
     }
 
-    /// The checks of lookups alone, for a store whose keys are managed elsewhere.
+    /// Returns the checks of lookups alone, for a store whose keys are managed elsewhere.
     ///
-    /// `keep` writes a key to where `fresh` reads it, in the state that the record is in: by then it may be
-    /// expired or revoked. The store need not keep the record's id, name, hint and creation time.
+    /// `keep` stores a key with the status that the record has: it may be expired or revoked. The store need not keep the
+    /// record's id, name, hint and creation time.
     ///
     /// ```
+    /// use tower_api_key::MemoryStore;
+    /// use tower_api_key::key::KeyRecord;
     /// use tower_api_key::test_kit::Conformance;
-    /// use tower_api_key::{KeyRecord, MemoryStore};
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
     /// let keep = async |store: &MemoryStore, key: KeyRecord| {
@@ -88,15 +90,15 @@ impl<'a, S: KeyStore> Conformance<'a, S> {
     ) -> Self {
         let (fresh, keep) = (Box::new(fresh), Box::new(keep));
         Self {
-            hooks: Hooks { fresh, keep, organization: None, outage: None, clock: None },
+            hooks: Hooks { fresh, keep, organization: None, outage: None, inner: None, clock: None },
             timeout: Duration::from_secs(10),
             checks: checks::of_lookups(),
             outage_checks: checks::of_lookups_in_an_outage(),
         }
     }
 
-    /// Also checks what the store does once `cause` has made its keys unreachable, for example by closing the
-    /// connections: an outage is an error, and never an answer.
+    /// Also checks what the store does after `cause` has made its keys unreachable, for example by closing the connections:
+    /// an outage is an error, and never an answer.
     ///
     /// ```
     /// use tower_api_key::MemoryStore;
@@ -117,8 +119,29 @@ impl<'a, S: KeyStore> Conformance<'a, S> {
         self
     }
 
-    /// Uses organizations that `make` creates, where keys cannot belong to just any. It is called twice for each
-    /// check, and must return another one each time.
+    /// Also checks that the store forwards `try_find`, `id` and `changes` to `inner`. For a wrapper that keeps nothing of
+    /// its own: every store that the suite opens must wrap this one.
+    ///
+    /// ```
+    /// use tower_api_key::MemoryStore;
+    /// use tower_api_key::store::DynKeyBackend;
+    /// use tower_api_key::test_kit::Conformance;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let inner = MemoryStore::new();
+    /// let wrap = async || DynKeyBackend::new(inner.clone());
+    /// Conformance::of(wrap).with_inner(inner.clone()).run().await.unwrap();
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn with_inner(mut self, inner: impl KeyStore) -> Self {
+        self.hooks.inner = Some(Box::new(inner));
+        self.checks.extend(checks::of_wrappers());
+        self
+    }
+
+    /// Uses organizations that `make` creates, for a store where keys need an organization that exists. It is called twice
+    /// for each check, and must return another one each time.
     ///
     /// ```no_run
     /// # struct Accounts;
@@ -137,16 +160,16 @@ impl<'a, S: KeyStore> Conformance<'a, S> {
         self
     }
 
-    /// Says that the store takes its time from this clock, which the suite moves instead of waiting.
+    /// Moves this clock instead of waiting. The store must read it.
     ///
     /// ```
     /// use std::time::SystemTime;
+    /// use tower_api_key::MemoryStore;
     /// use tower_api_key::test_kit::{Conformance, ManualClock};
-    /// use tower_api_key::{IssuePolicy, MemoryStore};
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
     /// let clock = ManualClock::new(SystemTime::now());
-    /// Conformance::of(async || MemoryStore::with(IssuePolicy::default(), clock.clone()))
+    /// Conformance::of(async || MemoryStore::builder().clock(clock.clone()).build())
     ///     .with_clock(clock.clone())
     ///     .run()
     ///     .await
@@ -159,14 +182,14 @@ impl<'a, S: KeyStore> Conformance<'a, S> {
         self
     }
 
-    /// How long each check may take, opening its store included: 10 seconds by default.
+    /// Sets how long each check may take, including opening its store: 10 seconds by default.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// The names of the checks, in the order in which they run.
+    /// Returns the names of the checks, in the order in which they run.
     pub fn checks(&self) -> impl Iterator<Item = &'static str> {
         self.checks.iter().map(|check| check.name)
     }
@@ -174,7 +197,7 @@ impl<'a, S: KeyStore> Conformance<'a, S> {
     /// Runs the suite.
     ///
     /// # Errors
-    /// Every check that failed, with what was expected and what was seen.
+    /// When a check failed, with what was expected and what was seen by each.
     pub async fn run(&self) -> Result<(), Failures> {
         let mut failures = Failures::new(self.checks.len());
         for check in &self.checks {
@@ -186,13 +209,16 @@ impl<'a, S: KeyStore> Conformance<'a, S> {
     }
 
     async fn run_one(&self, check: &Check<S>) -> Verdict {
-        // The timer is made inside the guard: where tokio has none, making it panics.
+        // The timer is made inside the guard: without a timer of tokio, making it panics.
         let limited = async {
             let checked = async { (check.run)(&Bench::open(&self.hooks).await?).await };
             let late = |_| Err(Problem::new(format!("an end within {:?}", self.timeout), "none"));
             tokio::time::timeout(self.timeout, checked).await.unwrap_or_else(late)
         };
-        AssertUnwindSafe(limited).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(&*panic)))
+        AssertUnwindSafe(limited)
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|panic| Err(Problem::new("no panic", format!("one: {}", panic_text(&*panic)))))
     }
 }
 
@@ -203,8 +229,47 @@ impl<S> fmt::Debug for Conformance<'_, S> {
     }
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> Problem {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
-    Problem::new("no panic", format!("one: {text}"))
+#[cfg(test)]
+#[cfg(not(loom_model))]
+mod tests {
+    use std::sync::Arc;
+    use std::time::SystemTime;
+
+    use super::super::FaultyStore;
+    use super::*;
+    use crate::key::KeyDigest;
+    use crate::store::DynKeyBackend;
+    use crate::store::memory::MemoryStore;
+
+    #[tokio::test]
+    async fn wrappers_of_this_crate_pass() {
+        let clock = ManualClock::new(SystemTime::now());
+        let inner = MemoryStore::builder().clock(clock.clone()).build();
+        let erased = Conformance::of(async || DynKeyBackend::new(inner.clone()));
+        erased.with_inner(inner.clone()).with_clock(clock.clone()).run().await.unwrap();
+        let counted = Conformance::of(async || Arc::new(inner.clone()));
+        counted.with_inner(inner.clone()).with_clock(clock.clone()).run().await.unwrap();
+        let faulty = Conformance::of(async || FaultyStore::new(inner.clone()));
+        faulty.with_inner(inner.clone()).with_clock(clock).run().await.unwrap();
+    }
+
+    /// A wrapper that forwards nothing but `find`.
+    struct Hiding(MemoryStore);
+
+    impl KeyStore for Hiding {
+        type Error = std::convert::Infallible;
+
+        async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, Self::Error> {
+            self.0.find(digest).await
+        }
+    }
+
+    #[tokio::test]
+    async fn wrapper_that_hides_the_inner_store_fails() {
+        let inner = MemoryStore::new();
+        let keep = async |store: &Hiding, record: KeyRecord| store.0.add(record).map(drop).map_err(BoxError::from);
+        let suite = Conformance::of_store(async || Hiding(inner.clone()), keep).with_inner(inner.clone());
+        let failures = suite.run().await.unwrap_err();
+        assert_eq!(failures.names(), ["forwards_try_find", "forwards_the_id", "forwards_changes"]);
+    }
 }

@@ -1,11 +1,11 @@
-//! How a check says that something is not as it must be.
+//! How a check reports what is wrong.
 
 use std::fmt::Debug;
 
+use crate::BoxError;
 use crate::error_chain::error_chain;
-use crate::store::{BoxError, ManageError};
 
-/// What a check ends with, or one of its steps.
+/// What a check or one of its steps ends with.
 pub(super) type Verdict<T = ()> = Result<T, Problem>;
 
 #[derive(Debug)]
@@ -28,15 +28,15 @@ pub(super) fn expect_same<T: PartialEq + Debug + ?Sized>(what: &str, expected: &
     expect(expected == seen, format!("{what}: {expected:?}"), &seen)
 }
 
-/// Expects a management call to be refused for this reason and for no other.
-pub(super) fn expect_refusal<T: Debug>(what: &str, expected: &ManageError, seen: &Result<T, ManageError>) -> Verdict {
-    let reason = std::mem::discriminant(expected);
-    let holds = seen.as_ref().is_err_and(|seen| std::mem::discriminant(seen) == reason);
+/// Expects a management call to fail with this variant of its error.
+pub(super) fn expect_error<T: Debug, E: Debug>(what: &str, expected: &E, seen: &Result<T, E>) -> Verdict {
+    let variant = std::mem::discriminant(expected);
+    let holds = seen.as_ref().is_err_and(|seen| std::mem::discriminant(seen) == variant);
     expect(holds, format!("{what} to end with {expected:?}"), seen)
 }
 
 pub(super) trait Expecting<T> {
-    /// The value; that there is one is what was expected.
+    /// Returns the value. An error is reported as not what was expected.
     fn expecting(self, expected: &str) -> Verdict<T>;
 }
 

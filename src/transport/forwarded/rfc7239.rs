@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_the_grammar_allows() {
+    fn valid_forwarded_is_read() {
         let node = |text: &str| Some(text.to_owned());
         for (line, expected) in [
             ("for=192.0.2.1", vec![(node("192.0.2.1"), false)]),
@@ -132,8 +132,9 @@ mod tests {
         }
     }
 
+    /// Cases: 42.
     #[test]
-    fn case_042_refuses_the_rest() {
+    fn invalid_forwarded_is_rejected() {
         for line in [
             "for",
             "for=",

@@ -19,7 +19,7 @@ async fn missing_header_is_rejected() {
         world.lines(b"Accept: application/json\r\nX-Avala-Api-Keys: x\r\nX-Avala-Api-Ke: x\r\n", Missing).await;
         world.http2(&[], Missing).await;
         world.direct(&[], Missing).await;
-        // What a good request comes to, so that the others mean something.
+        // A valid request, so that the others prove something.
         world.value(KEY.as_bytes(), Accepted).await;
         world.http2(&[(NAME, KEY.as_bytes())], Accepted).await;
         world.direct(&[(NAME, KEY.as_bytes())], Accepted).await;
@@ -59,7 +59,7 @@ async fn header_with_underscores_is_ignored() {
 }
 
 /// Cases: 8.
-/// Wherever else a key may stand, it does not count.
+/// A key in any other place does not count.
 #[tokio::test]
 async fn key_in_other_place_is_ignored() {
     let elsewhere = [
@@ -116,7 +116,9 @@ async fn key_in_other_place_is_ignored() {
 async fn default_header_is_ignored_where_another_is_set() {
     let x_api_key = |layer: ApiKeyLayer| {
         // The default challenge, as in the replies that are expected.
-        layer.header(HeaderName::from_static("x-api-key")).render_with(|refusal| refusal.rejection().to_response())
+        layer
+            .header(HeaderName::from_static("x-api-key"))
+            .rejection_response(|rejected| rejected.rejection().to_response())
     };
     for world in World::each(x_api_key).await {
         world.lines(format!("X-Api-Key: {KEY}\r\n").as_bytes(), Accepted).await;

@@ -1,17 +1,26 @@
 //! There is one key, and it is not quite right.
 //!
 //! By default a key is opaque, so that keys issued elsewhere keep working: then a wrong one costs a lookup. A layer
-//! that knows the one format of its keys refuses without a lookup what has another (`only_format`).
+//! that requires the one format of its keys rejects other formats without a lookup (`require_formats`).
+
+use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::TestRunner;
 use tokio::runtime::Builder;
+use tower::{Layer, ServiceExt};
+use tower_api_key::key::KeyFormat;
+use tower_api_key::manage::IssueRules;
+use tower_api_key::{Access, ApiKeyLayer, KeyManager, MemoryStore, NewKey};
 
+use super::counting::Counting;
 use super::keys::{KEY, UNKNOWN};
 use super::world::Verdict::{Accepted, Invalid, Missing};
 use super::world::{Verdict, World, opaque_and_formatted};
+use crate::support::handler::Handler;
+use crate::support::request::request;
 
 const NAME: &str = "x-avala-api-key";
 
@@ -21,7 +30,7 @@ async fn key_with_other_prefix_is_rejected() {
     let body = &KEY[4..];
     let wrong =
         ["avk_", "avk", "avk_avk_", &format!("AVK_{body}"), &format!("Avk_{body}"), &format!("avk_{KEY}"), body];
-    refused(wrong).await;
+    assert_rejected(wrong).await;
 }
 
 /// Cases: 13.
@@ -29,7 +38,7 @@ async fn key_with_other_prefix_is_rejected() {
 async fn shortened_or_extended_key_is_rejected() {
     let parts = (1..KEY.len()).flat_map(|at| [KEY[..at].to_owned(), KEY[at..].to_owned()]);
     let longer = ["0", "f", ".", "="].into_iter().flat_map(|more| [format!("{KEY}{more}"), format!("{more}{KEY}")]);
-    refused(parts.chain(longer)).await;
+    assert_rejected(parts.chain(longer)).await;
 }
 
 /// Cases: 14.
@@ -38,9 +47,9 @@ async fn upper_case_key_is_rejected() {
     let body = &KEY[4..];
     let upper = body.to_uppercase();
     assert_ne!(upper, body);
-    refused([KEY.to_uppercase(), format!("avk_{upper}")]).await;
+    assert_rejected([KEY.to_uppercase(), format!("avk_{upper}")]).await;
     let letters = body.char_indices().filter(|(_, letter)| letter.is_ascii_lowercase());
-    refused(letters.map(|(at, letter)| {
+    assert_rejected(letters.map(|(at, letter)| {
         let mut one = body.to_owned();
         one.replace_range(at..=at, &letter.to_ascii_uppercase().to_string());
         format!("avk_{one}")
@@ -72,8 +81,8 @@ async fn lookalike_key_is_rejected() {
         format!("\"{KEY}\""),
         KEY.replace('_', "%5f"),
     ];
-    refused(look_alikes).await;
-    refused_bytes([[KEY.as_bytes(), b"\xa0"].concat(), [b"\xa0", KEY.as_bytes()].concat()]).await;
+    assert_rejected(look_alikes).await;
+    assert_bytes_rejected([[KEY.as_bytes(), b"\xa0"].concat(), [b"\xa0", KEY.as_bytes()].concat()]).await;
 
     for (worlds, lookups) in opaque_and_formatted().await {
         for world in &worlds {
@@ -94,8 +103,9 @@ async fn key_of_non_text_bytes_is_rejected() {
     let bytes = (0x80..=0xff).flat_map(|byte| {
         [vec![byte], [first, &[byte]].concat(), [KEY.as_bytes(), &[byte]].concat(), [&[byte], last].concat()]
     });
-    refused_bytes(bytes).await;
-    refused_bytes([vec![0xff; 512], b"\xc3\x28".to_vec(), b"\xed\xa0\x80".to_vec(), b"\xf0\x9f\x94".to_vec()]).await;
+    assert_bytes_rejected(bytes).await;
+    assert_bytes_rejected([vec![0xff; 512], b"\xc3\x28".to_vec(), b"\xed\xa0\x80".to_vec(), b"\xf0\x9f\x94".to_vec()])
+        .await;
 }
 
 /// Cases: 20.
@@ -119,19 +129,66 @@ async fn checksum_only_rejects() {
                 let verdict = if typo == KEY.as_bytes() { Accepted } else { Invalid(lookups) };
                 world.direct(&[(NAME, &typo)], verdict).await;
             }
-            // The checksum is right, and still nobody issued it.
+            // The checksum is correct, but the key was never issued.
             world.value(UNKNOWN.as_bytes(), Invalid(1)).await;
             world.value(KEY.as_bytes(), Accepted).await;
         }
     }
 }
 
-async fn refused(values: impl IntoIterator<Item: AsRef<str>>) {
-    refused_bytes(values.into_iter().map(|value| value.as_ref().as_bytes().to_vec())).await;
+/// Cases: 12.
+/// Two calls in either order, and one call with both formats.
+#[tokio::test]
+async fn require_formats_twice_accepts_both_formats() {
+    let [avala, acme, other] = ["avk_", "acme_", "other_"].map(|prefix| KeyFormat::new(prefix).unwrap());
+    let store = MemoryStore::new();
+    let key = async |format: &KeyFormat| {
+        let keys = KeyManager::new(store.clone()).with_rules(IssueRules::new().with_format(format.clone()));
+        let issued = keys.issue(&"acme".parse().unwrap(), NewKey::new("key", Access::Full).unwrap()).await.unwrap();
+        issued.secret.expose_secret().to_owned()
+    };
+    let (avala_key, acme_key, other_key) = (key(&avala).await, key(&acme).await, key(&other).await);
+    let twice = |first: &KeyFormat, second: &KeyFormat| {
+        let (first, second) = (first.clone(), second.clone());
+        move |layer: ApiKeyLayer| layer.require_formats([first.clone()]).require_formats([second.clone()])
+    };
+    let both = [avala.clone(), acme.clone()];
+    let configured: [Box<dyn Fn(ApiKeyLayer) -> ApiKeyLayer>; 4] = [
+        Box::new(twice(&avala, &acme)),
+        Box::new(twice(&acme, &avala)),
+        Box::new(move |layer| layer.require_formats(both.clone())),
+        Box::new(move |layer| twice(&avala, &acme)(layer).require_formats([])),
+    ];
+    for (at, configure) in configured.iter().enumerate() {
+        for awaited in [false, true] {
+            let counting = Counting::new(store.clone(), awaited);
+            let handler = Handler::default();
+            let service = configure(ApiKeyLayer::new(Arc::clone(&counting))).layer(handler.service());
+            let swapped = avala_key.replace("avk_", "acme_");
+            for (key, status, lookups) in [
+                (&avala_key, 200, 1),
+                (&acme_key, 200, 1),
+                // Valid, and in neither format.
+                (&other_key, 401, 0),
+                // Its checksum covers the other prefix.
+                (&swapped, 401, 0),
+            ] {
+                let response = service.clone().oneshot(request(key)).await.unwrap();
+                assert_eq!((response.status().as_u16(), counting.take_lookups()), (status, lookups), "{at}, {key}");
+            }
+            assert_eq!(handler.calls(), 2, "{at}");
+        }
+    }
+    let service = ApiKeyLayer::new(store).layer(Handler::default().service());
+    assert_eq!(service.oneshot(request(&other_key)).await.unwrap().status(), 200, "it is valid");
+}
+
+async fn assert_rejected(values: impl IntoIterator<Item: AsRef<str>>) {
+    assert_bytes_rejected(values.into_iter().map(|value| value.as_ref().as_bytes().to_vec())).await;
 }
 
 /// Over both versions of HTTP, and without a server.
-async fn refused_bytes(values: impl IntoIterator<Item = Vec<u8>>) {
+async fn assert_bytes_rejected(values: impl IntoIterator<Item = Vec<u8>>) {
     let worlds = opaque_and_formatted().await;
     for value in values {
         for (worlds, lookups) in &worlds {
@@ -145,7 +202,7 @@ async fn refused_bytes(values: impl IntoIterator<Item = Vec<u8>>) {
 }
 
 /// Cases: 1, 2, 3, 16, 18.
-/// Any values, most of them near the good one: only the one that is exactly it is let in.
+/// Any values, most of them close to the valid key: only the exact key is accepted.
 #[test]
 fn arbitrary_header_values_are_rejected() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -172,7 +229,7 @@ fn oracle(values: &[Vec<u8>]) -> Verdict {
     }
 }
 
-/// What can stand in a header.
+/// A header value.
 fn value() -> impl Strategy<Value = Vec<u8>> {
     let byte =
         || any::<u8>().prop_filter("no control character", |byte| *byte == b'\t' || (*byte >= 32 && *byte != 127));

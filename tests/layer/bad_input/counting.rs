@@ -5,27 +5,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::task::yield_now;
-use tower_api_key::{KeyDigest, KeyRecord, KeyStore, Lookup, MemoryStore};
+use tower_api_key::key::{KeyDigest, KeyRecord};
+use tower_api_key::store::Lookup;
+use tower_api_key::{KeyStore, MemoryStore};
 
 pub(crate) struct Counting {
     keys: MemoryStore,
     /// Whether it never has the answer at once.
     awaited: bool,
     find: AtomicUsize,
-    find_now: AtomicUsize,
+    try_find: AtomicUsize,
 }
 
 impl Counting {
     pub(crate) fn new(keys: MemoryStore, awaited: bool) -> Arc<Self> {
-        Arc::new(Self { keys, awaited, find: AtomicUsize::new(0), find_now: AtomicUsize::new(0) })
+        Arc::new(Self { keys, awaited, find: AtomicUsize::new(0), try_find: AtomicUsize::new(0) })
     }
 
     /// How many keys were looked up since this was asked last. Each is asked for at once, and again where that
     /// gave no answer.
     pub(crate) fn take_lookups(&self) -> usize {
-        let (find, find_now) = (self.find.swap(0, Ordering::SeqCst), self.find_now.swap(0, Ordering::SeqCst));
-        assert_eq!(find, if self.awaited { find_now } else { 0 }, "{find_now} lookups");
-        find_now
+        let (find, try_find) = (self.find.swap(0, Ordering::SeqCst), self.try_find.swap(0, Ordering::SeqCst));
+        assert_eq!(find, if self.awaited { try_find } else { 0 }, "{try_find} lookups");
+        try_find
     }
 }
 
@@ -38,8 +40,8 @@ impl KeyStore for Counting {
         self.keys.find(digest).await
     }
 
-    fn find_now(&self, digest: &KeyDigest) -> Lookup {
-        self.find_now.fetch_add(1, Ordering::SeqCst);
-        if self.awaited { Lookup::Later } else { self.keys.find_now(digest) }
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
+        self.try_find.fetch_add(1, Ordering::SeqCst);
+        if self.awaited { Lookup::Pending } else { self.keys.try_find(digest) }
     }
 }

@@ -1,4 +1,4 @@
-//! Who is calling is what the layer says, and the key itself goes no further.
+//! The layer alone identifies the client, and the key itself goes no further.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -10,9 +10,10 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use http::{Response, StatusCode};
 use tower::util::MapRequestLayer;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_api_key::{
-    Access, ApiKey, ApiKeyLayer, KeyDigest, KeyId, KeyRecord, MemoryStore, RequireScopesLayer, scope::avala,
-};
+use tower_api_key::auth::RequireScopesLayer;
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
+use tower_api_key::scope::avala;
+use tower_api_key::{Access, ApiKey, ApiKeyLayer, MemoryStore};
 
 use super::keys::{EXPIRED, KEY, REVOKED, UNKNOWN, store};
 use super::world::Verdict::{Accepted, Expired, Forbidden, Invalid, Missing};
@@ -21,8 +22,8 @@ use super::world::{Called, Configure, World};
 const NAME: &str = "x-avala-api-key";
 
 /// Cases: 23.
-/// Something in front says that the request comes from somebody with full access: with an identity made up, and
-/// with one that a layer on another store found good.
+/// An outer layer claims that the client has full access: with a forged identity, and with one that a layer on another
+/// store has authenticated.
 #[tokio::test]
 async fn foreign_identity_is_removed_and_grants_nothing() {
     let outsides: [fn(Router) -> Router; 2] =
@@ -48,7 +49,7 @@ async fn foreign_identity_is_removed_and_grants_nothing() {
 }
 
 /// Cases: 23.
-/// A layer of ours further in judges the identity that the layer found, not the one that came with the request.
+/// An inner layer checks the identity that the key layer authenticated, not the one that came with the request.
 #[tokio::test]
 async fn route_scopes_check_the_authenticated_key() {
     let forged = MapRequestLayer::new(|mut request: http::Request<()>| {
@@ -100,7 +101,7 @@ async fn handler_never_sees_the_key() {
     let custom = |layer: ApiKeyLayer| layer.header(HeaderName::from_static("x-acme-key"));
     let places: [(Configure, &str); 5] = [
         (|layer| layer, "X-Avala-Api-Key: "),
-        (|layer| layer.only_format(tower_api_key::KeyFormat::AVALA), "x-avala-api-key: "),
+        (|layer| layer.require_formats([tower_api_key::key::KeyFormat::AVALA]), "x-avala-api-key: "),
         (|layer| layer.accept_bearer(), "X-Avala-Api-Key: "),
         (|layer| layer.accept_bearer(), "Authorization: Bearer "),
         (custom, "X-Acme-Key: "),
@@ -147,7 +148,7 @@ async fn kept_key_is_marked_sensitive() {
 }
 
 /// Cases: 24.
-/// A renderer sees the request that is refused, and may well log it.
+/// A renderer sees the rejected request, and may log it.
 #[tokio::test]
 async fn renderer_never_sees_the_key() {
     let places: [(Configure, &str, usize); 5] = [
@@ -158,19 +159,19 @@ async fn renderer_never_sees_the_key() {
         (|layer| layer.keep_header().accept_bearer(), "Authorization: Bearer ", 1),
     ];
     for (configure, place, kept) in places {
-        for (world, refused) in rendering(|layer| configure(layer.require(avala::DATASETS_WRITE))).await {
+        for (world, seen) in rendering(|layer| configure(layer.require(avala::DATASETS_WRITE))).await {
             for (key, verdict) in [(KEY, Forbidden), (UNKNOWN, Invalid(1)), (EXPIRED, Expired)] {
                 world.lines(format!("{place}{key}\r\n").as_bytes(), verdict).await;
-                let headers = std::mem::take(&mut *refused.lock().unwrap());
+                let headers = std::mem::take(&mut *seen.lock().unwrap());
                 assert_eq!(headers.len(), 1 + kept, "{headers:?}");
                 assert!(!format!("{headers:?}").contains("avk_"), "{headers:?}");
             }
         }
     }
-    for (world, refused) in rendering(|layer| layer.accept_bearer()).await {
+    for (world, seen) in rendering(|layer| layer.accept_bearer()).await {
         for lines in repeated() {
             world.lines(lines.as_bytes(), Invalid(0)).await;
-            let headers = std::mem::take(&mut *refused.lock().unwrap());
+            let headers = std::mem::take(&mut *seen.lock().unwrap());
             assert!(!format!("{headers:?}").contains("avk_"), "{headers:?}");
         }
     }
@@ -179,10 +180,10 @@ async fn renderer_never_sees_the_key() {
 /// Cases: 24.
 #[tokio::test]
 async fn each_copy_of_kept_key_is_marked_sensitive() {
-    for (world, refused) in rendering(|layer| layer.keep_header().accept_bearer()).await {
+    for (world, seen) in rendering(|layer| layer.keep_header().accept_bearer()).await {
         for lines in repeated() {
             world.lines(lines.as_bytes(), Invalid(0)).await;
-            let headers = std::mem::take(&mut *refused.lock().unwrap());
+            let headers = std::mem::take(&mut *seen.lock().unwrap());
             assert_eq!(headers.len(), 3, "{headers:?}");
             assert!(!format!("{headers:?}").contains("avk_"), "{headers:?}");
         }
@@ -203,17 +204,17 @@ fn repeated() -> [String; 6] {
     ]
 }
 
-/// Worlds whose renderer keeps the headers of the request that was refused last.
+/// Worlds whose renderer keeps the headers of the last rejected request.
 async fn rendering(configure: impl Fn(ApiKeyLayer) -> ApiKeyLayer) -> Vec<(World, Arc<Mutex<HeaderMap>>)> {
-    let refused = Arc::new(Mutex::new(HeaderMap::new()));
+    let seen = Arc::new(Mutex::new(HeaderMap::new()));
     let worlds = World::each(|layer| {
-        let refused = Arc::clone(&refused);
-        configure(layer).render_with(move |refusal| {
-            *refused.lock().unwrap() = refusal.request().headers().clone();
-            refusal.response()
+        let seen = Arc::clone(&seen);
+        configure(layer).rejection_response(move |rejected| {
+            *seen.lock().unwrap() = rejected.request().headers().clone();
+            rejected.response()
         })
     });
-    worlds.await.into_iter().map(|world| (world, Arc::clone(&refused))).collect()
+    worlds.await.into_iter().map(|world| (world, Arc::clone(&seen))).collect()
 }
 
 async fn forge(mut request: Request) -> Request {
@@ -221,7 +222,7 @@ async fn forge(mut request: Request) -> Request {
     request
 }
 
-/// A layer on a store that knows all these keys, as those of somebody else.
+/// A layer on a store that knows all these keys, as those of another organization.
 fn elsewhere() -> ApiKeyLayer {
     let keys = MemoryStore::new();
     for key in [KEY, UNKNOWN, REVOKED, EXPIRED] {
@@ -231,7 +232,7 @@ fn elsewhere() -> ApiKeyLayer {
 }
 
 fn evil(key: &str) -> KeyRecord {
-    let digest = KeyDigest::of(key.as_bytes());
+    let digest = KeyDigest::hash(key.as_bytes());
     let id = KeyId::from_u128(u128::from_le_bytes(digest.as_bytes()[..16].try_into().unwrap()));
     KeyRecord::new(id, digest, "evil".parse().unwrap(), Access::Full)
 }

@@ -1,5 +1,5 @@
-//! What clients send that is not one good key, through real sockets where the bytes matter: the documented reply,
-//! the number of lookups, and no call of the service behind. Bodies that nobody reads are in `replies`.
+//! What clients send that is not one valid key, through real sockets where the bytes matter: the documented response,
+//! the number of lookups, and no call of the inner service. Unread bodies are in `replies`.
 
 mod absent;
 mod altered;

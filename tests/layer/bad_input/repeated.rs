@@ -1,4 +1,4 @@
-//! There is more than one key, so that nobody can tell which one was meant.
+//! There is more than one key, so that the request is ambiguous.
 
 use super::keys::{EXPIRED, KEY, REVOKED, UNKNOWN};
 use super::world::Verdict::{Accepted, Invalid, Server};
@@ -69,7 +69,7 @@ async fn keys_joined_by_proxy_are_rejected() {
 }
 
 /// Cases: 9.
-/// The second place is not asked when the first one has a bad key, and the other way round.
+/// An invalid key in one place does not make the layer read the other place.
 #[tokio::test]
 async fn keys_in_two_places_are_rejected() {
     for world in World::each(|layer| layer.accept_bearer()).await {
@@ -87,7 +87,7 @@ async fn keys_in_two_places_are_rejected() {
             let lines = format!("Authorization: Bearer {KEY}\r\nAuthorization: {second}\r\n");
             world.lines(lines.as_bytes(), Invalid(0)).await;
         }
-        // Another scheme is somebody else's credential.
+        // Another scheme is another service's credential.
         let lines = format!("X-Avala-Api-Key: {KEY}\r\nAuthorization: Basic eDp5\r\n");
         world.lines(lines.as_bytes(), Accepted).await;
     }

@@ -4,7 +4,8 @@ use axum::extract::Request;
 use axum::middleware::map_request;
 use http::HeaderName;
 use http::header::CONNECTION;
-use tower_api_key::{ApiKeyLayer, scope::avala};
+use tower_api_key::ApiKeyLayer;
+use tower_api_key::scope::avala;
 
 use super::keys::{EXPIRED, KEY, REVOKED, UNKNOWN};
 use super::world::Verdict::{Accepted, Expired, Forbidden, Invalid, Missing};
@@ -39,7 +40,7 @@ async fn header_name_ignores_letter_case() {
 
 /// Cases: 7.
 /// On the wire of HTTP/2 a name has small letters alone (RFC 9113, 8.2.1). hyper's client sees to that, so this is
-/// written by hand: the server refuses anything else, and the layer never hears of it.
+/// written by hand: the server rejects anything else before the layer.
 #[tokio::test]
 async fn http_2_header_name_is_lower_case() {
     for world in World::each(|layer| layer).await {
@@ -108,7 +109,7 @@ async fn client_cannot_make_key_header_hop_by_hop() {
             world.lines(lines(connection).as_bytes(), Accepted).await;
         }
     }
-    // Behind a proxy that takes the client's word for it there is no key, and that is what the client hears.
+    // Behind a proxy that follows the client's `Connection` header there is no key, and the response states it.
     for world in World::each_behind(|router| router.layer(map_request(strip_hop_by_hop)), |layer| layer).await {
         for connection in connections {
             world.lines(lines(connection).as_bytes(), Missing).await;

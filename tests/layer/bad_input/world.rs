@@ -10,7 +10,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body_util::Empty;
 use hyper::client::conn::http2::SendRequest;
 use tower::ServiceExt;
-use tower_api_key::{ApiKey, ApiKeyLayer, KeyFormat, scope::avala};
+use tower_api_key::key::KeyFormat;
+use tower_api_key::scope::avala;
+use tower_api_key::{ApiKey, ApiKeyLayer};
 
 use super::counting::Counting;
 use super::keys::{now, store};
@@ -38,17 +40,17 @@ pub(crate) struct Called {
 /// What a request must come to. The handler is called for the first one alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Let in, after one lookup.
+    /// Accepted, after one lookup.
     Accepted,
     /// The 401 for no key, without a lookup.
     Missing,
-    /// The 401 for a bad key, after so many lookups.
+    /// The 401 for an invalid key, after this many lookups.
     Invalid(usize),
     /// The 401 for an expired key, after one lookup.
     Expired,
     /// The 403, after one lookup.
     Forbidden,
-    /// This status of the server itself, which the layer never hears of.
+    /// This status of the server itself: the request never reaches the layer.
     Server(u16),
 }
 
@@ -57,7 +59,7 @@ pub(crate) type Configure = fn(ApiKeyLayer) -> ApiKeyLayer;
 
 impl World {
     /// With a store that answers at once, and with one that has to be awaited. The layer asks for
-    /// `datasets.read`, which the good key has, unless it is told otherwise.
+    /// `datasets.read`, which the valid key has, unless `configure` changes that.
     pub(crate) async fn each(configure: impl Fn(ApiKeyLayer) -> ApiKeyLayer) -> [Self; 2] {
         Self::each_behind(|router| router, configure).await
     }
@@ -109,7 +111,7 @@ impl World {
         self.check(Seen::of(response).await.unwrap(), verdict, &format!("HTTP/2, {}", shown(headers)))
     }
 
-    /// Calls the service with these headers, without a server that would trim or refuse anything.
+    /// Calls the service with these headers, without a server that would trim or reject anything.
     pub(crate) async fn direct(&self, headers: &[(&str, &[u8])], verdict: Verdict) -> Option<Called> {
         let mut request = Request::new(Body::empty());
         *request.headers_mut() = header_map(headers);
@@ -142,7 +144,7 @@ impl World {
 /// Layers that take a key of any form, and layers that know the one form of their keys; and how many lookups a
 /// key of another form costs them.
 pub(crate) async fn opaque_and_formatted() -> [([World; 2], usize); 2] {
-    let formatted = World::each(|layer| layer.only_format(KeyFormat::AVALA));
+    let formatted = World::each(|layer| layer.require_formats([KeyFormat::AVALA]));
     [(World::each(|layer| layer).await, 1), (formatted.await, 0)]
 }
 
@@ -174,7 +176,7 @@ const HANDLED: &str = "the datasets";
 fn recording(called: &Arc<Mutex<Vec<Called>>>) -> Router {
     let called = Arc::clone(called);
     Router::new().fallback(async move |request: Request| {
-        let key = request.extensions().get::<ApiKey>().expect("the layer stands outside").clone();
+        let key = request.extensions().get::<ApiKey>().expect("the layer is outside").clone();
         called.lock().unwrap().push(Called { headers: request.headers().clone(), key });
         HANDLED
     })

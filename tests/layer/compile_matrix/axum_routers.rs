@@ -6,7 +6,8 @@ use axum::extract::State;
 use axum::handler::Handler;
 use axum::routing::{any_service, get};
 use tower::ServiceBuilder;
-use tower_api_key::{RequireScopesLayer, scope::avala};
+use tower_api_key::auth::RequireScopesLayer;
+use tower_api_key::scope::avala;
 
 use super::check::{HANDLED, PATH, ask, assert_answers, key_layer, request, scopes_layer};
 use crate::support::keys::KEY;
@@ -73,13 +74,13 @@ async fn route_added_after_layer_is_open() {
     let late = Router::new().route("/early", get(handle)).layer(writes).route("/late", get(handle)).layer(key_layer());
     assert_statuses("scopes", late, &[("/early", 401, 403), ("/late", 401, 200)]).await;
 
-    // What stands outside the layer that authenticates lets nothing through.
+    // Outside the layer that authenticates, a layer of scopes accepts nothing.
     let reversed = Router::new().route("/early", get(handle)).layer(key_layer()).layer(scopes_layer());
     assert_statuses("the wrong order", reversed, &[("/early", 500, 500)]).await;
 }
 
 /// Cases: 32.
-/// `route_layer` tells anybody which routes exist; `layer` does not.
+/// `route_layer` reveals which routes exist; `layer` does not.
 #[tokio::test]
 async fn unknown_path_is_401_in_layer_404_in_route_layer() {
     let routes = || Router::new().route("/known", get(handle));

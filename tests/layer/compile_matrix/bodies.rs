@@ -17,9 +17,9 @@ use http_body::{Body, Frame};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Either, Empty, Full, Limited, StreamBody};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
-use tower_api_key::{ApiKeyService, RequireScopes};
+use tower_api_key::auth::{ApiKeyService, GateService, RequireScopesLayer};
 
-use super::check::{HANDLED, ask, assert_answers, assert_is_refusal, key_layer, request, scopes_layer};
+use super::check::{HANDLED, ask, assert_answers, assert_is_rejection, key_layer, request, scopes_layer};
 use crate::support::http1_client::connect_http1;
 use crate::support::http2_client::connect_http2;
 use crate::support::hyper_server::serve_hyper;
@@ -52,7 +52,7 @@ async fn layer_accepts_any_response_body() {
 
     let reply = ask(guarded(Empty::<Bytes>::new), request(KEY, ())).await;
     assert_eq!(reply, Seen::new(200, ["cache-control: private"], ""));
-    assert_is_refusal("Empty", &ask(guarded(Empty::<Bytes>::new), request("", ())).await);
+    assert_is_rejection("Empty", &ask(guarded(Empty::<Bytes>::new), request("", ())).await);
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn hyper_serves_the_guarded_service() {
             for reply in replies {
                 let reply = Seen::of(reply).await.unwrap();
                 if key.is_empty() {
-                    assert_is_refusal(name, &reply);
+                    assert_is_rejection(name, &reply);
                 } else {
                     assert_eq!((reply.status, &*reply.body), (200, HANDLED.as_bytes()), "{name}");
                 }
@@ -123,7 +123,7 @@ async fn body_trailers_and_errors_are_passed_on() {
 }
 
 /// Both layers, under their names.
-fn guarded<R>(body: fn() -> R) -> ApiKeyService<RequireScopes<Handler<R>>> {
+fn guarded<R>(body: fn() -> R) -> ApiKeyService<GateService<Handler<R>, RequireScopesLayer>> {
     ServiceBuilder::new().layer(key_layer()).layer(scopes_layer()).service(Handler(body))
 }
 

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use tower::{Service, ServiceExt};
-use tower_api_key::{Access, ApiKeyLayer, RequireScopesLayer, scope::avala};
+use tower_api_key::auth::RequireScopesLayer;
+use tower_api_key::scope::avala;
+use tower_api_key::{Access, ApiKeyLayer};
 
 use crate::support::keys::KEY;
 use crate::support::seen::Seen;
@@ -16,29 +18,29 @@ use crate::support::store::store;
 pub(crate) const PATH: &str = "/v1/datasets";
 pub(crate) const HANDLED: &str = "the datasets, at such length that they are worth compressing";
 
-/// Lets [`KEY`] in, which may read datasets and nothing else.
+/// Accepts [`KEY`], which may read datasets and nothing else.
 pub(crate) fn key_layer() -> ApiKeyLayer {
     ApiKeyLayer::new(store(Access::scoped([avala::DATASETS_READ])))
 }
 
-/// Lets in what [`key_layer`] lets in.
+/// Accepts what [`key_layer`] accepts.
 pub(crate) fn scopes_layer() -> RequireScopesLayer {
     RequireScopesLayer::new(avala::DATASETS_READ)
 }
 
-/// Without a key it refuses, and with one it handles. It has no errors, so nothing around it has any to handle.
+/// Rejects without a key, and handles with one. It has no errors, so that no outer layer has to handle any.
 pub(crate) async fn assert_answers<S, B, R>(name: &str, service: S, body: impl Fn() -> B)
 where
     S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone,
     R: Body<Data = Bytes, Error: fmt::Debug>,
 {
-    let refused = ask(service.clone(), request("", body())).await;
-    assert_is_refusal(name, &refused);
+    let rejected = ask(service.clone(), request("", body())).await;
+    assert_is_rejection(name, &rejected);
     let accepted = ask(service, request(KEY, body())).await;
     assert_eq!((accepted.status, &*accepted.body), (200, HANDLED.as_bytes()), "{name}");
 }
 
-pub(crate) fn assert_is_refusal(name: &str, reply: &Seen) {
+pub(crate) fn assert_is_rejection(name: &str, reply: &Seen) {
     let body = r#"{"detail":"Authentication credentials were not provided."}"#;
     assert_eq!((reply.status, &*reply.body), (401, body.as_bytes()), "{name}");
     let challenge = r#"www-authenticate: ApiKey realm="api", header="X-Avala-Api-Key""#;

@@ -1,5 +1,5 @@
-//! What the layers can be combined with: each combination compiles, refuses a request without a key, and lets one
-//! with a key in.
+//! What the layers can be combined with: each combination compiles, rejects a request without a key, and accepts one
+//! with a key.
 
 mod axum_routers;
 mod bodies;

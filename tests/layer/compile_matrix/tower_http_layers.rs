@@ -15,13 +15,14 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::time::Instant;
 use tower::{Service, ServiceBuilder, service_fn};
-use tower_api_key::{ApiKeyLayer, KeyDigest, KeyRecord, KeyStore};
+use tower_api_key::key::{KeyDigest, KeyRecord};
+use tower_api_key::{ApiKeyLayer, KeyStore};
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 
-use super::check::{HANDLED, PATH, ask, assert_answers, assert_is_refusal, key_layer, request, scopes_layer};
+use super::check::{HANDLED, PATH, ask, assert_answers, assert_is_rejection, key_layer, request, scopes_layer};
 use crate::support::keys::KEY;
 use crate::support::seen::Seen;
 
@@ -62,7 +63,7 @@ async fn tower_http_layer_works_in_each_position() {
 #[tokio::test]
 async fn all_tower_http_layers_work_together() {
     // CORS and timeouts make replies of their own, for which the body within must have a default value. The body
-    // of a trace has none, so it stands further out (a router, whose bodies are all of one type, takes any order).
+    // of a trace has none, so it is further out (a router, whose bodies are all of one type, takes any order).
     let others = || {
         let outer = ServiceBuilder::new().layer(TraceLayer::new_for_http()).layer(CompressionLayer::new());
         outer.layer(timeout()).layer(cors())
@@ -79,7 +80,7 @@ async fn all_tower_http_layers_work_together() {
 }
 
 /// Cases: 30.
-/// A script of another origin can read a refusal only where CORS stands outside.
+/// A script of another origin can read a rejection only if the CORS layer is outside.
 #[tokio::test]
 async fn preflight_is_rejected_without_outer_cors_layer() {
     let routes = || Router::new().route(PATH, get(async || HANDLED));
@@ -94,7 +95,7 @@ async fn preflight_is_rejected_without_outer_cors_layer() {
     };
     let reply = ask(outside.clone(), preflight()).await;
     assert_eq!((reply.status, &*reply.body), (200, &b""[..]), "{reply:?}");
-    assert_is_refusal("a preflight", &ask(inside.clone(), preflight()).await);
+    assert_is_rejection("a preflight", &ask(inside.clone(), preflight()).await);
 
     let allows = |reply: &Seen| reply.headers.iter().any(|line| line == "access-control-allow-origin: *");
     assert!(allows(&ask(outside, request("", Body::empty())).await));
@@ -123,7 +124,7 @@ async fn compressed_rejection_stays_a_rejection() {
     }
 }
 
-/// The layer's own timeout is for the store. One of tower-http is for what it stands around.
+/// The layer's own timeout limits the store. One of tower-http limits its inner service.
 #[tokio::test(start_paused = true)]
 async fn timeout_layer_ends_its_inner_service() {
     let hangs = || service_fn(|_: Request<String>| pending::<Result<Response<String>, Infallible>>());

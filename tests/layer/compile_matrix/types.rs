@@ -11,10 +11,8 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_api_key::{
-    Access, ApiKeyLayer, ApiKeyService, RequireScopes, RequireScopesFuture, RequireScopesLayer, ResponseBody,
-    ResponseFuture,
-};
+use tower_api_key::auth::{ApiKeyService, GateFuture, GateService, RequireScopesLayer, ResponseBody, ResponseFuture};
+use tower_api_key::{Access, ApiKeyLayer};
 
 use super::check::{HANDLED, assert_answers, key_layer, request, scopes_layer};
 use crate::support::awaited::Awaited;
@@ -26,7 +24,7 @@ fn layers_are_plain_values() {
     fn is_plain<T: Clone + Send + Sync + Unpin + fmt::Debug + 'static>() {}
     is_plain::<ApiKeyLayer>();
     is_plain::<RequireScopesLayer>();
-    is_plain::<ApiKeyService<RequireScopes<u8>>>();
+    is_plain::<ApiKeyService<GateService<u8, RequireScopesLayer>>>();
 }
 
 /// Without a type parameter, whatever store it was made of.
@@ -55,7 +53,7 @@ fn service_is_send_if_its_inner_service_is() {
     is_send_and_sync(&response);
 
     let mut beside = scopes_layer().layer(service_fn(handle));
-    let future: RequireScopesFuture<_> = beside.call(request(KEY, String::new()));
+    let future: GateFuture<_, ()> = beside.call(request(KEY, String::new()));
     is_send(&future);
 }
 
@@ -72,7 +70,7 @@ async fn inner_error_type_is_unchanged() {
     let fails = service_fn(|_: Request<String>| async { Err::<Response<String>, _>(OwnError) });
     let service = keeps::<OwnError, _>(key_layer().layer(scopes_layer().layer(fails)));
     assert_eq!(service.clone().oneshot(request(KEY, String::new())).await.unwrap_err(), OwnError);
-    // A refusal is a reply even so.
+    // A rejection is a response even so.
     assert_eq!(service.oneshot(request("", String::new())).await.unwrap().status(), 401);
 
     let service = keeps::<Infallible, _>(key_layer().layer(scopes_layer().layer(service_fn(handle))));

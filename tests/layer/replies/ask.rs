@@ -61,8 +61,8 @@ impl Kind {
         Seen::of(response).await
     }
 
-    /// Twice on one connection, of which the second request asks to close it: so nothing may stand between the
-    /// two replies, and nothing after them.
+    /// Twice on one connection. The second request asks to close it, so that nothing may come between the two responses
+    /// or after them.
     pub(crate) async fn ask_by_hand(&self, server: &Server, method: &Method) -> (Seen, String) {
         let mut wire = Wire::connect(server.http1).await;
         wire.send(self.text(method, "").as_bytes()).await.unwrap();

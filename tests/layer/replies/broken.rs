@@ -4,7 +4,9 @@ use std::future::pending;
 use std::sync::Arc;
 
 use tokio::task::yield_now;
-use tower_api_key::{BoxError, KeyDigest, KeyRecord, KeyStore, Lookup};
+use tower_api_key::key::{KeyDigest, KeyRecord};
+use tower_api_key::store::Lookup;
+use tower_api_key::{BoxError, KeyStore};
 
 pub(crate) enum Broken {
     Fails,
@@ -28,10 +30,10 @@ impl KeyStore for Broken {
         }
     }
 
-    fn find_now(&self, _: &KeyDigest) -> Lookup {
+    fn try_find(&self, _: &KeyDigest) -> Lookup {
         match self {
             Self::PanicsAtOnce => panic!("the store is broken"),
-            _ => Lookup::Later,
+            _ => Lookup::Pending,
         }
     }
 }

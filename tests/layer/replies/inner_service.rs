@@ -15,7 +15,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_api_key::{RequireScopesLayer, scope::avala};
+use tower_api_key::auth::RequireScopesLayer;
+use tower_api_key::scope::avala;
 
 use super::keys::Keys;
 use super::stack::PATH;
@@ -58,7 +59,7 @@ fn inner_panic_is_passed_on_unchanged() {
 }
 
 /// Cases: 51.
-/// The client sees a connection or stream that ends, as it would without a layer. A reply would say something
+/// The client sees a connection or stream that ends, as it would without a layer. A response would reveal something
 /// about its key.
 #[tokio::test]
 async fn error_or_panic_on_socket_gives_no_response() {
@@ -76,7 +77,7 @@ async fn error_or_panic_on_socket_gives_no_response() {
             let mut wire = Wire::connect(server.http1).await;
             let text = |key: &str| format!("GET {PATH} HTTP/1.1\r\nHost: test\r\nX-Avala-Api-Key: {key}\r\n\r\n");
             wire.send(text(&keys.unknown).as_bytes()).await.unwrap();
-            assert_eq!(wire.reply(&Method::GET).await.expect("a refusal").0.status, 401, "{name}");
+            assert_eq!(wire.reply(&Method::GET).await.expect("a rejection").0.status, 401, "{name}");
             wire.send(text(&keys.good).as_bytes()).await.unwrap();
             assert_eq!(wire.rest().await, "", "{name}");
 
@@ -90,8 +91,8 @@ async fn error_or_panic_on_socket_gives_no_response() {
 
 proptest! {
     /// Cases: 47, 52.
-    /// Whatever the handler says, 401 and 403 included: its head and body, and `Cache-Control: private` where it
-    /// has no rule of its own.
+    /// Any response of the handler, including 401 and 403: its head and body, and `Cache-Control: private` if it has no
+    /// `Cache-Control`.
     #[test]
     fn guarded_response_equals_bare_response(
         status in 200_u16..600,

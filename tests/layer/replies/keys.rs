@@ -1,13 +1,14 @@
-//! One key for each reason to let a request in or to refuse it.
+//! One key for each reason to accept or reject a request.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tower_api_key::{
-    Access, ApiKeyLayer, Expiry, IssuePolicy, KeyFormat, KeyManager, MemoryStore, NewKey, OrganizationId,
-    OrganizationPolicy, scope::avala,
-};
+use tower_api_key::key::{KeyFormat, OrganizationPolicy};
+use tower_api_key::scope::avala;
+use tower_api_key::store::{Expiry, KeyBackend};
+use tower_api_key::{Access, ApiKeyLayer, MemoryStore, NewKey, OrganizationId};
 
 use crate::support::awaited::Awaited;
+use crate::support::manage::Manage;
 
 /// The time of all stores and layers. The keys that expire do so at this moment.
 fn now() -> SystemTime {
@@ -32,10 +33,10 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub(crate) async fn new(awaited: bool) -> Self {
-        let store = MemoryStore::with(IssuePolicy::default(), now);
+        let store = MemoryStore::builder().clock(now).build();
         let issue = async |organization: &OrganizationId, expires_at: Option<SystemTime>| {
             let new = NewKey::new("key", Access::scoped([avala::DATASETS_READ])).unwrap().with_expires_at(expires_at);
-            let issued = store.issue(organization, new).await.unwrap();
+            let issued = store.manage().issue(organization, new).await.unwrap();
             (issued.secret.expose_secret().to_owned(), issued.record.id())
         };
         let [acme, old, closed] = ["acme", "old", "closed"].map(|id| id.parse().unwrap());
@@ -49,11 +50,11 @@ impl Keys {
         let (revoked_and_expired, id) = issue(&acme, Some(now())).await;
         store.revoke(&acme, id).await.unwrap();
         let (regenerated, id) = issue(&acme, None).await;
-        store.regenerate(&acme, id, Expiry::Never).await.unwrap();
+        store.manage().regenerate(&acme, id, Expiry::Never).await.unwrap();
 
         let policy = OrganizationPolicy::default();
-        store.set_policy(&old, policy.with_max_key_age(Duration::ZERO)).await.unwrap();
-        store.set_policy(&closed, policy.with_disabled(true)).await.unwrap();
+        store.set_organization_policy(&old, policy.with_max_key_age(Duration::ZERO)).await.unwrap();
+        store.set_organization_policy(&closed, policy.with_disabled(true)).await.unwrap();
         let unknown = KeyFormat::AVALA.generate().unwrap().expose_secret().to_owned();
         Self {
             store,

@@ -6,10 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
-use tower_api_key::{
-    Access, ApiKeyLayer, CredentialError, Denial, KeyDigest, KeyFormat, KeyId, KeyRecord, MemoryStore, Outage, Refusal,
-    Rejection, RequireScopesLayer, Requirement, scope::avala,
-};
+use tower_api_key::auth::RequireScopesLayer;
+use tower_api_key::decision::Denial;
+use tower_api_key::key::{KeyDigest, KeyFormat, KeyId, KeyRecord};
+use tower_api_key::rejection::{CredentialError, Outage, Realm, RejectedRequest};
+use tower_api_key::scope::avala;
+use tower_api_key::{Access, ApiKeyLayer, MemoryStore, Rejection, Requirement};
 
 use super::broken::Broken;
 use super::keys::Keys;
@@ -45,7 +47,7 @@ pub(crate) struct Kind {
 pub(crate) type Headers = Vec<(&'static str, String)>;
 
 /// Every reply that a layer gives by itself.
-pub(crate) fn refusals(keys: &Keys) -> Vec<Kind> {
+pub(crate) fn rejections(keys: &Keys) -> Vec<Kind> {
     [by_the_key(keys), by_what_it_may_do(keys), by_the_store(keys), by_mistake(keys), configured(keys)]
         .into_iter()
         .flatten()
@@ -59,34 +61,40 @@ fn by_the_key(keys: &Keys) -> Vec<Kind> {
     let layer = || keys.layer();
     let (missing, invalid) = (|| unauthorized(MISSING), || unauthorized(INVALID));
     let (with, good) = (avala, || avala(&keys.good));
-    let confused = KeyRecord::new(KeyId::from_u128(1), KeyDigest::of(b"x"), "acme".parse().unwrap(), Access::Full);
+    let confused = KeyRecord::new(KeyId::from_u128(1), KeyDigest::hash(b"x"), "acme".parse().unwrap(), Access::Full);
     let confused = Broken::Confuses(Arc::new(confused));
     vec![
-        refusal("no key", layer(), vec![], Missing, missing()),
-        refusal("an empty key", layer(), with(""), Missing, missing()),
-        refusal("an unknown key", layer(), with(&keys.unknown), Unknown, invalid()),
-        refusal("a revoked key", layer(), with(&keys.revoked), Revoked, invalid()),
-        refusal("a regenerated key", layer(), with(&keys.regenerated), Revoked, invalid()),
-        refusal("a malformed key", layer().only_format(KeyFormat::AVALA), with("avk_0123"), Malformed, invalid()),
-        refusal("a key that is too long", layer(), with(&"x".repeat(513)), TooLong, invalid()),
-        refusal("a key that is repeated", layer(), [good(), good()].concat(), Repeated, invalid()),
-        refusal("a disabled organization", layer(), with(&keys.disabled), OrganizationDisabled, invalid()),
-        refusal("disabled and expired", layer(), with(&keys.disabled_and_expired), OrganizationDisabled, invalid()),
-        refusal("the record of another key", ApiKeyLayer::new(confused), good(), OtherKey, invalid()),
-        refusal("an expired key", layer(), with(&keys.expired), Expired, unauthorized(EXPIRED)),
-        refusal("a key that is too old", layer(), with(&keys.too_old), Expired, unauthorized(EXPIRED)),
-        refusal("case 049: revoked and expired", layer(), with(&keys.revoked_and_expired), Revoked, invalid()),
-        refusal("no bearer token", layer().accept_bearer(), vec![], Missing, missing()),
-        refusal("an unknown bearer token", layer().accept_bearer(), bearer(&keys.unknown), Unknown, invalid()),
-        refusal("two places", layer().accept_bearer(), [good(), bearer(&keys.good)].concat(), Repeated, invalid()),
-        refusal("case 054: problem details", layer(), accept("application/problem+json"), Missing, missing()),
-        refusal("case 054: HTML", layer(), [with("x"), accept("text/html")].concat(), Unknown, invalid()),
+        rejected("no key", layer(), vec![], Missing, missing()),
+        rejected("an empty key", layer(), with(""), Missing, missing()),
+        rejected("an unknown key", layer(), with(&keys.unknown), Unknown, invalid()),
+        rejected("a revoked key", layer(), with(&keys.revoked), Revoked, invalid()),
+        rejected("a regenerated key", layer(), with(&keys.regenerated), Revoked, invalid()),
+        rejected(
+            "a malformed key",
+            layer().require_formats([KeyFormat::AVALA]),
+            with("avk_0123"),
+            Malformed,
+            invalid(),
+        ),
+        rejected("a key that is too long", layer(), with(&"x".repeat(513)), TooLong, invalid()),
+        rejected("a key that is repeated", layer(), [good(), good()].concat(), Repeated, invalid()),
+        rejected("a disabled organization", layer(), with(&keys.disabled), OrganizationDisabled, invalid()),
+        rejected("disabled and expired", layer(), with(&keys.disabled_and_expired), OrganizationDisabled, invalid()),
+        rejected("the record of another key", ApiKeyLayer::new(confused), good(), OtherKey, invalid()),
+        rejected("an expired key", layer(), with(&keys.expired), Expired, unauthorized(EXPIRED)),
+        rejected("a key that is too old", layer(), with(&keys.too_old), Expired, unauthorized(EXPIRED)),
+        rejected("case 049: revoked and expired", layer(), with(&keys.revoked_and_expired), Revoked, invalid()),
+        rejected("no bearer token", layer().accept_bearer(), vec![], Missing, missing()),
+        rejected("an unknown bearer token", layer().accept_bearer(), bearer(&keys.unknown), Unknown, invalid()),
+        rejected("two places", layer().accept_bearer(), [good(), bearer(&keys.good)].concat(), Repeated, invalid()),
+        rejected("case 054: problem details", layer(), accept("application/problem+json"), Missing, missing()),
+        rejected("case 054: HTML", layer(), [with("x"), accept("text/html")].concat(), Unknown, invalid()),
     ]
 }
 
 fn by_what_it_may_do(keys: &Keys) -> Vec<Kind> {
     let writes = || keys.layer().require(avala::DATASETS_WRITE);
-    let manages = keys.layer().require_with(|_| Requirement::full_access());
+    let manages = keys.layer().require_fn(|_| Requirement::full_access());
     let nobody = keys.layer().require(Requirement::any_of([]));
     let beside = RequireScopesLayer::new(avala::DATASETS_WRITE);
     let stacks: [(_, Stack); 5] = [
@@ -97,7 +105,7 @@ fn by_what_it_may_do(keys: &Keys) -> Vec<Kind> {
         ("a scope of a second layer", (keys.layer(), writes()).into()),
     ];
     let insufficient = Denial::InsufficientScope;
-    let kind = |(name, stack)| refusal(name, stack, avala(&keys.good), insufficient, plain(403, FORBIDDEN));
+    let kind = |(name, stack)| rejected(name, stack, avala(&keys.good), insufficient, plain(403, FORBIDDEN));
     stacks.into_iter().map(kind).collect()
 }
 
@@ -112,12 +120,12 @@ fn by_the_store(keys: &Keys) -> Vec<Kind> {
     let kind = |(name, store, outage)| {
         let layer = ApiKeyLayer::new(store);
         let layer = if outage == Outage::TimedOut { layer.lookup_timeout(Duration::from_millis(1)) } else { layer };
-        refusal(name, layer, avala(&keys.good), outage, reply.clone())
+        rejected(name, layer, avala(&keys.good), outage, reply.clone())
     };
     stores.map(kind).into()
 }
 
-/// By a mistake of whoever stacked the layers.
+/// By a mistake in the order of the layers.
 fn by_mistake(keys: &Keys) -> Vec<Kind> {
     let beside = || RequireScopesLayer::new(avala::DATASETS_READ);
     let stacks: [(_, Stack); 3] = [
@@ -126,7 +134,7 @@ fn by_mistake(keys: &Keys) -> Vec<Kind> {
         ("two stores and one header", (keys.layer(), ApiKeyLayer::new(MemoryStore::new())).into()),
     ];
     let mistake = Rejection::Misconfigured;
-    let kind = |(name, stack)| refusal(name, stack, avala(&keys.good), mistake, plain(500, MISCONFIGURED));
+    let kind = |(name, stack)| rejected(name, stack, avala(&keys.good), mistake, plain(500, MISCONFIGURED));
     stacks.into_iter().map(kind).collect()
 }
 
@@ -136,7 +144,7 @@ fn configured(keys: &Keys) -> Vec<Kind> {
     use Denial::{InsufficientScope, Unknown};
     let layer = || keys.layer();
     let header = |layer: ApiKeyLayer| layer.header(HeaderName::from_static("x-acme-key"));
-    let realm = |layer: ApiKeyLayer| layer.realm("my api, v2").unwrap();
+    let realm = |layer: ApiKeyLayer| layer.realm(Realm::new("my api, v2").unwrap());
     let acme = |body: &'static str| {
         let challenge = r#"www-authenticate: ApiKey realm="my api, v2", header="X-Acme-Key""#;
         Seen::new(401, [JSON, NO_STORE, challenge], body)
@@ -150,46 +158,52 @@ fn configured(keys: &Keys) -> Vec<Kind> {
     let hidden_reply = Seen::new(404, [NO_STORE, TEXT], "Not found.");
     let good = || avala(&keys.good);
     vec![
-        refusal("another header, then another realm", realm(header(layer())), vec![], Missing, acme(MISSING)),
-        refusal("another realm, then another header", header(realm(layer())), unknown, Unknown, acme(INVALID)),
-        refusal("the default header where it does not count", realm(header(layer())), good(), Missing, acme(MISSING)),
-        refusal("a bare 401 of a renderer", layer().render_with(bare), vec![], Missing, only_challenge),
-        refusal(
+        rejected("another header, then another realm", realm(header(layer())), vec![], Missing, acme(MISSING)),
+        rejected("another realm, then another header", header(realm(layer())), unknown, Unknown, acme(INVALID)),
+        rejected("the default header where it does not count", realm(header(layer())), good(), Missing, acme(MISSING)),
+        rejected("a bare 401 of a renderer", layer().rejection_response(bare), vec![], Missing, only_challenge),
+        rejected(
             "a bare 403 of a renderer",
-            layer().render_with(bare).require(avala::DATASETS_WRITE),
+            layer().rejection_response(bare).require(avala::DATASETS_WRITE),
             good(),
             InsufficientScope,
             only_no_store.clone(),
         ),
-        refusal(
+        rejected(
             "a bare 403 of a renderer, beside the route",
-            (layer().render_with(bare), writes),
+            (layer().rejection_response(bare), writes),
             good(),
             InsufficientScope,
             only_no_store,
         ),
-        refusal("headers of a renderer", layer().render_with(own_headers), vec![], Missing, own),
-        refusal("the reply, amended", realm(header(layer())).render_with(amended), vec![], Missing, amended_reply),
-        refusal("another status of a renderer", layer().render_with(hidden), vec![], Missing, hidden_reply),
+        rejected("headers of a renderer", layer().rejection_response(own_headers), vec![], Missing, own),
+        rejected(
+            "the reply, amended",
+            realm(header(layer())).rejection_response(amended),
+            vec![],
+            Missing,
+            amended_reply,
+        ),
+        rejected("another status of a renderer", layer().rejection_response(hidden), vec![], Missing, hidden_reply),
     ]
 }
 
 #[cfg(feature = "routes")]
 fn of_routes(keys: &Keys) -> Vec<Kind> {
     use http::Method;
-    use tower_api_key::{Otherwise, RouteTable};
+    use tower_api_key::routes::RouteTable;
 
-    let table = |table: tower_api_key::RouteTableBuilder| keys.layer().routes(table.build().unwrap());
-    let empty = || table(RouteTable::builder(Otherwise::Deny));
-    let writes = RouteTable::builder(Otherwise::Deny).route(Method::GET, super::stack::PATH, avala::DATASETS_WRITE);
-    let public = RouteTable::builder(Otherwise::Deny).public(Method::GET, super::stack::PATH);
+    let table = |table: tower_api_key::routes::RouteTableBuilder| keys.layer().routes(table.build().unwrap());
+    let empty = || table(RouteTable::builder());
+    let writes = RouteTable::builder().route(Method::GET, super::stack::PATH, avala::DATASETS_WRITE);
+    let public = RouteTable::builder().public(Method::GET, super::stack::PATH);
     let reads = RequireScopesLayer::new(avala::DATASETS_READ);
     let (missing, insufficient) = (CredentialError::Missing, Denial::InsufficientScope);
     vec![
-        refusal("a route that is not listed", empty(), avala(&keys.good), Rejection::NotFound, plain(404, NOT_FOUND)),
-        refusal("a route that is not listed, no key", empty(), vec![], missing, unauthorized(MISSING)),
-        refusal("a scope of the table", table(writes), avala(&keys.good), insufficient, plain(403, FORBIDDEN)),
-        refusal("a scope beside a public route", (table(public), reads), vec![], missing, unauthorized(MISSING)),
+        rejected("a route that is not listed", empty(), avala(&keys.good), Rejection::NotFound, plain(404, NOT_FOUND)),
+        rejected("a route that is not listed, no key", empty(), vec![], missing, unauthorized(MISSING)),
+        rejected("a scope of the table", table(writes), avala(&keys.good), insufficient, plain(403, FORBIDDEN)),
+        rejected("a scope beside a public route", (table(public), reads), vec![], missing, unauthorized(MISSING)),
     ]
 }
 
@@ -233,7 +247,7 @@ fn datasets() -> Response<Bytes> {
     reply(StatusCode::OK, &[(CONTENT_TYPE, "text/plain")], DATASETS)
 }
 
-fn refusal(
+fn rejected(
     name: &'static str,
     stack: impl Into<Stack>,
     headers: Headers,
@@ -283,22 +297,22 @@ fn reply(status: StatusCode, headers: &[(HeaderName, &'static str)], body: &'sta
     response
 }
 
-fn bare(refusal: &Refusal<'_>) -> Response<Bytes> {
-    let rejection = refusal.rejection();
+fn bare(rejected: &RejectedRequest<'_>) -> Response<Bytes> {
+    let rejection = rejected.rejection();
     reply(rejection.status(), &[], rejection.code())
 }
 
-fn own_headers(refusal: &Refusal<'_>) -> Response<Bytes> {
+fn own_headers(rejected: &RejectedRequest<'_>) -> Response<Bytes> {
     let headers = [(CACHE_CONTROL, "no-cache"), (WWW_AUTHENTICATE, "Bearer"), (CONTENT_TYPE, "text/plain")];
-    reply(refusal.rejection().status(), &headers, "own")
+    reply(rejected.rejection().status(), &headers, "own")
 }
 
-fn amended(refusal: &Refusal<'_>) -> Response<Bytes> {
-    let rejection = refusal.rejection();
+fn amended(rejected: &RejectedRequest<'_>) -> Response<Bytes> {
+    let rejection = rejected.rejection();
     let body = format!(r#"{{"detail":"{}","code":"{}"}}"#, rejection.detail(), rejection.code());
-    refusal.response().map(|_| body.into())
+    rejected.response().map(|_| body.into())
 }
 
-fn hidden(_: &Refusal<'_>) -> Response<Bytes> {
+fn hidden(_: &RejectedRequest<'_>) -> Response<Bytes> {
     reply(StatusCode::NOT_FOUND, &[(CONTENT_TYPE, "text/plain")], "Not found.")
 }

@@ -13,61 +13,64 @@ use std::collections::HashSet;
 
 use http::{Method, Request};
 use tower::{Layer, ServiceExt};
-use tower_api_key::{Access, ApiKeyLayer, Denial, KeyFormat, KeyManager, KeySecret, MemoryStore, NewKey, Rejection};
+use tower_api_key::decision::Denial;
+use tower_api_key::key::{KeyFormat, KeySecret};
+use tower_api_key::{Access, ApiKeyLayer, MemoryStore, NewKey, Rejection};
 
 use self::ask::Behind::{self, Axum, Hyper};
 use self::ask::Version::{self, Http1, Http2};
 use self::keys::Keys;
-use self::kinds::{CHALLENGE, INVALID, Kind, accepted, refusals};
+use self::kinds::{CHALLENGE, INVALID, Kind, accepted, rejections};
 use self::stack::{PATH, Stack};
+use crate::support::manage::Manage;
 use crate::support::seen::Seen;
 
 /// Cases: 44, 45, 46.
 #[tokio::test]
 async fn axum_http_1_rejections_match() {
-    every(refusals, Axum, Http1, Method::GET).await;
+    every(rejections, Axum, Http1, Method::GET).await;
 }
 
 /// Cases: 44, 45, 46.
 #[tokio::test]
 async fn axum_http_1_head_rejections_match() {
-    every(refusals, Axum, Http1, Method::HEAD).await;
+    every(rejections, Axum, Http1, Method::HEAD).await;
 }
 
 /// Cases: 44, 45, 46.
 #[tokio::test]
 async fn axum_http_2_rejections_match() {
-    every(refusals, Axum, Http2, Method::GET).await;
+    every(rejections, Axum, Http2, Method::GET).await;
 }
 
 /// Cases: 44, 45, 46.
 #[tokio::test]
 async fn axum_http_2_head_rejections_match() {
-    every(refusals, Axum, Http2, Method::HEAD).await;
+    every(rejections, Axum, Http2, Method::HEAD).await;
 }
 
 /// Cases: 44, 45, 46.
 #[tokio::test]
 async fn hyper_http_1_rejections_match() {
-    every(refusals, Hyper, Http1, Method::GET).await;
+    every(rejections, Hyper, Http1, Method::GET).await;
 }
 
 /// Cases: 44, 45, 46.
 #[tokio::test]
 async fn hyper_http_1_head_rejections_match() {
-    every(refusals, Hyper, Http1, Method::HEAD).await;
+    every(rejections, Hyper, Http1, Method::HEAD).await;
 }
 
 /// Cases: 44, 45, 46.
 #[tokio::test]
 async fn hyper_http_2_rejections_match() {
-    every(refusals, Hyper, Http2, Method::GET).await;
+    every(rejections, Hyper, Http2, Method::GET).await;
 }
 
 /// Cases: 44, 45, 46.
 #[tokio::test]
 async fn hyper_http_2_head_rejections_match() {
-    every(refusals, Hyper, Http2, Method::HEAD).await;
+    every(rejections, Hyper, Http2, Method::HEAD).await;
 }
 
 /// Cases: 47, 52.
@@ -81,12 +84,12 @@ async fn inner_service_responses_match() {
 }
 
 /// Cases: 48.
-/// Whoever asks must not learn which keys exist, or existed: not even from the order of the headers.
+/// A client must not learn which keys exist or existed, not even from the order of the headers.
 #[tokio::test]
 async fn invalid_keys_get_the_same_bytes() {
     for awaited in [false, true] {
         let of_the_default = |kind: &Kind| kind.reply.headers.iter().any(|line| line == CHALLENGE);
-        let kinds = refusals(&Keys::new(awaited).await).into_iter().filter(of_the_default);
+        let kinds = rejections(&Keys::new(awaited).await).into_iter().filter(of_the_default);
         let (kinds, others): (Vec<_>, Vec<_>) = kinds.partition(|kind| kind.reply.body == INVALID);
         let other = others.iter().find(|kind| kind.rejection == Some(Denial::Expired.into())).unwrap();
         let reasons: HashSet<_> = kinds.iter().filter_map(|kind| kind.rejection).collect();
@@ -98,7 +101,7 @@ async fn invalid_keys_get_the_same_bytes() {
                 texts.insert(kind.ask_by_hand(&kind.serve(behind).await, &method).await.1);
             }
             assert_eq!(texts.len(), 1, "{behind:?}, {method}: {texts:#?}");
-            // Without this, they could be the same because nothing is told apart.
+            // Otherwise, the texts could be equal because all responses are.
             texts.insert(other.ask_by_hand(&other.serve(behind).await, &method).await.1);
             assert_eq!(texts.len(), 2, "{behind:?}, {method}");
         }
@@ -112,7 +115,7 @@ async fn invalid_keys_get_the_same_bytes() {
     }
 }
 
-/// What a layer answers in front of a service that says nothing.
+/// The response of a layer around a service with an empty body.
 async fn answer(layer: &ApiKeyLayer, request: Request<String>) -> (http::response::Parts, bytes::Bytes) {
     let service = layer.layer(tower::service_fn(async |_: Request<String>| {
         Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
@@ -122,7 +125,7 @@ async fn answer(layer: &ApiKeyLayer, request: Request<String>) -> (http::respons
 }
 
 /// Cases: 54.
-/// JSON, whatever a client would rather have: nobody has documented another form.
+/// JSON is the only documented form.
 #[tokio::test]
 async fn accept_header_does_not_change_rejection() {
     let layer = ApiKeyLayer::new(MemoryStore::new());
@@ -140,10 +143,11 @@ async fn accept_header_does_not_change_rejection() {
 #[tokio::test]
 async fn key_wrong_at_its_end_is_like_unknown_key() {
     let (keys, format) = (MemoryStore::new(), KeyFormat::default());
-    let issued = keys.issue(&"acme".parse().unwrap(), NewKey::new("key", Access::Full).unwrap()).await.unwrap();
+    let issued =
+        keys.manage().issue(&"acme".parse().unwrap(), NewKey::new("key", Access::Full).unwrap()).await.unwrap();
     let known = issued.secret.expose_secret();
     let unknown = KeySecret::generate().unwrap();
-    let layer = ApiKeyLayer::new(keys).only_format(format);
+    let layer = ApiKeyLayer::new(keys).require_formats([format]);
     let mut texts = HashSet::new();
     // Half of it, the start that lists show, its checksum, its last character: no such key, or none at all.
     let wrong = [&known[..24], &known[..8], &known[..40], &known[..43], unknown.expose_secret()];
@@ -161,7 +165,7 @@ async fn key_wrong_at_its_end_is_like_unknown_key() {
 async fn only_configured_layer_exposes_its_rejection() {
     for awaited in [false, true] {
         let keys = Keys::new(awaited).await;
-        for kind in [refusals(&keys), accepted(&keys)].into_iter().flatten() {
+        for kind in [rejections(&keys), accepted(&keys)].into_iter().flatten() {
             assert_eq!(rejection_in(&kind, &kind.stack).await, None, "{}", kind.name);
             // Where there is no layer that could have been asked, nothing is exposed.
             let expected = kind.rejection.filter(|_| kind.stack.begins_with_a_key_layer());
@@ -196,7 +200,7 @@ async fn every(kinds: fn(&Keys) -> Vec<Kind>, behind: Behind, version: Version, 
     }
 }
 
-/// What holds for every reply, whatever the table says about it.
+/// Rules that hold for every response, in addition to the table.
 fn assert_rules(kind: &Kind, seen: &Seen, context: &str) {
     let count = |name: &str| seen.headers.iter().filter(|line| line.starts_with(name)).count();
     if kind.rejection.is_some() {

@@ -14,7 +14,8 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_api_key::{ApiKeyLayer, RequireScopesLayer};
+use tower_api_key::ApiKeyLayer;
+use tower_api_key::auth::RequireScopesLayer;
 
 pub(crate) const PATH: &str = "/datasets/";
 
@@ -29,7 +30,7 @@ pub(crate) enum Guard {
 }
 
 impl Stack {
-    /// The same, where the rejection is put into the extensions of a refusal.
+    /// The same stack, exposing the rejection in the extensions of the response.
     pub(crate) fn exposing(mut self) -> Self {
         for guard in &mut self.0 {
             if let Guard::Key(layer) = guard {

@@ -1,5 +1,4 @@
-//! A refused request is answered before its body is read, and what comes after it on the same connection is never
-//! taken for something else.
+//! A request is rejected before its body is read, and bytes of that body are never read as another request.
 
 use std::convert::Infallible;
 use std::io::ErrorKind;
@@ -19,7 +18,8 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
 use tokio::sync::Notify;
 use tower::{Layer, service_fn};
-use tower_api_key::{ApiKeyLayer, scope::avala};
+use tower_api_key::ApiKeyLayer;
+use tower_api_key::scope::avala;
 
 use super::ask::Behind::{self, Axum, Hyper};
 use super::keys::Keys;
@@ -30,7 +30,7 @@ use crate::support::hyper_server::serve_hyper;
 use crate::support::server::Server;
 use crate::support::wire::Wire;
 
-/// What a client does with the body of a request that is refused.
+/// What a client does with the body of a rejected request.
 #[derive(Clone, Debug)]
 struct Upload {
     name: &'static str,
@@ -155,15 +155,15 @@ async fn http_2_rejection_keeps_other_streams_open() {
         for key in ["", &keys.unknown, &keys.good] {
             let unending = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>()).boxed();
             sender.ready().await.unwrap();
-            let refused = sender.send_request(request("POST", "/first", key, unending)).await.unwrap();
-            assert!(refused.status().is_client_error(), "{behind:?} {key}");
+            let rejected = sender.send_request(request("POST", "/first", key, unending)).await.unwrap();
+            assert!(rejected.status().is_client_error(), "{behind:?} {key}");
         }
 
         let unread = Arc::new(AtomicUsize::new(0));
         let large = Counted { left: LARGE, pulled: Arc::clone(&unread) };
-        let refused = sender.send_request(request("POST", "/large", "", large.boxed())).await.unwrap();
-        assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
-        assert_eq!(&*refused.into_body().collect().await.unwrap().to_bytes(), MISSING.as_bytes());
+        let rejected = sender.send_request(request("POST", "/large", "", large.boxed())).await.unwrap();
+        assert_eq!(rejected.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(&*rejected.into_body().collect().await.unwrap().to_bytes(), MISSING.as_bytes());
 
         // The same body where it is read, so that the count above means something.
         let read = Arc::new(AtomicUsize::new(0));
@@ -173,7 +173,7 @@ async fn http_2_rejection_keeps_other_streams_open() {
         assert_eq!(body, format!("PUT /large {LARGE}"));
         assert_eq!(read.load(Ordering::SeqCst), LARGE);
         let unread = unread.load(Ordering::SeqCst);
-        assert!(unread <= LARGE / 8, "{behind:?}: {unread} bytes of a refused body were taken");
+        assert!(unread <= LARGE / 8, "{behind:?}: {unread} bytes of a rejected body were taken");
 
         let empty = Full::new(Bytes::new()).boxed();
         let accepted = sender.send_request(request("GET", "/second", &keys.good, empty)).await.unwrap();
@@ -187,13 +187,13 @@ async fn http_2_rejection_keeps_other_streams_open() {
 struct App {
     server: Server,
     called: Arc<Mutex<Vec<String>>>,
-    /// Told when the service was called and has not read the body yet.
+    /// Notified when the service was called and has not read the body yet.
     entered: Arc<Notify>,
 }
 
 impl App {
     async fn new(keys: &Keys, behind: Behind) -> Self {
-        let layer = keys.layer().require_with(|request| match *request.method() {
+        let layer = keys.layer().require_fn(|request| match *request.method() {
             Method::POST => avala::DATASETS_WRITE.into(),
             _ => avala::DATASETS_READ.into(),
         });

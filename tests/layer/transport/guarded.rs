@@ -9,8 +9,12 @@ use axum::body::Body;
 use http::{Request, Response};
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
-use tower_api_key::transport::{Client, ClientLayer, RequireHttpsLayer};
-use tower_api_key::{Access, ApiKeyLayer, KeyDigest, KeyRecord, KeyStore, Lookup, MemoryStore, Outcome};
+use tower_api_key::client::ClientInfo;
+use tower_api_key::key::{KeyDigest, KeyRecord};
+use tower_api_key::observe::Outcome;
+use tower_api_key::store::Lookup;
+use tower_api_key::transport::{ClientInfoLayer, RequireHttpsLayer};
+use tower_api_key::{Access, ApiKeyLayer, KeyStore, MemoryStore};
 
 use crate::support::store::store;
 
@@ -51,7 +55,7 @@ impl Seen {
     }
 
     /// Answers with the address and the protocol of its client.
-    pub(crate) fn service<B>(&self, client: ClientLayer) -> Service<B>
+    pub(crate) fn service<B>(&self, client: ClientInfoLayer) -> Service<B>
     where
         B: Send + 'static,
     {
@@ -60,7 +64,7 @@ impl Seen {
         let stack = ServiceBuilder::new().layer(client).layer(RequireHttpsLayer::new(&keys)).layer(keys);
         let handler = service_fn(move |request: Request<B>| {
             calls.fetch_add(1, Ordering::SeqCst);
-            let client = *request.extensions().get::<Client>().expect("behind a ClientLayer");
+            let client = *request.extensions().get::<ClientInfo>().expect("behind a ClientInfoLayer");
             let address = client.address().map_or("unknown".to_owned(), |address| address.to_string());
             async move { Ok(Response::new(format!("{address} https={}", client.is_https()))) }
         });
@@ -83,9 +87,9 @@ impl KeyStore for Counting {
         self.store.find(digest).await
     }
 
-    fn find_now(&self, digest: &KeyDigest) -> Lookup {
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
         self.lookups.fetch_add(1, Ordering::SeqCst);
-        self.store.find_now(digest)
+        self.store.try_find(digest)
     }
 }
 

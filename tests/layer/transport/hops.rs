@@ -276,7 +276,7 @@ fn each_request(mut check: impl FnMut(&Message, bool, &[Writes])) {
     }
 }
 
-/// Finding S2.
+/// Cases: 122.
 #[test]
 fn client_behind_proxies_is_itself_or_unknown() {
     let (mut requests, mut itself, mut unknown, mut proxy) = (0, 0, 0, 0);
@@ -312,7 +312,8 @@ fn client_behind_proxies_is_itself_or_unknown() {
     );
 }
 
-/// Finding S2. A health check sends no forwarding header, or is named as a proxy by the next one.
+/// Cases: 122.
+/// A health check sends no forwarding header, or is named as a proxy by the next one.
 #[test]
 fn proxy_that_asks_for_itself_keeps_its_address() {
     for reads in [Reads::Both, Reads::XForwarded, Reads::Forwarded] {

@@ -1,4 +1,4 @@
-//! Whatever a client invents, nobody takes it for somebody better.
+//! No header that a client invents gives it another address, or HTTPS.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

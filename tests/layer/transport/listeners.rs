@@ -10,7 +10,7 @@ use http_body_util::Full;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tower_api_key::transport::{ClientLayer, Connection};
+use tower_api_key::transport::{ClientInfoLayer, Connection};
 
 use super::guarded::{HTTPS_REQUIRED, Seen};
 use super::servers::{Certificate, OverTls, axum_plain, axum_tls, hyper_plain, hyper_tls};
@@ -42,7 +42,7 @@ pub(crate) async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, lines: 
 const FORGED: [&str; 3] =
     ["x-forwarded-for: 10.0.0.1", "x-forwarded-proto: https", "forwarded: for=10.0.0.1;proto=https"];
 
-/// The same guard in the clear and over TLS: each of axum's listeners says which it is.
+/// The same guard over plain HTTP and over TLS: each listener of axum states which it is.
 struct World {
     seen: Seen,
     certificate: Certificate,
@@ -56,14 +56,14 @@ impl World {
         let (seen, certificate, mut tasks) = (Seen::default(), Certificate::new(), JoinSet::new());
         let in_the_clear = |ConnectInfo(peer): &ConnectInfo<SocketAddr>| Connection::plain(peer.ip());
         let over_tls = |ConnectInfo(OverTls(peer)): &ConnectInfo<OverTls>| Connection::tls(peer.ip());
-        let app = |layer: ClientLayer| Router::new().fallback_service(seen.service(layer));
+        let app = |layer: ClientInfoLayer| Router::new().fallback_service(seen.service(layer));
         let plain = [
-            axum_plain(&mut tasks, app(ClientLayer::new().connection_from(in_the_clear))).await,
-            hyper_plain(&mut tasks, seen.service(ClientLayer::new())).await,
+            axum_plain(&mut tasks, app(ClientInfoLayer::new().connection_from(in_the_clear))).await,
+            hyper_plain(&mut tasks, seen.service(ClientInfoLayer::new())).await,
         ];
         let tls = [
-            axum_tls(&mut tasks, app(ClientLayer::new().connection_from(over_tls)), &certificate).await,
-            hyper_tls(&mut tasks, seen.service(ClientLayer::new()), &certificate).await,
+            axum_tls(&mut tasks, app(ClientInfoLayer::new().connection_from(over_tls)), &certificate).await,
+            hyper_tls(&mut tasks, seen.service(ClientInfoLayer::new()), &certificate).await,
         ];
         Self { seen, certificate, plain, tls, _tasks: tasks }
     }

@@ -1,7 +1,8 @@
 //! Addresses that embed an IPv4 address (RFC 6052).
 
 use http::HeaderMap;
-use tower_api_key::transport::{ClientNetwork, Connection, TrustedProxies};
+use tower_api_key::client::ClientNetwork;
+use tower_api_key::transport::{Connection, TrustedProxies};
 
 use super::spoofing::{address, proxies};
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tower_api_key::transport::{ClientLayer, TrustedProxies};
+use tower_api_key::transport::{ClientInfoLayer, TrustedProxies};
 
 use super::guarded::{HTTPS_REQUIRED, Seen};
 use super::listeners::{ask, connect_from};
@@ -90,7 +90,7 @@ const FORGED: [&[&str]; 5] = [
 async fn client_behind_nginx_is_identified() {
     let (seen, certificate, mut tasks) = (Seen::default(), Certificate::new(), JoinSet::new());
     let proxies = TrustedProxies::new([PROXY]).unwrap();
-    let upstream = hyper_plain(&mut tasks, seen.service(ClientLayer::new().trust(proxies))).await;
+    let upstream = hyper_plain(&mut tasks, seen.service(ClientInfoLayer::new().trust(proxies))).await;
     let nginx = Nginx::start(&certificate, upstream).await;
     for from in ["127.0.0.1", "127.0.0.55"] {
         for forged in FORGED {
@@ -104,7 +104,7 @@ async fn client_behind_nginx_is_identified() {
         let stream = certificate.connect(connect_from(from, nginx.https).await).await.unwrap();
         assert_eq!(ask(stream, &invented).await, (200, "unknown https=true".to_owned()));
         assert_eq!(ask(connect_from(from, nginx.http).await, &invented).await.0, 403);
-        // Past nginx, nobody is believed.
+        // Headers that bypass nginx are ignored.
         let reply = ask(connect_from(from, upstream).await, &["x-forwarded-proto: https"]).await;
         assert_eq!(reply.0, 403);
     }
@@ -116,7 +116,7 @@ async fn client_behind_nginx_is_identified() {
 async fn nginx_without_headers_must_not_be_trusted() {
     let (seen, certificate, mut tasks) = (Seen::default(), Certificate::new(), JoinSet::new());
     let proxies = TrustedProxies::new([PROXY]).unwrap();
-    let upstream = hyper_plain(&mut tasks, seen.service(ClientLayer::new().trust(proxies))).await;
+    let upstream = hyper_plain(&mut tasks, seen.service(ClientInfoLayer::new().trust(proxies))).await;
     let nginx = Nginx::start(&certificate, upstream).await;
     let forged = ["x-forwarded-for: 6.6.6.6", "x-forwarded-proto: https"];
     let reply = ask(connect_from("127.0.0.55", nginx.careless).await, &forged).await;

@@ -1,12 +1,12 @@
-//! What may stand in the list of trusted proxies.
+//! Entries of the list of trusted proxies.
 
 use std::net::IpAddr;
 
-use tower_api_key::transport::{ProxyProblem, TrustedProxies};
+use tower_api_key::transport::{ProxyErrorKind, TrustedProxies};
 
 #[test]
 fn invalid_proxy_entry_is_named() {
-    use ProxyProblem::{BitsBeyondPrefix, Everybody, Unreadable};
+    use ProxyErrorKind::{BitsBeyondPrefix, Everybody, Unreadable};
     for (entry, problem) in [
         ("", Unreadable),
         ("*", Unreadable),
@@ -34,7 +34,7 @@ fn invalid_proxy_entry_is_named() {
         ("::ffff:0.0.0.0/96", Everybody),
     ] {
         let error = TrustedProxies::new(["192.0.2.1", entry]).unwrap_err();
-        assert_eq!((error.entry(), error.problem()), (entry, problem));
+        assert_eq!((error.entry(), error.kind()), (entry, problem));
         let text = error.to_string();
         assert!(text.contains(&format!("{entry:?}")) && !text.contains('\n'), "{text}");
     }
@@ -50,7 +50,7 @@ fn network_contains_exactly_its_addresses() {
         ("2001:db8::/32", &["2001:db8::", "2001:db8:ffff::1"], &["2001:db9::", "2001:db7::"]),
         ("::ffff:10.0.0.0/104", &["10.1.2.3", "::ffff:10.1.2.3"], &["11.0.0.0"]),
         ("::ffff:10.0.0.7", &["10.0.0.7"], &["10.0.0.8"]),
-        // A network of IPv6 that has the other form of every IPv4 address says nothing of IPv4.
+        // A network of IPv6 that has the other form of every IPv4 address contains no IPv4 address.
         ("::/1", &["::1", "7fff::"], &["10.0.0.1", "::ffff:10.0.0.1", "8000::"]),
     ] {
         let proxies = TrustedProxies::new([entry]).unwrap();

@@ -138,7 +138,7 @@ pub(crate) async fn hyper_tls(
     address
 }
 
-/// The accept loop knows the connection, and each of its requests says so.
+/// The accept loop knows the connection and puts it into each request.
 async fn serve<I>(stream: I, connection: Connection, service: Service<Incoming>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -1,4 +1,4 @@
-//! What headers can say, and what comes of it from a trusted proxy and from anybody else.
+//! Forwarding headers, from a trusted proxy and from any other peer.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ pub(crate) const PROXY: &str = "127.0.0.1";
 /// In the network that is trusted as a whole.
 const INNER: &str = "10.0.0.9";
 const CLIENT: &str = "192.0.2.1";
-/// Stands for a client without an address.
+/// A client without an address.
 const UNKNOWN: &str = "unknown";
 
 pub(crate) fn proxies() -> TrustedProxies {
@@ -101,7 +101,7 @@ fn case(lines: &[&str], address: &str, https: bool) -> Case {
 
 fn cases() -> Vec<Case> {
     let mut cases = vec![
-        // No header says anything: the proxy itself is asking, or it hides for whom. Its own TLS proves nothing.
+        // No header names a client: the proxy made the request, or hides the client. Its own TLS proves nothing.
         case(&[], PROXY, false),
         case(&["x-real-ip: 192.0.2.1", "x-forwarded: for=192.0.2.1;proto=https", "x-forwarded-ssl: on"], PROXY, false),
         case(&["front-end-https: on", "x-forwarded-scheme: https", "x_forwarded_for: 192.0.2.1"], PROXY, false),
@@ -117,14 +117,14 @@ fn cases() -> Vec<Case> {
         case(&["x-forwarded-for: 192.0.2.1", "x-forwarded-for: 10.0.0.9"], CLIENT, false),
         case(&["x-forwarded-for: 6.6.6.6, 192.0.2.1", "x-forwarded-for: 10.0.0.9, 10.0.0.8"], CLIENT, false),
         case(&["x-forwarded-for: 192.0.2.1", "x-forwarded-for:", "x-forwarded-for: 10.0.0.9"], UNKNOWN, false),
-        // Nobody but proxies: the first of them asks.
+        // Only proxies: the first of them made the request.
         case(&["x-forwarded-for: 10.0.0.9"], INNER, false),
         case(&["x-forwarded-for: 2001:db8:ffff::1, 10.0.0.9"], "2001:db8:ffff::1", false),
         case(&["x-forwarded-for: ::ffff:10.0.0.9"], INNER, false),
-        // A missing entry is not skipped: what stands left of it was not written by the one who left it out.
+        // A missing entry is not skipped: the proxy that omitted it did not write the entries to its left.
         case(&["x-forwarded-for: 192.0.2.1,"], UNKNOWN, false),
         case(&["x-forwarded-for: 192.0.2.1,,10.0.0.9"], UNKNOWN, false),
-        // Every value must say https.
+        // Every value must be https.
         case(&["x-forwarded-proto: https"], UNKNOWN, true),
         case(&["x-forwarded-for: 192.0.2.1", "x-forwarded-proto: https"], CLIENT, true),
         case(&["x-forwarded-for: 192.0.2.1", "x-forwarded-proto: HTTPS"], CLIENT, true),
@@ -164,7 +164,7 @@ fn cases() -> Vec<Case> {
         cases.push(case(&[&format!("x-forwarded-for: 192.0.2.1, {text}, 10.0.0.9")], UNKNOWN, false));
         cases.push(case(&[&format!("forwarded: for=192.0.2.1, for=\"{text}\"")], UNKNOWN, false));
         cases.push(case(&[&format!("forwarded: for=192.0.2.1, for=\"{text}\", for=10.0.0.9")], UNKNOWN, false));
-        // Who hides a client may still say how it came.
+        // A proxy that hides a client may still state its protocol.
         cases.push(case(&[&format!("forwarded: for=192.0.2.1, for=\"{text}\";proto=https")], UNKNOWN, true));
     }
     cases.extend([
@@ -172,7 +172,7 @@ fn cases() -> Vec<Case> {
         case(&["forwarded: for=192.0.2.1;proto=https"], CLIENT, true),
         case(&["forwarded: Proto=HTTPS;For=192.0.2.1;by=_x;host=example.com"], CLIENT, true),
         case(&[r#"forwarded: for="192.0.2.1:_port";proto="https""#], CLIENT, true),
-        // The element that names the client says how it came; that of a proxy says how the proxy came.
+        // The element that names the client states its protocol; that of a proxy states the protocol of the proxy.
         case(&["forwarded: for=192.0.2.1;proto=https, for=10.0.0.9;proto=http"], CLIENT, true),
         case(&["forwarded: for=192.0.2.1;proto=http, for=10.0.0.9;proto=https"], CLIENT, false),
         case(&["forwarded: for=6.6.6.6;proto=https, for=192.0.2.1"], CLIENT, false),
@@ -199,7 +199,7 @@ fn cases() -> Vec<Case> {
         cases.push(case(&[&format!("forwarded: {broken}"), "forwarded: for=192.0.2.1;proto=https"], CLIENT, true));
         cases.push(case(&[&format!("forwarded: {broken}"), "forwarded: for=10.0.0.9;proto=https"], UNKNOWN, false));
     }
-    // Both families: one address only where they agree, and HTTPS only where both say so.
+    // Both families: an address only if they agree, and HTTPS only if both state it.
     let x_forwarded = ["x-forwarded-for: 192.0.2.1", "x-forwarded-proto: https"];
     for (forwarded, address, https) in [
         ("for=192.0.2.1;proto=https", CLIENT, true),

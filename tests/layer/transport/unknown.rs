@@ -1,10 +1,12 @@
 //! Clients of a trusted proxy whose forwarding headers are unreadable or contradict each other.
 
-use tower_api_key::transport::{ClientNetwork, Connection};
+use tower_api_key::client::ClientNetwork;
+use tower_api_key::transport::Connection;
 
 use super::spoofing::{PROXY, address, headers, proxies};
 
-/// Finding S2. The proxy writes `X-Forwarded-For`, the client sent `Forwarded`.
+/// Cases: 122.
+/// The proxy writes `X-Forwarded-For`, the client sent `Forwarded`.
 #[test]
 fn client_of_contradicting_headers_is_unknown() {
     let headers = headers(&["x-forwarded-for: 203.0.113.9", "forwarded: for=6.6.6.6"]);

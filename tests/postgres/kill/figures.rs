@@ -1,4 +1,4 @@
-//! What a run has counted.
+//! The counts of a run.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Figures {
     pub(crate) requests: Counter,
     pub(crate) accepted: Counter,
-    pub(crate) refused: Counter,
+    pub(crate) rejected: Counter,
     pub(crate) unavailable: Counter,
     /// The connection ended instead.
     pub(crate) unanswered: Counter,
@@ -19,14 +19,14 @@ pub(crate) struct Figures {
 
     /// Requests that began after their key was acknowledged as revoked or replaced, and were accepted.
     pub(crate) wrong_accepts: Counter,
-    /// Keys that were acknowledged as revoked or replaced, and are not, by the database's own account.
+    /// Keys that were acknowledged as revoked or replaced, and are live in the database.
     pub(crate) lost_revokes: Counter,
-    /// Good keys that got a 401, or whose acknowledged record is gone.
-    pub(crate) good_refused: Counter,
+    /// Valid keys that got a 401, or whose acknowledged record is gone.
+    pub(crate) valid_rejected: Counter,
 
     kills: Counter,
     last_kill: Mutex<Option<Kill>>,
-    /// From the victim's being killed until it accepted connections again.
+    /// From the kill until the victim accepted connections again.
     away: Mutex<Vec<Duration>>,
     /// From then on until a request was accepted.
     until_serving: Mutex<Vec<Duration>>,
@@ -72,7 +72,7 @@ impl fmt::Display for Figures {
             ("kills", &self.kills),
             ("requests", &self.requests),
             ("  accepted", &self.accepted),
-            ("  refused (401)", &self.refused),
+            ("  rejected (401)", &self.rejected),
             ("  unavailable (503)", &self.unavailable),
             ("  without an answer", &self.unanswered),
             ("keys issued", &self.issued),
@@ -80,7 +80,7 @@ impl fmt::Display for Figures {
             ("keys regenerated", &self.regenerated),
             ("wrong accepts", &self.wrong_accepts),
             ("acknowledged revokes lost", &self.lost_revokes),
-            ("good keys refused or lost", &self.good_refused),
+            ("valid keys rejected or lost", &self.valid_rejected),
         ];
         for (name, count) in counts {
             writeln!(f, "  {name:<42}{:>12}", count.get())?;

@@ -1,4 +1,4 @@
-//! Clients: keys that live and die, and requests with keys that must and must not be accepted.
+//! Clients: keys that live and die, and requests with keys that must or must not be accepted.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,9 +22,9 @@ pub(crate) struct Key {
 
 pub(crate) struct Load {
     pub(crate) figures: Figures,
-    /// Keys that were acknowledged as revoked or replaced, in that order.
+    /// Keys that were acknowledged as revoked or replaced, the oldest first.
     pub(crate) dead: Mutex<Vec<Key>>,
-    /// Keys that nobody revokes.
+    /// Keys that are never revoked.
     lasting: Mutex<Vec<Key>>,
     client: Client<HttpConnector, Empty<Bytes>>,
     port: u16,
@@ -43,7 +43,7 @@ impl Load {
         })
     }
 
-    /// Issues the lasting keys and starts every client. They end at [`stop`](Self::stop).
+    /// Issues the lasting keys and starts every client. The clients end at [`stop`](Self::stop).
     pub(crate) async fn start(self: &Arc<Self>) -> Vec<tokio::task::JoinHandle<()>> {
         for _ in 0..20 {
             let key = self.issue().await.expect("before anything is killed");
@@ -69,7 +69,7 @@ impl Load {
         let mut turns = client;
         while !self.stopped.load(Ordering::Relaxed) {
             let Some(mut key) = self.issue().await else { continue };
-            self.must_not_be_refused(&key).await;
+            self.must_not_be_rejected(&key).await;
             turns += 1;
             let mut known = true;
             for _ in 0..turns % 3 {
@@ -77,14 +77,14 @@ impl Load {
                     Some((200, text)) => {
                         self.figures.regenerated.one();
                         self.is_dead(std::mem::replace(&mut key, parse(&text))).await;
-                        self.must_not_be_refused(&key).await;
+                        self.must_not_be_rejected(&key).await;
                     }
-                    // It was issued, and that was acknowledged.
+                    // The key was issued and acknowledged.
                     Some((404, _)) => {
-                        self.figures.good_refused.one();
+                        self.figures.valid_rejected.one();
                         known = false;
                     }
-                    // It may have been replaced by a key that nobody has heard of.
+                    // It may have been replaced by a key that no client knows.
                     _ => known = false,
                 }
                 if !known {
@@ -97,7 +97,7 @@ impl Load {
         }
     }
 
-    /// As the documentation says: whoever gets no answer tries again.
+    /// As documented: without an answer, tries again.
     async fn revoke(&self, key: Key) {
         while !self.stopped.load(Ordering::Relaxed) {
             match self.manage(&format!("/keys/{}/revoke", key.id)).await {
@@ -105,13 +105,13 @@ impl Load {
                     self.figures.revoked.one();
                     return self.is_dead(key).await;
                 }
-                Some((404, _)) => return self.figures.good_refused.one(),
+                Some((404, _)) => return self.figures.valid_rejected.one(),
                 _ => {}
             }
         }
     }
 
-    /// It is not accepted any more, beginning with the next request.
+    /// From the next request on, the key must not be accepted.
     async fn is_dead(&self, key: Key) {
         self.dead.lock().unwrap().push(key.clone());
         self.must_not_be_accepted(&key).await;
@@ -122,11 +122,11 @@ impl Load {
         while !self.stopped.load(Ordering::Relaxed) {
             let turn = turns.fetch_add(1, Ordering::Relaxed);
             let key = self.lasting.lock().unwrap()[turn % 20].clone();
-            self.must_not_be_refused(&key).await;
+            self.must_not_be_rejected(&key).await;
         }
     }
 
-    /// In turn one of those that died last, and one of any age.
+    /// In turn a key that died lately and one of any age.
     async fn uses_dead_keys(self: Arc<Self>, client: usize) {
         for turn in client.. {
             if self.stopped.load(Ordering::Relaxed) {
@@ -144,9 +144,9 @@ impl Load {
         }
     }
 
-    async fn must_not_be_refused(&self, key: &Key) {
+    async fn must_not_be_rejected(&self, key: &Key) {
         if self.request(key).await == Some(401) {
-            self.figures.good_refused.one();
+            self.figures.valid_rejected.one();
         }
     }
 
@@ -156,7 +156,7 @@ impl Load {
         }
     }
 
-    /// The status of a request with this key, if there is an answer.
+    /// Returns the status of a request with this key, if there is a response.
     async fn request(&self, key: &Key) -> Option<u16> {
         let figures = &self.figures;
         figures.requests.one();
@@ -165,12 +165,12 @@ impl Load {
         let status = self.send(request.body(Empty::new()).unwrap()).await.map(|(status, _)| status);
         match status {
             Some(200) => figures.accept(began),
-            Some(401) => figures.refused.one(),
+            Some(401) => figures.rejected.one(),
             Some(503) => figures.unavailable.one(),
-            Some(other) => panic!("an answer of {other}"),
+            Some(other) => panic!("a response of {other}"),
             None => {
                 figures.unanswered.one();
-                // There is no service to be asked. Leave the processor to what starts it.
+                // The service is down. Leave the processor to its start.
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }
@@ -201,7 +201,7 @@ impl Load {
             let body = response.into_body().collect().await.ok()?.to_bytes();
             Some((status, String::from_utf8(body.into()).unwrap()))
         };
-        timeout(Duration::from_secs(20), reply).await.expect("an answer, or the end of the connection")
+        timeout(Duration::from_secs(20), reply).await.expect("a response, or the end of the connection")
     }
 
     fn url(&self, path: &str) -> String {

@@ -1,4 +1,4 @@
-//! kill -9 under load: of Postgres, and of the service. What was acknowledged holds.
+//! kill -9 under load: of Postgres, and of the service. No acknowledged change is lost.
 //!
 //! `KILLS` is the number of kills in each test, 5 by default:
 //!

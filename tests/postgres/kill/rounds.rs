@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
-use tower_api_key::PostgresStore;
+use tower_api_key::store::PostgresStore;
 
 use super::figures::Figures;
 use super::load::Load;
@@ -17,7 +17,7 @@ enum Victim {
     Service,
 }
 
-/// What takes our setting back inside each of our transactions, and nothing else: the program is the same.
+/// Undoes our setting inside each of our transactions. The program stays the same.
 const NOT_DURABLE: &str = "
 CREATE FUNCTION not_durable() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -41,19 +41,19 @@ fn kills() -> usize {
 fn killed_postgres_loses_no_acknowledged_revoke() {
     let figures = run(Victim::Postgres, "", Revoking::Properly);
     println!("\nkill -9 of Postgres, default synchronous_commit=off\n{figures}");
-    assert_eq!(bad(&figures), [0, 0, 0], "wrong accepts, revokes lost, good keys refused");
+    assert_eq!(faults(&figures), [0, 0, 0], "wrong accepts, revokes lost, valid keys rejected");
     assert!(figures.longest_until_serving() <= Duration::from_secs(1), "{:?}", figures.longest_until_serving());
 }
 
 /// Cases: 105, 107.
-/// The same without the override: the figures above would show a loss.
+/// Without the override, the same run shows a loss.
 #[test]
 #[ignore = "needs Postgres"]
 fn harness_detects_revokes_lost_without_override() {
     let figures = run(Victim::Postgres, NOT_DURABLE, Revoking::Properly);
     println!("\nkill -9 of Postgres, default synchronous_commit=off, control: our override taken back\n{figures}");
-    let [wrong_accepts, lost_revokes, _] = bad(&figures);
-    assert!(wrong_accepts > 0 && lost_revokes > 0, "this program sees no loss where there is one");
+    let [wrong_accepts, lost_revokes, _] = faults(&figures);
+    assert!(wrong_accepts > 0 && lost_revokes > 0, "the harness does not detect the loss");
 }
 
 /// Cases: 105.
@@ -62,29 +62,29 @@ fn harness_detects_revokes_lost_without_override() {
 fn killed_service_loses_no_acknowledged_revoke() {
     let figures = run(Victim::Service, "", Revoking::Properly);
     println!("\nkill -9 of the service\n{figures}");
-    assert_eq!(bad(&figures), [0, 0, 0], "wrong accepts, revokes lost, good keys refused");
+    assert_eq!(faults(&figures), [0, 0, 0], "wrong accepts, revokes lost, valid keys rejected");
     assert!(figures.longest_until_serving() <= Duration::from_secs(1), "{:?}", figures.longest_until_serving());
 }
 
 /// Cases: 105.
-/// The same with a service that acknowledges before the store has revoked.
+/// The same run with a service that acknowledges before the store has revoked.
 #[test]
 #[ignore = "needs Postgres"]
 fn harness_detects_early_acknowledgement() {
     let figures = run(Victim::Service, "", Revoking::Hastily);
     println!("\nkill -9 of the service, control: it acknowledges before the store has revoked\n{figures}");
-    let [wrong_accepts, lost_revokes, _] = bad(&figures);
-    assert!(wrong_accepts > 0 && lost_revokes > 0, "this program sees no loss where there is one");
+    let [wrong_accepts, lost_revokes, _] = faults(&figures);
+    assert!(wrong_accepts > 0 && lost_revokes > 0, "the harness does not detect the loss");
 }
 
-fn bad(figures: &Figures) -> [u64; 3] {
-    [figures.wrong_accepts.get(), figures.lost_revokes.get(), figures.good_refused.get()]
+fn faults(figures: &Figures) -> [u64; 3] {
+    [figures.wrong_accepts.get(), figures.lost_revokes.get(), figures.valid_rejected.get()]
 }
 
-/// A Postgres and a service of their own, clients that never stop, and one of the two killed again and again.
+/// Starts a Postgres, a service and clients that never stop, and kills one of the first two again and again.
 fn run(victim: Victim, then: &str, revoking: Revoking) -> Figures {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    // What is not flushed by a commit stays in memory for as long as possible, so that a kill can lose it.
+    // Without a flush at commit, a change stays in memory for as long as possible, so that a kill can lose it.
     let mut cluster = Cluster::start(&["wal_writer_delay=10s", "max_wal_size=1GB", "autovacuum=off"]);
     let (database, port) = (cluster.url(), free_port());
     runtime.block_on(async {
@@ -129,7 +129,7 @@ fn run(victim: Victim, then: &str, revoking: Revoking) -> Figures {
         wait_until(|| load.figures.accepted_since_kill());
         load.figures.recovered(away, ready.elapsed());
 
-        // Those of this round, and those that were acknowledged before and are looked at once more.
+        // The keys of this round, and once more those acknowledged shortly before it.
         lost.extend(runtime.block_on(not_revoked(&database, &load, acknowledged)));
         acknowledged = load.dead.lock().unwrap().len().saturating_sub(100);
     }
@@ -146,7 +146,7 @@ fn run(victim: Victim, then: &str, revoking: Revoking) -> Figures {
     Arc::into_inner(load).expect("the clients have ended").figures
 }
 
-/// Of the keys that were acknowledged as dead, from this one on: those that the database has as live, or not at all.
+/// Returns the ids of acknowledged dead keys, from this one on, that the database has as live or not at all.
 async fn not_revoked(database: &str, load: &Load, from: usize) -> Vec<String> {
     let ids: Vec<_> = load.dead.lock().unwrap()[from..].iter().map(|key| format!("('{}')", key.id)).collect();
     if ids.is_empty() {
@@ -166,7 +166,7 @@ fn accepts_tcp(port: u16) -> bool {
 fn wait_until(mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
-        assert!(Instant::now() < deadline, "it never came to that");
+        assert!(Instant::now() < deadline, "the condition was not met in time");
         std::thread::sleep(Duration::from_millis(1));
     }
 }

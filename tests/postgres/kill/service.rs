@@ -8,20 +8,23 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Router, serve};
 use tokio::net::TcpListener;
-use tower_api_key::{
-    Access, ApiKeyLayer, Expiry, KeyId, KeyManager, ManageError, NewKey, OrganizationId, PostgresStore,
-};
+use tower_api_key::key::KeyId;
+use tower_api_key::manage::ManageError;
+use tower_api_key::store::{Expiry, PostgresStore};
+use tower_api_key::{Access, ApiKeyLayer, KeyManager, NewKey, OrganizationId};
+
+use crate::support::manage::Manage;
 
 const DATABASE: &str = "POSTGRES_KILL_DATABASE";
 const PORT: &str = "POSTGRES_KILL_PORT";
 const HASTY: &str = "POSTGRES_KILL_HASTY";
 
-/// How the service revokes.
+/// How the service acknowledges a revoke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Revoking {
     /// It replies when the store has revoked.
     Properly,
-    /// It replies at once and revokes when it finds the time: what no acknowledgement may be.
+    /// It replies at once and revokes later, which no service may do.
     Hastily,
 }
 
@@ -55,7 +58,7 @@ impl Drop for Service {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the service of the tests here, which start it themselves"]
+#[ignore = "started by the other tests of this module"]
 async fn the_service() {
     let Ok(database) = std::env::var(DATABASE) else { return };
     let port: u16 = std::env::var(PORT).unwrap().parse().unwrap();
@@ -66,44 +69,42 @@ async fn the_service() {
         .route("/keys", post(issue))
         .route("/keys/{id}/revoke", post(revoke))
         .route("/keys/{id}/regenerate", post(regenerate))
-        .with_state(store);
+        .with_state(store.manage());
     let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     serve(listener, guarded.merge(management)).await.unwrap();
 }
 
 type Reply = (StatusCode, String);
 
+type Keys = KeyManager<PostgresStore>;
+
 fn organization() -> OrganizationId {
     "acme".parse().unwrap()
 }
 
-/// The new key's id and the key.
-async fn issue(State(store): State<PostgresStore>) -> Reply {
+/// Responds with the new key's id and the key.
+async fn issue(State(keys): State<Keys>) -> Reply {
     let key = NewKey::new("load", Access::Full).unwrap();
-    reply(
-        store
-            .issue(&organization(), key)
-            .await
-            .map(|key| format!("{} {}", key.record.id(), key.secret.expose_secret())),
-    )
-}
-
-async fn regenerate(State(store): State<PostgresStore>, Path(id): Path<String>) -> Reply {
-    let id: KeyId = id.parse().unwrap();
-    let key = store.regenerate(&organization(), id, Expiry::Never).await;
+    let key = keys.issue(&organization(), key).await;
     reply(key.map(|key| format!("{} {}", key.record.id(), key.secret.expose_secret())))
 }
 
-async fn revoke(State(store): State<PostgresStore>, Path(id): Path<String>) -> Reply {
+async fn regenerate(State(keys): State<Keys>, Path(id): Path<String>) -> Reply {
+    let id: KeyId = id.parse().unwrap();
+    let key = keys.regenerate(&organization(), id, Expiry::Never).await;
+    reply(key.map(|key| format!("{} {}", key.record.id(), key.secret.expose_secret())))
+}
+
+async fn revoke(State(keys): State<Keys>, Path(id): Path<String>) -> Reply {
     let id: KeyId = id.parse().unwrap();
     if std::env::var_os(HASTY).is_some() {
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            store.revoke(&organization(), id).await
+            keys.revoke(&organization(), id).await
         });
         return (StatusCode::OK, String::new());
     }
-    reply(store.revoke(&organization(), id).await.map(|_| String::new()))
+    reply(keys.revoke(&organization(), id).await.map(|_| String::new()))
 }
 
 fn reply(outcome: Result<String, ManageError>) -> Reply {

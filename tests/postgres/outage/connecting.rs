@@ -1,4 +1,4 @@
-//! Every way not to reach a database in the first place.
+//! A database that could never be reached.
 
 use std::error::Error;
 use std::net::TcpListener;
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::io::AsyncWriteExt;
-use tower_api_key::{ApiKeyLayer, KeyManager, PostgresStore};
+use tower_api_key::ApiKeyLayer;
+use tower_api_key::store::{KeyBackend, PostgresStore};
 
 use super::guarded::Guarded;
 use crate::support::calls::{Reply, acme, call, chain, full, issue};
 use crate::support::cluster::{Cluster, free_port};
 use crate::support::log_lines::{PASSWORD, logged, record_log};
-use crate::support::postgres::Sql;
-use crate::support::postgres::with;
+use crate::support::postgres::{Sql, with};
 
-/// A server with a role that has a password.
+/// Starts a server with a role that has a password.
 async fn with_password() -> (Cluster, String) {
     let cluster = Cluster::start(&["max_connections=20"]);
     // The driver logs statements. This one has the password in two parts.
@@ -29,13 +29,13 @@ async fn with_password() -> (Cluster, String) {
     (cluster, with(&url, "options[search_path]", "s"))
 }
 
-/// Accepts connections and says this to each.
-async fn stranger(says: &'static [u8]) -> u16 {
+/// Accepts connections and sends these bytes to each.
+async fn other_server(greeting: &'static [u8]) -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
-            let _ = client.write_all(says).await;
+            let _ = client.write_all(greeting).await;
         }
     });
     port
@@ -47,17 +47,17 @@ async fn stranger(says: &'static [u8]) -> u16 {
 async fn unreachable_database_is_503_without_details() {
     let (cluster, url) = with_password().await;
     let at_port = |port: u16| format!("postgres://with_password:{PASSWORD}@127.0.0.1:{port}/postgres");
-    // Accepts nothing, although it listens: its queue is all there is.
-    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Listens, and accepts no connection from its queue.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let limited = "CREATE ROLE limited LOGIN CONNECTION LIMIT 0; CREATE ROLE excluded";
     Sql::connect(&cluster.url()).await.run(limited).await.unwrap();
 
     let ways = [
-        ("refused", at_port(free_port()), None),
-        ("nobody accepts", at_port(deaf.local_addr().unwrap().port()), None),
+        ("connection refused", at_port(free_port()), None),
+        ("connection not accepted", at_port(silent.local_addr().unwrap().port()), None),
         ("unknown host", at_port(1).replace("127.0.0.1", "no-such-host.invalid"), Some("lookup")),
-        ("a stranger that closes", at_port(stranger(b"").await), Some("")),
-        ("a stranger that talks", at_port(stranger(b"HTTP/1.1 400 Bad Request\r\n\r\n").await), Some("SSLRequest")),
+        ("a server that closes", at_port(other_server(b"").await), Some("")),
+        ("an HTTP server", at_port(other_server(b"HTTP/1.1 400 Bad Request\r\n\r\n").await), Some("SSLRequest")),
         ("no TLS", with(&url, "sslmode", "verify-full"), Some("TLS")),
         ("wrong password", url.replace(PASSWORD, &format!("{PASSWORD}-not")), Some("password authentication failed")),
         ("no password", url.replace(&format!(":{PASSWORD}"), ""), Some("password")),
@@ -71,7 +71,7 @@ async fn unreachable_database_is_503_without_details() {
         let options: PgConnectOptions = url.parse().unwrap();
         let store = PostgresStore::from_pool(PgPoolOptions::new().connect_lazy_with(options));
         Guarded::without_keys(&store).is_unavailable(why).await;
-        // What the driver tries again until the timeout has no other cause to tell. The rest is told to whoever waits.
+        // Where the driver retries until the timeout, there is no other cause. A longer wait shows the other causes.
         let Some(cause) = cause else { continue };
         let patient = ApiKeyLayer::new(store).lookup_timeout(Duration::from_secs(10));
         assert_eq!(call(&patient, "avk_whatever").await, Reply::unavailable());
@@ -87,13 +87,13 @@ async fn unreachable_database_is_503_without_details() {
 }
 
 /// Cases: 104.
-/// Whoever logs the error of `connect`, in whatever form, does not log the password.
+/// The error of `connect` may be logged in any form.
 #[tokio::test]
 #[ignore = "needs Postgres"]
 async fn connection_errors_omit_the_password() {
     record_log();
     let (cluster, url) = with_password().await;
-    let refused = url.replace(&port(&cluster.url()), &free_port().to_string());
+    let unreachable = url.replace(&port(&cluster.url()), &free_port().to_string());
     let urls = [
         url.replace(PASSWORD, &format!("{PASSWORD}-not")),
         with(&url, "dbname", "nowhere"),
@@ -102,7 +102,7 @@ async fn connection_errors_omit_the_password() {
         with(&url, "statement-cache-capacity", "many"),
         with(&url, "options[no_such_setting]", "1"),
         with(&url, "port", "99999"),
-        refused,
+        unreachable,
         format!("postgres://with_password:{PASSWORD}@127.0.0.1:port/postgres"),
         format!("postgres://with_password:{PASSWORD}@/postgres:5432:"),
         format!("postgres://with_password:{PASSWORD}@[::1/postgres"),
@@ -119,7 +119,7 @@ async fn connection_errors_omit_the_password() {
             assert!(!text.contains(PASSWORD), "{text}");
         }
     }
-    // Nor does what works.
+    // A store that works shows no password either.
     let store = PostgresStore::connect(&url).await.unwrap();
     store.migrate().await.unwrap();
     let key = issue(&store, full()).await;

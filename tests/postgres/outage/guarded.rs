@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures::future::join_all;
 use tower_api_key::scope::avala;
-use tower_api_key::{Access, ApiKeyLayer, KeyManager, PostgresStore};
+use tower_api_key::store::{KeyBackend, PostgresStore};
+use tower_api_key::{Access, ApiKeyLayer};
 
 use crate::support::calls::{Reply, acme, any, call_counted, full, issue, scoped, scopes};
 use crate::support::log_lines::{PASSWORD, logged, record_log};
@@ -17,7 +18,7 @@ const GRACE: Duration = Duration::from_millis(50);
 
 pub(crate) struct Guarded {
     layer: ApiKeyLayer,
-    /// Each with the reply it gets while all is well.
+    /// Each with its reply while the database works.
     keys: Vec<(String, Reply)>,
     handled: AtomicUsize,
 }
@@ -27,7 +28,7 @@ impl Guarded {
     pub(crate) async fn new(store: &PostgresStore, owner: &PostgresStore) -> Self {
         record_log();
         let reader = full().with_expires_at(SystemTime::UNIX_EPOCH + Duration::from_secs(1));
-        let (good, reading, other, expired, revoked) = (
+        let (valid, reading, other, expired, revoked) = (
             issue(owner, full()).await,
             issue(owner, scoped(&["datasets.read"])).await,
             issue(owner, scoped(&["tasks.read"])).await,
@@ -37,18 +38,18 @@ impl Guarded {
         owner.revoke(acme(), revoked.record.id()).await.unwrap();
         let reading_only = Access::Scoped(scopes(&["datasets.read"]));
         let keys = [
-            (&good, Reply::accepted(&Access::Full)),
+            (&valid, Reply::accepted(&Access::Full)),
             (&reading, Reply::accepted(&reading_only)),
             (&other, Reply::forbidden()),
             (&expired, Reply::expired()),
             (&revoked, Reply::invalid()),
         ];
-        assert_eq!(any(owner, &good).await, Reply::accepted(&Access::Full));
+        assert_eq!(any(owner, &valid).await, Reply::accepted(&Access::Full));
         let keys = keys.map(|(key, reply)| (key.secret.expose_secret().to_owned(), reply));
         Self { keys: keys.into(), ..Self::without_keys(store) }
     }
 
-    /// Serves from a store that cannot be reached and knows no key.
+    /// Serves from a store that cannot be reached, with one key that it does not have.
     pub(crate) fn without_keys(store: &PostgresStore) -> Self {
         record_log();
         let layer = ApiKeyLayer::new(store.clone()).require(avala::DATASETS_READ).lookup_timeout(LOOKUP_TIMEOUT);
@@ -56,14 +57,14 @@ impl Guarded {
         Self { layer, keys, handled: AtomicUsize::new(0) }
     }
 
-    /// Every key gets the reply that it should.
+    /// Asserts that every key gets its own reply.
     pub(crate) async fn serves(&self) {
         for (key, expected) in &self.keys {
             assert_eq!(call_counted(&self.layer, key, &self.handled).await, *expected);
         }
     }
 
-    /// Whether a good key is accepted now. If it is not, the reply says that the store is to blame.
+    /// Returns whether a valid key is accepted now. If it is not, the reply must be a 503.
     pub(crate) async fn accepts(&self) -> bool {
         let (key, expected) = &self.keys[0];
         let reply = call_counted(&self.layer, key, &self.handled).await;
@@ -71,40 +72,40 @@ impl Guarded {
         reply == *expected
     }
 
-    /// Every key gets a 503 in time: one after the other, and all at once. The inner service is not called, and
-    /// neither the reply nor the log tells a password.
+    /// Asserts that every key gets a 503 in time, one after the other and all at once. The inner service is not called,
+    /// and neither the reply nor the log contains a password.
     pub(crate) async fn is_unavailable(&self, why: &str) {
         let handled = self.handled.load(Ordering::Relaxed);
         let mut elapsed = Vec::new();
         for (key, _) in self.keys.iter().cycle().take(6) {
-            elapsed.push(self.refused(key).await);
+            elapsed.push(self.is_rejected(key).await);
         }
-        elapsed.extend(join_all(self.keys.iter().cycle().take(30).map(|(key, _)| self.refused(key))).await);
+        elapsed.extend(join_all(self.keys.iter().cycle().take(30).map(|(key, _)| self.is_rejected(key))).await);
         assert_eq!(self.handled.load(Ordering::Relaxed), handled, "{why}: calls of the inner service");
         assert_eq!(logged(PASSWORD), [""; 0]);
 
         elapsed.sort();
         let (median, last) = (elapsed[elapsed.len() / 2], elapsed[elapsed.len() - 1]);
         println!("{why}: 503 after {median:.1?}, at most {last:.1?}; the lookup timeout is {LOOKUP_TIMEOUT:?}");
-        // The latest may have waited for a processor: others test beside us.
+        // The slowest reply may have waited for a processor: other tests run in parallel.
         assert!(median <= LOOKUP_TIMEOUT + GRACE, "{why}: {median:?}");
         assert!(last <= LOOKUP_TIMEOUT + 20 * GRACE, "{why}: {last:?}");
     }
 
-    async fn refused(&self, key: &str) -> Duration {
+    async fn is_rejected(&self, key: &str) -> Duration {
         let start = Instant::now();
         let reply = call_counted(&self.layer, key, &self.handled).await;
         assert_eq!(reply, Reply::unavailable());
         start.elapsed()
     }
 
-    /// A good key is accepted again, and then every key gets its own reply.
+    /// Asserts that a valid key is accepted again in time, and that every key then gets its own reply.
     pub(crate) async fn recovers_within(&self, limit: Duration, why: &str) {
         let start = Instant::now();
         while !self.accepts().await {
             assert!(start.elapsed() < limit, "{why}: still unavailable after {:?}", start.elapsed());
         }
-        println!("{why}: a good key accepted {:.1?} after the end of the outage", start.elapsed());
+        println!("{why}: a valid key accepted {:.1?} after the end of the outage", start.elapsed());
         self.serves().await;
     }
 }

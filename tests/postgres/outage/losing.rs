@@ -1,18 +1,20 @@
-//! A database that was there and is gone.
+//! A database that becomes unreachable while the service runs.
 
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use tower_api_key::{KeyManager, ManageError, PostgresStore};
+use tower_api_key::manage::ManageError;
+use tower_api_key::store::{KeyBackend, PostgresStore};
 
 use super::guarded::{Guarded, LOOKUP_TIMEOUT};
 use crate::support::calls::{acme, chain, full, issue};
 use crate::support::cluster::Cluster;
 use crate::support::log_lines::logged;
+use crate::support::manage::Manage;
 use crate::support::postgres::{Schema, server_url, with};
 use crate::support::proxy::{Mode, Proxy};
 
-/// A proxy in front of the server, and the schema's URL through it.
+/// Returns a proxy in front of the server, and the schema's URL through it.
 async fn proxied(schema: &Schema) -> (Proxy, String) {
     let server: PgConnectOptions = server_url().parse().unwrap();
     let proxy = Proxy::start((server.get_host().to_owned(), server.get_port())).await;
@@ -44,7 +46,7 @@ async fn black_holed_lookup_is_503_in_time() {
 }
 
 /// Cases: 103.
-/// A change has no timeout of its own, but it does not wait for ever for a connection.
+/// A change has no timeout of its own, but does not wait for ever for a connection.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Postgres"]
 async fn black_holed_change_ends_in_an_error() {
@@ -55,7 +57,7 @@ async fn black_holed_change_ends_in_an_error() {
     store.get(acme(), key.record.id()).await.unwrap();
     proxy.set(Mode::Hold);
     let start = Instant::now();
-    let error = store.revoke(acme(), key.record.id()).await.unwrap_err();
+    let error = store.manage().revoke(acme(), key.record.id()).await.unwrap_err();
     println!("a revoke in a black hole failed after {:.1?}: {}", start.elapsed(), chain(&error));
     assert!(matches!(error, ManageError::Store(_)), "{error:?}");
     assert!(chain(&error).contains("timed out"), "{}", chain(&error));
@@ -66,8 +68,8 @@ async fn black_holed_change_ends_in_an_error() {
 }
 
 /// Cases: 87, 103.
-/// Something between us and the database has forgotten all our connections while each waited for an answer: a failover,
-/// a firewall. None of them is ever closed, and new ones work.
+/// A failover or a firewall drops all connections silently while each waits for an answer. None of them is ever closed,
+/// and new connections work.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Postgres"]
 async fn dead_connections_leave_the_pool() {
@@ -77,7 +79,7 @@ async fn dead_connections_leave_the_pool() {
     let service = Guarded::new(&store, &schema.store().await).await;
     service.serves().await;
 
-    // So that every lookup has reached the database and waits there when its connection is lost.
+    // Every lookup reaches the database and waits there when its connection is lost.
     let mut holder = schema.sql().await;
     holder.run("BEGIN; LOCK TABLE tower_api_key_keys IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let lookups = futures::future::join_all((0..10).map(|_| service.accepts()));
@@ -97,7 +99,7 @@ async fn dead_connections_leave_the_pool() {
     assert_eq!(accepted, [false; 10]);
     holder.run("COMMIT").await.unwrap();
 
-    service.recovers_within(Duration::from_secs(10), "connections lost for good").await;
+    service.recovers_within(Duration::from_secs(10), "connections lost silently").await;
 }
 
 /// Cases: 103.
@@ -120,7 +122,7 @@ async fn exhausted_pool_is_503_in_time() {
 }
 
 /// Cases: 97.
-/// A database that is up and slow: somebody has locked the table.
+/// A database that is up and slow: another session has locked the table.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Postgres"]
 async fn locked_table_is_503_in_time() {
@@ -135,7 +137,7 @@ async fn locked_table_is_503_in_time() {
 }
 
 /// Cases: 103.
-/// All idle connections are stale when the server is back. None of them costs a request.
+/// All idle connections are stale when the server is back. No request fails because of them.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Postgres"]
 async fn store_survives_database_restart() {
@@ -153,7 +155,7 @@ async fn store_survives_database_restart() {
         cluster.wait();
         service.recovers_within(Duration::from_secs(1), &format!("server stopped by {signal}")).await;
 
-        // With nobody asking while it was away, not even the first request notices.
+        // Without requests during the restart, not even the first request after it fails.
         cluster.end(signal);
         cluster.begin();
         cluster.wait();

@@ -1,5 +1,5 @@
-//! What a service says while its Postgres cannot be reached: 503 in time, never 401 for a good key, nothing of the
-//! database's own words, and the right answers again as soon as it is back.
+//! Responses while Postgres cannot be reached: 503 in time, never 401 for a valid key, and without the database's own
+//! words. Once Postgres is back, they are correct at once.
 
 mod connecting;
 mod guarded;

@@ -1,11 +1,14 @@
-//! A database that only answers questions.
+//! A read-only database.
 
 use std::time::Duration;
 
-use tower_api_key::{Expiry, KeyManager, ManageError, OrganizationPolicy, PostgresStore};
+use tower_api_key::key::OrganizationPolicy;
+use tower_api_key::manage::ManageError;
+use tower_api_key::store::{Expiry, KeyUpdate, PostgresStore};
 
 use super::guarded::Guarded;
 use crate::support::calls::{acme, chain, full, issue, scopes};
+use crate::support::manage::Manage;
 use crate::support::postgres::{Schema, with};
 
 /// Cases: 103.
@@ -23,12 +26,13 @@ async fn read_only_database_serves_and_rejects_changes() {
     let id = issue(&owner, full()).await.record.id();
     let rows = "SELECT k::text FROM tower_api_key_keys k ORDER BY 1";
     let before = schema.sql().await.texts(rows).await;
+    let (keys, narrower) = (store.manage(), KeyUpdate::new().with_scopes(scopes(&["tasks.read"])));
     for (what, outcome) in [
-        ("issue", store.issue(acme(), full()).await.map(drop)),
-        ("revoke", store.revoke(acme(), id).await.map(drop)),
-        ("regenerate", store.regenerate(acme(), id, Expiry::Never).await.map(drop)),
-        ("narrow", store.narrow(acme(), id, scopes(&["tasks.read"])).await.map(drop)),
-        ("set_policy", store.set_policy(acme(), OrganizationPolicy::default()).await),
+        ("issue", keys.issue(acme(), full()).await.map(drop)),
+        ("revoke", keys.revoke(acme(), id).await.map(drop)),
+        ("regenerate", keys.regenerate(acme(), id, Expiry::Never).await.map(drop)),
+        ("update", keys.update(acme(), id, narrower).await.map(drop)),
+        ("set_organization_policy", keys.set_organization_policy(acme(), OrganizationPolicy::default()).await),
     ] {
         let error = outcome.expect_err(what);
         assert!(matches!(error, ManageError::Store(_)), "{what}: {error:?}");

@@ -1,20 +1,20 @@
-//! Times are the database's. Its clock is a function, so a schema that comes first in the search path can give it
-//! another one.
+//! Times are the database's. Its clock is a function, which a schema that comes first in the search path can replace.
 
 use std::time::{Duration, SystemTime};
 
-use tower_api_key::{
-    Access, ApiKeyLayer, Expiry, KeyManager, KeyStatus, ListKeys, NewKey, OrganizationPolicy, PostgresStore,
-};
+use tower_api_key::key::{KeyStatus, OrganizationPolicy};
+use tower_api_key::store::{Expiry, KeyBackend, ListKeys, PostgresStore};
+use tower_api_key::{Access, ApiKeyLayer, NewKey};
 
 use crate::support::calls::{Reply, acme, any, call, full, issue};
+use crate::support::manage::Manage;
 use crate::support::postgres::{Schema, with};
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// A store whose database believes that it is this time.
+/// Returns a store whose database has this time.
 async fn store_at(schema: &Schema, seconds: u64) -> PostgresStore {
     schema.store().await;
     let clock = |name| {
@@ -38,7 +38,7 @@ async fn changes_write_the_database_time() {
     assert_eq!(key.record.created_at(), at(1_000_000_000));
 
     let store = store_at(&schema, 1_000_000_100).await;
-    let new = store.regenerate(acme(), key.record.id(), Expiry::SameLifetime).await.unwrap();
+    let new = store.manage().regenerate(acme(), key.record.id(), Expiry::SameLifetime).await.unwrap();
     assert_eq!(new.record.created_at(), at(1_000_000_100));
     assert_eq!(new.record.expires_at(), Some(at(1_000_000_700)));
     let old = store.get(acme(), key.record.id()).await.unwrap();
@@ -53,7 +53,7 @@ async fn changes_write_the_database_time() {
 }
 
 /// Cases: 71.
-/// Lists go by the database's clock, requests by the layer's.
+/// Lists use the database's clock, requests the layer's.
 #[tokio::test]
 #[ignore = "needs Postgres"]
 async fn list_by_status_uses_the_database_clock() {
@@ -69,7 +69,7 @@ async fn list_by_status_uses_the_database_clock() {
     ] {
         let store = store_at(&schema, now).await;
         let policy = OrganizationPolicy::default().with_max_key_age(Duration::from_secs(100));
-        store.set_policy(acme(), policy).await.unwrap();
+        store.set_organization_policy(acme(), policy).await.unwrap();
         for status in [KeyStatus::Active, KeyStatus::Expired, KeyStatus::Revoked] {
             let page = store.list(acme(), &ListKeys::new().with_status(status)).await.unwrap();
             let listed = |id| page.keys.iter().any(|key| key.id() == id);
@@ -85,24 +85,24 @@ async fn list_by_status_uses_the_database_clock() {
 }
 
 /// Cases: 76, 83.
-/// What one process demands of an organization's keys holds for the next request in another one.
+/// A policy that one process sets applies to the next request in another one.
 #[tokio::test]
 #[ignore = "needs Postgres"]
 async fn policy_applies_at_once_in_every_process() {
     let schema = Schema::new().await;
     let (here, there) = (schema.store().await, schema.store().await);
     let key = issue(&here, full()).await;
-    let other = here.issue(&"globex".parse().unwrap(), full()).await.unwrap();
+    let other = here.manage().issue(&"globex".parse().unwrap(), full()).await.unwrap();
     assert_eq!(any(&there, &key).await, Reply::accepted(&Access::Full));
 
     let acme = acme();
-    let demand = |policy| here.set_policy(acme, policy);
+    let set = |policy| here.set_organization_policy(acme, policy);
     let nothing = OrganizationPolicy::default();
-    demand(nothing.with_disabled(true)).await.unwrap();
+    set(nothing.with_disabled(true)).await.unwrap();
     assert_eq!(any(&there, &key).await, Reply::invalid());
-    demand(nothing.with_max_key_age(Duration::ZERO)).await.unwrap();
+    set(nothing.with_max_key_age(Duration::ZERO)).await.unwrap();
     assert_eq!(any(&there, &key).await, Reply::expired());
-    demand(nothing.with_max_key_age(Duration::MAX)).await.unwrap();
+    set(nothing.with_max_key_age(Duration::MAX)).await.unwrap();
     assert_eq!(any(&there, &key).await, Reply::accepted(&Access::Full));
     assert_eq!(there.list(acme, &ListKeys::new().with_status(KeyStatus::Active)).await.unwrap().keys.len(), 1);
     assert_eq!(any(&there, &other).await, Reply::accepted(&Access::Full));

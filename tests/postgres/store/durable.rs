@@ -1,13 +1,15 @@
-//! What is written is on the disk when the call returns, whatever the database, the role or the connection says.
+//! A change is on the disk when the call returns, whatever the settings of the database, the role or the connection.
 
-use tower_api_key::{Access, Expiry, KeyManager, OrganizationPolicy, PostgresStore};
+use tower_api_key::Access;
+use tower_api_key::key::OrganizationPolicy;
+use tower_api_key::store::{Expiry, KeyBackend, KeyUpdate, PostgresStore};
 
 use super::owned::{Database, Role};
 use crate::support::calls::{Reply, acme, any, full, issue, scoped, scopes};
-use crate::support::postgres::Sql;
-use crate::support::postgres::{Schema, with};
+use crate::support::manage::Manage;
+use crate::support::postgres::{Schema, Sql, with};
 
-/// Triggers that note how durable the transaction is: when a row changes, and once more when it commits.
+/// Triggers that record how durable the transaction is: when a row changes, and once more when it commits.
 const WITNESS: &str = "
 CREATE TABLE witness (what text, level text);
 CREATE FUNCTION witness() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -25,7 +27,7 @@ CREATE CONSTRAINT TRIGGER policy_commits AFTER INSERT OR UPDATE ON tower_api_key
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION witness();
 ";
 
-/// What the default is, and what a change then runs with.
+/// Each default, and the level of a change under it.
 const LEVELS: [(&str, &str); 5] =
     [("off", "on"), ("local", "on"), ("remote_write", "on"), ("on", "on"), ("remote_apply", "remote_apply")];
 
@@ -84,19 +86,19 @@ async fn changes_are_durable_despite_connection_setting() {
 async fn every_change_is(store: &PostgresStore, sql: &mut Sql, default: &str, expected: &str) {
     let level = "SELECT current_setting('synchronous_commit')";
     let session: String = sqlx::query_scalar(level).fetch_one(store.pool()).await.unwrap();
-    assert_eq!(session, default, "the store works against another default");
+    assert_eq!(session, default, "the default does not apply to the session");
 
     let key = issue(store, scoped(&["datasets.read", "tasks.read"])).await;
     let id = key.record.id();
     let seen = ["INSERT key_changes", "INSERT key_commits"];
     assert_eq!(witnessed(sql).await, seen.map(|what| format!("{what} {expected}")));
 
-    store.narrow(acme(), id, scopes(&["tasks.read"])).await.unwrap();
+    store.manage().update(acme(), id, KeyUpdate::new().with_scopes(scopes(&["tasks.read"]))).await.unwrap();
     assert_eq!(any(store, &key).await, Reply::accepted(&Access::Scoped(scopes(&["tasks.read"]))));
     let seen = ["UPDATE key_changes", "UPDATE key_commits"];
     assert_eq!(witnessed(sql).await, seen.map(|what| format!("{what} {expected}")));
 
-    let new = store.regenerate(acme(), id, Expiry::Never).await.unwrap();
+    let new = store.manage().regenerate(acme(), id, Expiry::Never).await.unwrap();
     let seen = ["INSERT key_changes", "INSERT key_commits", "UPDATE key_changes", "UPDATE key_commits"];
     assert_eq!(witnessed(sql).await, seen.map(|what| format!("{what} {expected}")));
 
@@ -105,18 +107,18 @@ async fn every_change_is(store: &PostgresStore, sql: &mut Sql, default: &str, ex
     assert_eq!(witnessed(sql).await, seen.map(|what| format!("{what} {expected}")));
 
     sql.run("DELETE FROM tower_api_key_organizations").await.unwrap();
-    store.set_policy(acme(), OrganizationPolicy::default().with_disabled(true)).await.unwrap();
-    store.set_policy(acme(), OrganizationPolicy::default()).await.unwrap();
-    // An insert that turns into an update is announced to the triggers as both.
+    store.set_organization_policy(acme(), OrganizationPolicy::default().with_disabled(true)).await.unwrap();
+    store.set_organization_policy(acme(), OrganizationPolicy::default()).await.unwrap();
+    // An insert that becomes an update runs the triggers of both.
     let policies = witnessed(sql).await;
     assert!(policies.len() >= 4 && policies.iter().all(|line| line.ends_with(&format!(" {expected}"))), "{policies:?}");
 
-    // The connections go back to the pool as they were.
+    // The connections are returned to the pool as they were.
     let session: String = sqlx::query_scalar(level).fetch_one(store.pool()).await.unwrap();
     assert_eq!(session, default);
 }
 
-/// What was noted since the last time, sorted.
+/// Returns what was recorded since the last call, sorted.
 async fn witnessed(sql: &mut Sql) -> Vec<String> {
     let seen = sql.texts("SELECT what || ' ' || level FROM witness ORDER BY 1").await;
     sql.run("TRUNCATE witness").await.unwrap();
@@ -124,7 +126,7 @@ async fn witnessed(sql: &mut Sql) -> Vec<String> {
 }
 
 /// Cases: 95.
-/// A change whose caller went away half way has not happened, and the next one can begin.
+/// A change whose caller stopped waiting is not made, and the next change can begin.
 #[tokio::test]
 #[ignore = "needs Postgres"]
 async fn dropped_change_leaves_no_trace_and_no_lock() {

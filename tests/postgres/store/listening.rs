@@ -1,9 +1,11 @@
-//! A cache that hears of changes, where what lies between it and the database swallows them or has lost them.
+//! A cache that watches for changes, where a pooler or a dead connection loses the notifications.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use tower_api_key::{Access, ApiKeyLayer, CacheConfig, CachedStore, IssuedKey, KeyManager, KeyUsage, PostgresStore};
+use tower_api_key::manage::IssuedKey;
+use tower_api_key::store::{CachedStore, KeyBackend, KeyUsage, PostgresStore};
+use tower_api_key::{Access, ApiKeyLayer};
 
 use super::pgbouncer::{IGNORE, PgBouncer};
 use crate::support::calls::{Reply, acme, call, full, issue};
@@ -12,15 +14,15 @@ use crate::support::postgres::{Schema, server_url, with};
 use crate::support::proxy::{Mode, Proxy};
 
 fn cached(store: PostgresStore, time_to_live: Duration) -> CachedStore<PostgresStore> {
-    CachedStore::with(store, CacheConfig::new().with_time_to_live(time_to_live))
+    CachedStore::builder(store).time_to_live(time_to_live).build()
 }
 
 async fn ask(cache: &CachedStore<PostgresStore>, key: &IssuedKey) -> Reply {
     call(&ApiKeyLayer::new(cache.clone()), key.secret.expose_secret()).await
 }
 
-/// Waits until the key is refused, which it must be soon.
-async fn refused_within(limit: Duration, cache: &CachedStore<PostgresStore>, key: &IssuedKey) -> Duration {
+/// Returns how long it took until the key was rejected, which it must be within the limit.
+async fn rejected_within(limit: Duration, cache: &CachedStore<PostgresStore>, key: &IssuedKey) -> Duration {
     let start = Instant::now();
     loop {
         match ask(cache, key).await {
@@ -34,30 +36,31 @@ async fn refused_within(limit: Duration, cache: &CachedStore<PostgresStore>, key
 
 const TIME_TO_LIVE: Duration = Duration::from_secs(1);
 
-/// The log says once that nothing is heard, and what is revoked elsewhere is refused after the time to live.
-async fn told_once_and_late(told: &str, cache: &CachedStore<PostgresStore>, elsewhere: &PostgresStore) {
+const LOSS: &str = "WARN not receiving change notifications, relying on the cache TTL: ";
+
+/// Asserts that the loss is logged once, and that a key revoked elsewhere is rejected after the time to live.
+async fn logged_once_and_late(cause: &str, cache: &CachedStore<PostgresStore>, elsewhere: &PostgresStore) {
+    let line = format!("{LOSS}{cause}");
     let start = Instant::now();
-    while logged(told).is_empty() {
-        assert!(start.elapsed() < Duration::from_secs(10), "the log does not tell: {:?}", logged("noticed after"));
+    while logged(&line).is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(10), "not logged: {:?}", logged(LOSS));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    println!("told {:.1?} after the start", start.elapsed());
+    println!("logged {:.1?} after the start", start.elapsed());
     for _ in 0..3 {
         let key = issue(elsewhere, full()).await;
         assert_eq!(ask(cache, &key).await, Reply::accepted(&Access::Full));
         elsewhere.revoke(acme(), key.record.id()).await.unwrap();
-        let elapsed = refused_within(TIME_TO_LIVE + Duration::from_millis(500), cache, &key).await;
-        println!("revoked elsewhere, refused {elapsed:.1?} later");
+        let elapsed = rejected_within(TIME_TO_LIVE + Duration::from_millis(500), cache, &key).await;
+        println!("revoked elsewhere, rejected {elapsed:.1?} later");
     }
-    assert_eq!(logged(told).len(), 1);
+    assert_eq!(logged(&line).len(), 1);
 }
 
 /// Cases: 111, 112.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Postgres and pgbouncer"]
 async fn pooler_dropping_notifications_is_logged_once() {
-    const TOLD: &str =
-        "changes that other processes make are noticed after the time to live: a pool without a statement cache";
     record_log();
     let bouncer = PgBouncer::start(3, IGNORE).await;
     let elsewhere = PostgresStore::connect(&bouncer.database().url()).await.unwrap();
@@ -66,16 +69,15 @@ async fn pooler_dropping_notifications_is_logged_once() {
     let cache = cached(PostgresStore::connect(&url).await.unwrap(), TIME_TO_LIVE);
     let watching = tokio::spawn(cache.watch());
 
-    told_once_and_late(TOLD, &cache, &elsewhere).await;
+    logged_once_and_late("a pool without a statement cache", &cache, &elsewhere).await;
     watching.abort();
 }
 
 /// Cases: 111.
-/// A pooler that nobody told us of: one connection of ours at a time, so that its statements find each other there.
+/// The pool is not set up for a pooler. It has one connection, so that each statement meets its own prepared one there.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Postgres and pgbouncer"]
 async fn unannounced_pooler_is_found_by_self_test() {
-    const TOLD: &str = "changes that other processes make are noticed after the time to live: nothing is heard at all";
     record_log();
     let bouncer = PgBouncer::start(1, IGNORE).await;
     let elsewhere = PostgresStore::connect(&bouncer.database().url()).await.unwrap();
@@ -84,12 +86,12 @@ async fn unannounced_pooler_is_found_by_self_test() {
     let cache = cached(PostgresStore::from_pool(one), TIME_TO_LIVE);
     let watching = tokio::spawn(cache.watch());
 
-    told_once_and_late(TOLD, &cache, &elsewhere).await;
+    logged_once_and_late("LISTEN is swallowed", &cache, &elsewhere).await;
     watching.abort();
 }
 
 /// Cases: 113.
-/// Each notification makes commits wait for one another, and usage is written all the time.
+/// Each notification makes commits wait for each other, and usage is written often.
 #[tokio::test]
 #[ignore = "needs Postgres"]
 async fn only_decision_changes_are_notified() {
@@ -104,14 +106,14 @@ async fn only_decision_changes_are_notified() {
         store.record_usage(&[KeyUsage::new(key.record.id(), 1, SystemTime::now())]).await.unwrap();
     }
     issue(&store, full()).await;
-    // What comes first is about the revoke: nothing before it was told.
+    // The first notification is about the revoke: no earlier change was notified.
     store.revoke(acme(), key.record.id()).await.unwrap();
-    let told = tokio::time::timeout(Duration::from_secs(10), listener.recv()).await.expect("a notification").unwrap();
-    assert_eq!(told.payload(), key.record.id().to_string());
+    let first = tokio::time::timeout(Duration::from_secs(10), listener.recv()).await.expect("a notification").unwrap();
+    assert_eq!(first.payload(), key.record.id().to_string());
 }
 
 /// Cases: 109, 110.
-/// What kept track of the connections has forgotten them: none is closed, and nothing arrives on them any more.
+/// A firewall drops the connections silently: none is closed, and nothing arrives through them any more.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Postgres"]
 async fn silently_lost_listener_flushes_once() {
@@ -120,30 +122,30 @@ async fn silently_lost_listener_flushes_once() {
     let server: PgConnectOptions = server_url().parse().unwrap();
     let proxy = Proxy::start((server.get_host().to_owned(), server.get_port())).await;
     let url = with(&with(&schema.url(), "host", "127.0.0.1"), "port", &proxy.port().to_string());
-    // Far longer than this test: only what is heard makes it forget.
+    // Far longer than this test: the cache forgets only what it is notified of.
     let cache = cached(PostgresStore::connect(&url).await.unwrap(), Duration::from_secs(600));
     let watching = tokio::spawn(cache.watch());
-    let [probe, missed, good] =
+    let [probe, missed, live] =
         [issue(&elsewhere, full()).await, issue(&elsewhere, full()).await, issue(&elsewhere, full()).await];
 
-    // It hears: each probe is heard of within moments.
+    // While notifications arrive, they apply within moments.
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(ask(&cache, &probe).await, Reply::accepted(&Access::Full));
     elsewhere.revoke(acme(), probe.record.id()).await.unwrap();
-    println!("while it hears: refused {:.1?} later", refused_within(Duration::from_secs(2), &cache, &probe).await);
+    println!("while notified: rejected {:.1?} later", rejected_within(Duration::from_secs(2), &cache, &probe).await);
 
     assert_eq!(ask(&cache, &missed).await, Reply::accepted(&Access::Full));
-    assert_eq!(ask(&cache, &good).await, Reply::accepted(&Access::Full));
+    assert_eq!(ask(&cache, &live).await, Reply::accepted(&Access::Full));
     proxy.lose_connections();
     elsewhere.revoke(acme(), missed.record.id()).await.unwrap();
-    assert_eq!(ask(&cache, &missed).await, Reply::accepted(&Access::Full), "nobody has told it yet");
-    println!("half open: refused {:.1?} later", refused_within(Duration::from_secs(40), &cache, &missed).await);
+    assert_eq!(ask(&cache, &missed).await, Reply::accepted(&Access::Full), "no notification yet");
+    println!("half open: rejected {:.1?} later", rejected_within(Duration::from_secs(40), &cache, &missed).await);
 
-    // Once: what is looked up afterwards is remembered, whatever becomes of the database.
-    assert_eq!(ask(&cache, &good).await, Reply::accepted(&Access::Full));
+    // It flushes once: later lookups are remembered, also while the database is unreachable.
+    assert_eq!(ask(&cache, &live).await, Reply::accepted(&Access::Full));
     proxy.set(Mode::Hold);
     for _ in 0..20 {
-        assert_eq!(ask(&cache, &good).await, Reply::accepted(&Access::Full));
+        assert_eq!(ask(&cache, &live).await, Reply::accepted(&Access::Full));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     watching.abort();

@@ -1,5 +1,5 @@
-//! What only `PostgresStore` has, on a real server: rights, durability, hand-edited rows, TLS, PgBouncer. The rest is in
-//! `databases` of the crate `stores`.
+//! What only `PostgresStore` has, on a real server: rights, durability, hand-edited rows, TLS, PgBouncer. The other
+//! tests of the store are in `tests/stores/databases`.
 
 mod clock;
 mod durable;

@@ -1,32 +1,32 @@
-//! Rows that somebody edited by hand, after dropping what kept them from it: an error or a refusal, never more
-//! access than the row plainly gives.
+//! Rows edited by hand, after the constraints were dropped: an error or a rejection, never more access than the row
+//! plainly gives.
 
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use tower_api_key::scope::avala;
-use tower_api_key::{
-    Access, ApiKeyLayer, BadRow, Expiry, IssuePolicy, IssuedKey, KeyId, KeyManager, KeyStatus, KeyStore, ListKeys,
-    PostgresStore, Requirement, RowProblem, Scope, ScopeSet,
-};
+use tower_api_key::key::{KeyId, KeyStatus};
+use tower_api_key::manage::IssuedKey;
+use tower_api_key::scope::{ScopeSet, avala};
+use tower_api_key::store::{Expiry, InvalidRow, KeyBackend, KeyUpdate, ListKeys, PostgresStore, RowErrorKind};
+use tower_api_key::{Access, ApiKeyLayer, KeyStore, Requirement, Scope};
 
 use crate::support::calls::{Reply, acme, any, call, full, issue, scoped, scopes};
 use crate::support::log_lines::{logged, record_log};
+use crate::support::manage::Manage;
 use crate::support::postgres::{LOOSEN, Schema, Sql};
 
-type BadRows = Arc<Mutex<Vec<BadRow>>>;
+type InvalidRows = Arc<Mutex<Vec<InvalidRow>>>;
 
-/// A store on tables without any guard, and what it reports.
-async fn unguarded(schema: &Schema, policy: IssuePolicy) -> (PostgresStore, BadRows) {
+/// Returns a store on tables without constraints, and the rows it reports.
+async fn unguarded(schema: &Schema) -> (PostgresStore, InvalidRows) {
     record_log();
-    let bad = BadRows::default();
-    let hook = Arc::clone(&bad);
-    let store = schema.store().await.with_issue_policy(policy);
-    let store = store.on_bad_row(move |row| hook.lock().unwrap().push(row.clone()));
+    let reported = InvalidRows::default();
+    let hook = Arc::clone(&reported);
+    let store = schema.store().await.on_invalid_row(move |row| hook.lock().unwrap().push(row.clone()));
     schema.sql().await.run(LOOSEN).await.unwrap();
-    (store, bad)
+    (store, reported)
 }
 
 async fn edit(sql: &mut Sql, key: &IssuedKey, change: &str) {
@@ -34,11 +34,11 @@ async fn edit(sql: &mut Sql, key: &IssuedKey, change: &str) {
     sql.run(update).await.unwrap();
 }
 
-/// What a row gives.
+/// What a row gives its key.
 enum Gives {
     Access(Access),
-    Refusal(Reply),
-    /// No record can be made of it, and the log names this column.
+    RejectedRequest(Reply),
+    /// No record can be made of the row, and the log names this column.
     Outage(&'static str),
 }
 
@@ -47,7 +47,7 @@ impl Gives {
         Self::Access(Access::Scoped(ScopeSet::empty()))
     }
 
-    /// What requests with the key must get: where any key will do, with `datasets.read`, with full access.
+    /// Returns the replies of routes that require any key, `datasets.read` and full access.
     fn replies(&self) -> [Reply; 3] {
         match self {
             Self::Access(access) => {
@@ -55,7 +55,7 @@ impl Gives {
                 let reply = |met| if met { Reply::accepted(access) } else { Reply::forbidden() };
                 [true, read, access.is_full()].map(reply)
             }
-            Self::Refusal(reply) => [reply.clone(), reply.clone(), reply.clone()],
+            Self::RejectedRequest(reply) => [reply.clone(), reply.clone(), reply.clone()],
             Self::Outage(_) => [Reply::unavailable(), Reply::unavailable(), Reply::unavailable()],
         }
     }
@@ -74,7 +74,7 @@ async fn replies(store: &PostgresStore, key: &IssuedKey) -> [Reply; 3] {
 #[ignore = "needs Postgres"]
 async fn invalid_access_or_scopes_grant_nothing() {
     let schema = Schema::new().await;
-    let (store, bad) = unguarded(&schema, IssuePolicy::default()).await;
+    let (store, invalid_rows) = unguarded(&schema).await;
     let mut sql = schema.sql().await;
     let kept = |names: &[&'static str]| Gives::Access(Access::Scoped(scopes(names)));
     let numbered = |count: usize| {
@@ -82,14 +82,14 @@ async fn invalid_access_or_scopes_grant_nothing() {
         format!("scopes = '{}'", names.join(" "))
     };
     let mut table = vec![
-        // Only the one word means full access, and no list does.
+        // Only this word means full access. No list of scopes does.
         ("access = 'full'".to_owned(), Gives::Access(Access::Full), None),
         ("access = 'full', scopes = 'datasets.read'".into(), Gives::Access(Access::Full), None),
         ("access = 'full', scopes = NULL".into(), Gives::Access(Access::Full), None),
         ("scopes = ''".into(), Gives::nothing(), None),
-        ("scopes = NULL".into(), Gives::nothing(), Some(RowProblem::Scopes)),
+        ("scopes = NULL".into(), Gives::nothing(), Some(RowErrorKind::Scopes)),
         ("scopes = 'datasets.read datasets.read'".into(), kept(&["datasets.read"]), None),
-        // Names that no request asks for: kept as they are.
+        // Names that no route requires are kept as they are.
         ("scopes = '[]'".into(), kept(&["[]"]), None),
         ("scopes = '{}'".into(), kept(&["{}"]), None),
         ("scopes = 'null'".into(), kept(&["null"]), None),
@@ -124,8 +124,8 @@ async fn invalid_access_or_scopes_grant_nothing() {
         "'ｆｕｌｌ'",
         "repeat('full', 250000)",
     ] {
-        table.push((format!("access = {access}"), Gives::nothing(), Some(RowProblem::Access)));
-        table.push((format!("access = {access}, scopes = ''"), Gives::nothing(), Some(RowProblem::Access)));
+        table.push((format!("access = {access}"), Gives::nothing(), Some(RowErrorKind::Access)));
+        table.push((format!("access = {access}, scopes = ''"), Gives::nothing(), Some(RowErrorKind::Access)));
     }
     for scopes in [
         "'[\"datasets.read\"]'",
@@ -149,11 +149,11 @@ async fn invalid_access_or_scopes_grant_nothing() {
         "E'datasets.read \\\\'",
         "E'\\u202edatasets.read'",
     ] {
-        table.push((format!("scopes = {scopes}"), Gives::nothing(), Some(RowProblem::Scopes)));
+        table.push((format!("scopes = {scopes}"), Gives::nothing(), Some(RowErrorKind::Scopes)));
     }
-    table.push((numbered(257), Gives::nothing(), Some(RowProblem::Scopes)));
-    table.push((numbered(300), Gives::nothing(), Some(RowProblem::Scopes)));
-    table.push((numbered(100_000), Gives::nothing(), Some(RowProblem::Scopes)));
+    table.push((numbered(257), Gives::nothing(), Some(RowErrorKind::Scopes)));
+    table.push((numbered(300), Gives::nothing(), Some(RowErrorKind::Scopes)));
+    table.push((numbered(100_000), Gives::nothing(), Some(RowErrorKind::Scopes)));
 
     for (change, gives, problem) in table {
         let change = change.as_str();
@@ -161,10 +161,10 @@ async fn invalid_access_or_scopes_grant_nothing() {
         let key = issue(&store, scoped(&["datasets.read"])).await;
         let id = key.record.id();
         edit(&mut sql, &key, change).await;
-        bad.lock().unwrap().clear();
+        invalid_rows.lock().unwrap().clear();
         assert_eq!(replies(&store, &key).await, gives.replies(), "{named}");
 
-        let reported = std::mem::take(&mut *bad.lock().unwrap());
+        let reported = std::mem::take(&mut *invalid_rows.lock().unwrap());
         let expected: Vec<_> = problem.into_iter().map(|problem| (id, problem)).collect();
         assert_eq!(pairs(&reported), [expected.as_slice(); 3].concat(), "{named}: once for each lookup");
         let lines = logged(&id.to_string());
@@ -179,13 +179,13 @@ async fn invalid_access_or_scopes_grant_nothing() {
 #[ignore = "needs Postgres"]
 async fn invalid_columns_are_rejected() {
     let schema = Schema::new().await;
-    let (store, bad) = unguarded(&schema, IssuePolicy::default()).await;
+    let (store, invalid_rows) = unguarded(&schema).await;
     let mut sql = schema.sql().await;
     let (low, high) = (i64::MIN, i64::MAX);
     let ends = |column: &str, time: i64| format!("{column} = '{time}'::bigint");
     let full = || Gives::Access(Access::Full);
-    let expired = || Gives::Refusal(Reply::expired());
-    let invalid = || Gives::Refusal(Reply::invalid());
+    let expired = || Gives::RejectedRequest(Reply::expired());
+    let invalid = || Gives::RejectedRequest(Reply::invalid());
     let table = [
         (ends("created_at", low), full()),
         (ends("created_at", high), full()),
@@ -202,9 +202,9 @@ async fn invalid_columns_are_rejected() {
         (ends("revoked_at", 0), invalid()),
         (ends("revoked_at", high), invalid()),
         (format!("{}, {}", ends("revoked_at", high), ends("expires_at", low)), invalid()),
-        ("revoked_at = 5, replaced_by = 'nobody'".into(), invalid()),
+        ("revoked_at = 5, replaced_by = 'no id'".into(), invalid()),
         ("revoked_at = 5, replaced_by = ''".into(), invalid()),
-        ("replaced_by = 'nobody'".into(), Gives::Outage("replaced_by without revoked_at")),
+        ("replaced_by = 'no id'".into(), Gives::Outage("replaced_by without revoked_at")),
         ("replaced_by = ''".into(), Gives::Outage("replaced_by without revoked_at")),
         ("replaced_by = gen_random_uuid()".into(), Gives::Outage("replaced_by without revoked_at")),
         ("organization = NULL".into(), Gives::Outage("organization")),
@@ -218,13 +218,13 @@ async fn invalid_columns_are_rejected() {
         ("id = 'not a UUID'".into(), Gives::Outage("id")),
         ("id = upper(id) || 'A'".into(), Gives::Outage("id")),
         ("id = repeat(id, 30000)".into(), Gives::Outage("id")),
-        // A row without this key's digest says nothing about it.
+        // Without its digest, the row is not found.
         ("digest = NULL".into(), invalid()),
         ("digest = ''".into(), invalid()),
         ("digest = substr(digest, 1, 31)".into(), invalid()),
         ("digest = digest || '\\x00'".into(), invalid()),
         ("digest = decode(repeat('00', 1000000), 'hex')".into(), invalid()),
-        // What is only shown decides nothing.
+        // Columns that are only shown decide nothing.
         ("name = NULL".into(), full()),
         ("name = ''".into(), full()),
         ("name = E'\\x1b[31m\\r\\n\\u202e'".into(), full()),
@@ -237,7 +237,7 @@ async fn invalid_columns_are_rejected() {
         let key = issue(&store, crate::support::calls::full()).await;
         edit(&mut sql, &key, &change).await;
         let log = |gives: &Gives| match gives {
-            Gives::Outage(column) => logged(&format!("a row of the key database makes no sense: {column}")).len(),
+            Gives::Outage(column) => logged(&format!("invalid row in the key database: {column}")).len(),
             _ => 0,
         };
         let before = log(&gives);
@@ -248,7 +248,7 @@ async fn invalid_columns_are_rejected() {
         manages_without_widening(&store, &key, &change).await;
         sql.run("DELETE FROM tower_api_key_keys").await.unwrap();
     }
-    assert_eq!(*bad.lock().unwrap(), []);
+    assert_eq!(*invalid_rows.lock().unwrap(), []);
 }
 
 /// Cases: 75, 116.
@@ -256,7 +256,7 @@ async fn invalid_columns_are_rejected() {
 #[ignore = "needs Postgres"]
 async fn invalid_policy_columns_are_rejected() {
     let schema = Schema::new().await;
-    let (store, _) = unguarded(&schema, IssuePolicy::default()).await;
+    let (store, _) = unguarded(&schema).await;
     let mut sql = schema.sql().await;
     let key = issue(&store, full()).await;
     let accepted = || Reply::accepted(&Access::Full);
@@ -277,7 +277,7 @@ async fn invalid_policy_columns_are_rejected() {
         sql.run("DELETE FROM tower_api_key_organizations").await.unwrap();
         sql.run(format!("INSERT INTO tower_api_key_organizations VALUES ('acme', {policy})")).await.unwrap();
         assert_eq!(any(&store, &key).await, expected, "{policy}");
-        let asked = store.policy(acme()).await;
+        let asked = store.organization_policy(acme()).await;
         assert_eq!(asked.is_err(), expected.status == 503, "{policy}: {asked:?}");
         for status in [None, Some(KeyStatus::Active), Some(KeyStatus::Expired), Some(KeyStatus::Revoked)] {
             let query = status.map_or(ListKeys::new(), |status| ListKeys::new().with_status(status));
@@ -288,7 +288,7 @@ async fn invalid_policy_columns_are_rejected() {
             }
         }
     }
-    // The ends of both at once: nothing overflows into validity.
+    // Both columns at their limits: no overflow makes the key valid.
     sql.run("UPDATE tower_api_key_organizations SET max_key_age = 9223372036854775807, disabled = 0").await.unwrap();
     edit(&mut sql, &key, "created_at = '-9223372036854775808'").await;
     assert_eq!(any(&store, &key).await, Reply::expired());
@@ -298,7 +298,7 @@ async fn invalid_policy_columns_are_rejected() {
 }
 
 /// Cases: 120.
-/// Another type than ours in a column, or none of its name.
+/// A column has another type, or is missing.
 #[tokio::test]
 #[ignore = "needs Postgres"]
 async fn tables_of_other_shape_are_503() {
@@ -324,13 +324,13 @@ async fn tables_of_other_shape_are_503() {
     ];
     for shape in shapes {
         let schema = Schema::new().await;
-        let (store, _) = unguarded(&schema, IssuePolicy::default()).await;
+        let (store, _) = unguarded(&schema).await;
         let key =
             issue(&store, full().with_expires_at(std::time::SystemTime::now() + std::time::Duration::from_secs(60)));
         let key = key.await;
         assert_eq!(any(&store, &key).await, Reply::accepted(&Access::Full));
         schema.sql().await.run(shape).await.unwrap();
-        // On connections that know the statements already, and on new ones.
+        // On connections that have prepared the statements, and on new ones.
         let again = PostgresStore::connect(&schema.url()).await.unwrap();
         for store in [&store, &store, &again] {
             assert_eq!(any(store, &key).await, Reply::unavailable(), "{shape}");
@@ -339,12 +339,12 @@ async fn tables_of_other_shape_are_503() {
 }
 
 /// Cases: 56, 60.
-/// Words that are nearly right, in every combination: the row gives what one reading of it gives, and no more.
+/// Nearly valid words in many combinations: the row gives what its exact reading gives, and no more.
 #[tokio::test]
 #[ignore = "needs Postgres"]
 async fn generated_rows_grant_only_what_they_state() {
     let schema = Schema::new().await;
-    let (store, _) = unguarded(&schema, IssuePolicy::default()).await;
+    let (store, _) = unguarded(&schema).await;
     let mut sql = schema.sql().await;
     let noise = || {
         let few = prop_oneof![Just(" "), Just("\t"), Just("\n"), Just("\u{a0}"), Just("\u{200b}"), Just(",")];
@@ -389,7 +389,7 @@ async fn generated_rows_grant_only_what_they_state() {
     assert!(seen.iter().all(|&number| number > 50), "{seen:?} of the kinds full, nothing, reading");
 }
 
-/// Whatever a row says, managing it ends in an answer or an error, and gives nobody more than the row does.
+/// Manages a key with any row. Each call ends in an answer or an error, and none gives more access than the row does.
 async fn manages_without_widening(store: &PostgresStore, key: &IssuedKey, change: &str) {
     let id = key.record.id();
     let before = access(store, key).await;
@@ -398,10 +398,11 @@ async fn manages_without_widening(store: &PostgresStore, key: &IssuedKey, change
         let _ = store.list(acme(), &query.with_limit(5)).await;
     }
     let _ = store.get(acme(), id).await;
-    let _ = store.narrow(acme(), id, scopes(&["datasets.read", "tasks.read"])).await;
+    let update = KeyUpdate::new().with_scopes(scopes(&["datasets.read", "tasks.read"]));
+    let _ = store.update(acme(), id, update).await;
     let narrowed = access(store, key).await;
-    assert!(is_within(narrowed.as_ref(), before.as_ref()), "{change}: {before:?} was narrowed to {narrowed:?}");
-    if let Ok(new) = store.regenerate(acme(), id, Expiry::Never).await {
+    assert!(is_within(narrowed.as_ref(), before.as_ref()), "{change}: {before:?} was updated to {narrowed:?}");
+    if let Ok(new) = store.manage().regenerate(acme(), id, Expiry::Never).await {
         assert!(is_within(Some(new.record.access()), narrowed.as_ref()), "{change}: {narrowed:?}, then {new:?}");
         assert_ne!(any(store, key).await.status, 200, "{change}: regenerated");
     }
@@ -418,11 +419,11 @@ fn is_within(inner: Option<&Access>, outer: Option<&Access>) -> bool {
     }
 }
 
-/// What the key may do now; `None` when it opens nothing at all.
+/// Returns the access of the key, or `None` if it has no record.
 async fn access(store: &PostgresStore, key: &IssuedKey) -> Option<Access> {
     Some(store.find(key.record.digest()).await.ok()??.access().clone())
 }
 
-fn pairs(rows: &[BadRow]) -> Vec<(KeyId, RowProblem)> {
-    rows.iter().map(|row| (row.key, row.problem.clone())).collect()
+fn pairs(rows: &[InvalidRow]) -> Vec<(KeyId, RowErrorKind)> {
+    rows.iter().map(|row| (row.key(), row.kind().clone())).collect()
 }

@@ -1,9 +1,8 @@
-//! A database or a role of its own, for what a schema cannot show.
+//! A database or a role for one test, where a schema is not enough.
 
-use crate::support::postgres::Sql;
-use crate::support::postgres::{at_the_end, server_url, unique, with};
+use crate::support::postgres::{Sql, at_the_end, server_url, unique, with};
 
-/// A database of its own, for what is said of a whole database, or where a URL cannot name a schema.
+/// A database for one test: for settings of a whole database, or where a URL cannot name a schema.
 pub(crate) struct Database {
     name: String,
 }
@@ -32,7 +31,7 @@ impl Drop for Database {
     }
 }
 
-/// A role that may log in, and nothing else. Drop it before its schema.
+/// A role that may only log in. Drop it before its schema.
 pub(crate) struct Role {
     name: String,
 }
@@ -49,7 +48,7 @@ impl Role {
         &self.name
     }
 
-    /// The URL, for this role.
+    /// Returns the URL for this role.
     pub(crate) fn at(&self, url: &str) -> String {
         with(&with(url, "user", &self.name), "password", &self.name)
     }

@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use sqlx::Row;
 use sqlx::postgres::{PgConnectOptions, PgPool};
-use tower_api_key::{Access, ApiKeyLayer, Expiry, KeyManager, KeyStatus, ListKeys, OrganizationPolicy, PostgresStore};
+use tower_api_key::key::{KeyStatus, OrganizationPolicy};
+use tower_api_key::store::{Expiry, KeyBackend, KeyUpdate, ListKeys, PostgresStore};
+use tower_api_key::{Access, ApiKeyLayer};
 
 use super::owned::Database;
 use crate::support::calls::{Reply, acme, any, call, chain, full, issue, scoped, scopes};
 use crate::support::cluster::{ServerDir, free_port};
-use crate::support::postgres::Sql;
-use crate::support::postgres::with;
+use crate::support::manage::Manage;
+use crate::support::postgres::{Sql, with};
 
 pub(super) struct PgBouncer {
     process: Child,
@@ -22,7 +24,7 @@ pub(super) struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// In front of a database of its own, with this many connections to it.
+    /// Starts a pooler in front of a new database, with this many connections to it.
     pub(super) async fn start(server_connections: usize, settings: &str) -> Self {
         let (database, dir, port) = (Database::new().await, ServerDir::new(), free_port());
         let server: PgConnectOptions = database.url().parse().unwrap();
@@ -51,14 +53,14 @@ impl PgBouncer {
         }
     }
 
-    /// The database itself.
+    /// Returns the database behind the pooler.
     #[cfg(feature = "cache")]
     pub(super) const fn database(&self) -> &Database {
         &self.database
     }
 
     pub(super) fn url(&self) -> String {
-        format!("postgres://somebody@127.0.0.1:{}/keys?sslmode=disable", self.port)
+        format!("postgres://anyone@127.0.0.1:{}/keys?sslmode=disable", self.port)
     }
 }
 
@@ -85,8 +87,8 @@ async fn store_works_behind_pgbouncer_without_statements() {
     migrated.1.unwrap();
     one.check_schema().await.unwrap();
 
-    // The application's own statements go through the same connections to the database. One of them met in place of
-    // ours would say that there is no such key.
+    // The application's own statements go through the same connections to the database. If one of them ran in place of
+    // ours, the key would seem unknown.
     let application = PgPool::connect(&url).await.unwrap();
     let application = tokio::spawn(async move {
         loop {
@@ -100,7 +102,7 @@ async fn store_works_behind_pgbouncer_without_statements() {
         }
     });
 
-    // 16 tasks on 20 client connections, which share 3 with it.
+    // 16 tasks on 20 client connections, which share 3 connections with the application.
     let tasks = (0..16).map(|task| {
         let (one, other) = if task % 2 == 0 { (one.clone(), other.clone()) } else { (other.clone(), one.clone()) };
         tokio::spawn(async move {
@@ -110,9 +112,9 @@ async fn store_works_behind_pgbouncer_without_statements() {
                 let both = Access::Scoped(scopes(&["datasets.read", "tasks.read"]));
                 let rest = Access::Scoped(scopes(&["tasks.read"]));
                 assert_eq!(any(&other, &key).await, Reply::accepted(&both));
-                one.narrow(acme(), id, scopes(&["tasks.read"])).await.unwrap();
+                one.update(acme(), id, KeyUpdate::new().with_scopes(scopes(&["tasks.read"]))).await.unwrap();
                 assert_eq!(any(&other, &key).await, Reply::accepted(&rest));
-                let new = one.regenerate(acme(), id, Expiry::SameLifetime).await.unwrap();
+                let new = one.manage().regenerate(acme(), id, Expiry::SameLifetime).await.unwrap();
                 assert_eq!(any(&other, &key).await, Reply::invalid());
                 assert_eq!(any(&other, &new).await, Reply::accepted(&rest));
                 one.revoke(acme(), new.record.id()).await.unwrap();
@@ -125,12 +127,12 @@ async fn store_works_behind_pgbouncer_without_statements() {
     }
     application.abort();
     let key = issue(&one, full()).await;
-    one.set_policy(acme(), OrganizationPolicy::default().with_disabled(true)).await.unwrap();
+    one.set_organization_policy(acme(), OrganizationPolicy::default().with_disabled(true)).await.unwrap();
     assert_eq!(any(&other, &key).await, Reply::invalid());
     let active = ListKeys::new().with_status(KeyStatus::Active);
     assert_eq!(one.list(acme(), &active).await.unwrap().keys.len(), 1);
 
-    // They did share.
+    // The tasks did share the connections.
     let mut sql = Sql::connect(&bouncer.database.url()).await;
     let here = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
         AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
@@ -139,7 +141,7 @@ async fn store_works_behind_pgbouncer_without_statements() {
 }
 
 /// Cases: 107, 112.
-/// Changes are durable there too: what is set for one transaction stays with it.
+/// The durability that is set for one transaction does not leak into the next.
 #[tokio::test]
 #[ignore = "needs Postgres and pgbouncer"]
 async fn revoke_behind_pgbouncer_is_durable() {
@@ -164,25 +166,25 @@ async fn revoke_behind_pgbouncer_is_durable() {
 }
 
 /// Cases: 112.
-/// What happens without the setting: statements that one connection has prepared are met by another. Lookups fail
-/// then, and none of them says that a good key is bad or lets a revoked one through.
+/// Without the setting, a statement that one connection has prepared runs on another. Lookups then fail: none rejects a
+/// valid key or accepts a revoked one.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Postgres and pgbouncer"]
 async fn cached_statements_behind_pgbouncer_fail_closed() {
     let bouncer = PgBouncer::start(2, IGNORE).await;
     let store = PostgresStore::connect(&bouncer.database.url()).await.unwrap();
     store.migrate().await.unwrap();
-    let (good, revoked) = (issue(&store, full()).await, issue(&store, full()).await);
+    let (valid, revoked) = (issue(&store, full()).await, issue(&store, full()).await);
     store.revoke(acme(), revoked.record.id()).await.unwrap();
 
     let caching = [PostgresStore::connect(&bouncer.url()).await, PostgresStore::connect(&bouncer.url()).await];
     let tasks = caching.map(Result::unwrap).into_iter().flat_map(|store| vec![store; 4]).map(|store| {
         let layer = ApiKeyLayer::new(store);
-        let (good, revoked) = (good.secret.expose_secret().to_owned(), revoked.secret.expose_secret().to_owned());
+        let (valid, revoked) = (valid.secret.expose_secret().to_owned(), revoked.secret.expose_secret().to_owned());
         tokio::spawn(async move {
             let mut failed = 0;
             for _ in 0..50 {
-                let replies = [call(&layer, &good).await, call(&layer, &revoked).await];
+                let replies = [call(&layer, &valid).await, call(&layer, &revoked).await];
                 assert!([200, 503].contains(&replies[0].status), "{:?}", replies[0]);
                 assert!([401, 503].contains(&replies[1].status), "{:?}", replies[1]);
                 failed += replies.iter().filter(|reply| **reply == Reply::unavailable()).count();

@@ -1,8 +1,11 @@
-//! Revoked is for good, whoever writes and however many at once.
+//! A revoked key stays revoked, for every writer and for writers at once.
 
-use tower_api_key::{Access, Expiry, KeyManager, ManageError};
+use tower_api_key::Access;
+use tower_api_key::manage::ManageError;
+use tower_api_key::store::{Expiry, KeyBackend, KeyUpdate};
 
 use crate::support::calls::{Reply, acme, any, full, issue, scoped, scopes};
+use crate::support::manage::Manage;
 use crate::support::postgres::Schema;
 
 /// Cases: 77.
@@ -14,7 +17,7 @@ async fn revoked_key_cannot_be_restored_by_update() {
     let (revoked, replaced, live) =
         (issue(&store, full()).await, issue(&store, full()).await, issue(&store, full()).await);
     store.revoke(acme(), revoked.record.id()).await.unwrap();
-    store.regenerate(acme(), replaced.record.id(), Expiry::Never).await.unwrap();
+    store.manage().regenerate(acme(), replaced.record.id(), Expiry::Never).await.unwrap();
     let mut sql = schema.sql().await;
     let before = sql.texts("SELECT k::text FROM tower_api_key_keys k ORDER BY 1").await;
 
@@ -43,13 +46,13 @@ async fn revoked_key_cannot_be_restored_by_update() {
     assert_eq!(sql.texts("SELECT k::text FROM tower_api_key_keys k ORDER BY 1").await, before);
     assert_eq!(any(&store, &revoked).await, Reply::invalid());
     assert_eq!(any(&store, &replaced).await, Reply::invalid());
-    // What is not the revocation may still be put right.
+    // Other columns may still be corrected.
     sql.run(format!("UPDATE tower_api_key_keys SET name = 'renamed' WHERE {dead}")).await.unwrap();
     assert_eq!(store.get(acme(), revoked.record.id()).await.unwrap().name(), "renamed");
 }
 
 /// Cases: 77.
-/// Each of them waits for the row, and finds it revoked or replaced when it gets it.
+/// Each change waits for the row, and finds it revoked.
 #[tokio::test]
 #[ignore = "needs Postgres"]
 async fn change_waiting_for_revoke_does_not_undo_it() {
@@ -61,12 +64,12 @@ async fn change_waiting_for_revoke_does_not_undo_it() {
         let mut other = schema.sql().await;
         other.run(format!("BEGIN; UPDATE tower_api_key_keys SET revoked_at = 5 WHERE id = '{id}'")).await.unwrap();
         let waiting = tokio::spawn({
-            let store = store.clone();
+            let keys = store.manage();
             async move {
                 if attempt % 2 == 0 {
-                    store.regenerate(acme(), id, Expiry::Never).await.map(drop)
+                    keys.regenerate(acme(), id, Expiry::Never).await.map(drop)
                 } else {
-                    store.narrow(acme(), id, scopes(&["tasks.read"])).await.map(drop)
+                    keys.update(acme(), id, KeyUpdate::new().with_scopes(scopes(&["tasks.read"]))).await.map(drop)
                 }
             }
         });

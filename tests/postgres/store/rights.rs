@@ -1,14 +1,15 @@
-//! What the service's own role must be allowed to do, and what it need not.
+//! The rights that the service's own role needs.
 
-use tower_api_key::{
-    Access, Expiry, KeyManager, KeyStatus, ListKeys, OrganizationPolicy, PostgresStore, SchemaError, SqlError,
-};
+use tower_api_key::Access;
+use tower_api_key::key::{KeyStatus, OrganizationPolicy};
+use tower_api_key::store::{Expiry, KeyBackend, KeyUpdate, ListKeys, PostgresStore, SchemaError, SqlError};
 
 use super::owned::Role;
 use crate::support::calls::{Reply, acme, any, chain, full, issue, scoped, scopes};
+use crate::support::manage::Manage;
 use crate::support::postgres::{Schema, with};
 
-/// A role that may use the tables of this schema, and create nothing.
+/// Returns a role that may use the tables of this schema, and create nothing.
 async fn service_role(schema: &Schema) -> Role {
     let role = Role::new().await;
     let grant = format!(
@@ -33,18 +34,18 @@ async fn role_without_create_can_do_all_but_migrate() {
     let (one, two) = (issue(&store, full()).await, issue(&store, scoped(&["datasets.read", "tasks.read"])).await);
     assert_eq!(any(&store, &one).await, Reply::accepted(&Access::Full));
     assert_eq!(store.get(acme(), one.record.id()).await.unwrap().name(), "full");
-    let new = store.regenerate(acme(), one.record.id(), Expiry::SameLifetime).await.unwrap();
+    let new = store.manage().regenerate(acme(), one.record.id(), Expiry::SameLifetime).await.unwrap();
     assert_eq!(any(&store, &one).await, Reply::invalid());
     assert_eq!(any(&store, &new).await, Reply::accepted(&Access::Full));
-    store.narrow(acme(), two.record.id(), scopes(&["tasks.read"])).await.unwrap();
+    store.update(acme(), two.record.id(), KeyUpdate::new().with_scopes(scopes(&["tasks.read"]))).await.unwrap();
     assert_eq!(any(&store, &two).await, Reply::accepted(&Access::Scoped(scopes(&["tasks.read"]))));
     store.revoke(acme(), two.record.id()).await.unwrap();
     assert_eq!(any(&store, &two).await, Reply::invalid());
     for _ in 0..2 {
-        store.set_policy(acme(), OrganizationPolicy::default().with_disabled(true)).await.unwrap();
-        assert!(store.policy(acme()).await.unwrap().is_disabled());
+        store.set_organization_policy(acme(), OrganizationPolicy::default().with_disabled(true)).await.unwrap();
+        assert!(store.organization_policy(acme()).await.unwrap().is_disabled());
         assert_eq!(any(&store, &new).await, Reply::invalid());
-        store.set_policy(acme(), OrganizationPolicy::default()).await.unwrap();
+        store.set_organization_policy(acme(), OrganizationPolicy::default()).await.unwrap();
         assert_eq!(any(&store, &new).await, Reply::accepted(&Access::Full));
     }
     let revoked = ListKeys::new().with_status(KeyStatus::Revoked);
@@ -72,7 +73,7 @@ async fn migrating_without_create_right_is_a_clear_error() {
 }
 
 /// Cases: 103.
-/// A role that may not read the tables is told so, and not that they are missing.
+/// The error of a role that may not read the tables names the missing right.
 #[tokio::test]
 #[ignore = "needs Postgres"]
 async fn role_without_rights_gets_503_with_cause() {
@@ -91,7 +92,7 @@ async fn role_without_rights_gets_503_with_cause() {
 }
 
 /// Cases: 103.
-/// A role that may look keys up and change nothing: for a service that only serves.
+/// A role for a service that looks keys up and changes nothing.
 #[tokio::test]
 #[ignore = "needs Postgres"]
 async fn read_only_role_serves_and_changes_nothing() {
@@ -109,12 +110,13 @@ async fn read_only_role_serves_and_changes_nothing() {
     reader.check_schema().await.unwrap();
     assert_eq!(any(&reader, &key).await, Reply::accepted(&Access::Full));
     let id = key.record.id();
+    let (keys, narrower) = (reader.manage(), KeyUpdate::new().with_scopes(scopes(&["tasks.read"])));
     for outcome in [
-        reader.issue(acme(), full()).await.map(drop),
-        reader.revoke(acme(), id).await.map(drop),
-        reader.regenerate(acme(), id, Expiry::Never).await.map(drop),
-        reader.narrow(acme(), id, scopes(&["tasks.read"])).await.map(drop),
-        reader.set_policy(acme(), OrganizationPolicy::default()).await,
+        keys.issue(acme(), full()).await.map(drop),
+        keys.revoke(acme(), id).await.map(drop),
+        keys.regenerate(acme(), id, Expiry::Never).await.map(drop),
+        keys.update(acme(), id, narrower).await.map(drop),
+        keys.set_organization_policy(acme(), OrganizationPolicy::default()).await,
     ] {
         let error = outcome.unwrap_err();
         assert!(chain(&error).contains("permission denied for table"), "{}", chain(&error));
@@ -124,7 +126,7 @@ async fn read_only_role_serves_and_changes_nothing() {
     assert_eq!(any(&reader, &key).await, Reply::invalid());
 }
 
-/// The tables go into the first schema of the search path, and are found there.
+/// The tables are created and found in the first schema of the search path.
 #[tokio::test]
 #[ignore = "needs Postgres"]
 async fn two_schemas_keep_their_keys_apart() {

@@ -1,8 +1,9 @@
-//! What is in the tables afterwards.
+//! The contents of the tables.
 
-use tower_api_key::{Expiry, KeyManager};
+use tower_api_key::store::Expiry;
 
 use crate::support::calls::{acme, full, issue};
+use crate::support::manage::Manage;
 use crate::support::postgres::Schema;
 
 /// Cases: 68.
@@ -11,10 +12,11 @@ use crate::support::postgres::Schema;
 async fn tables_contain_no_key() {
     let schema = Schema::new().await;
     let store = schema.store().await;
+    let keys = store.manage();
     let mut secrets = Vec::new();
     for n in 0..50 {
         let key = issue(&store, full()).await;
-        let new = if n % 2 == 0 { store.regenerate(acme(), key.record.id(), Expiry::Never).await.ok() } else { None };
+        let new = if n % 2 == 0 { keys.regenerate(acme(), key.record.id(), Expiry::Never).await.ok() } else { None };
         secrets.extend([Some(key), new].into_iter().flatten().map(|key| key.secret.expose_secret().to_owned()));
     }
     let mut sql = schema.sql().await;

@@ -1,15 +1,16 @@
-//! Encrypted connections, to a server of the test's own with certificates of its own.
+//! Encrypted connections to a server of the test with its own certificates.
 
 use std::path::PathBuf;
 use std::process::Command;
 
-use tower_api_key::{Access, PostgresStore, SqlError};
+use tower_api_key::Access;
+use tower_api_key::store::{PostgresStore, SqlError};
 
 use crate::support::calls::{Reply, any, chain, full, issue};
 use crate::support::cluster::{Cluster, ServerDir};
 use crate::support::postgres::with;
 
-/// A server whose certificate says `localhost`, and the certificate of the authority that signed it.
+/// Starts a server whose certificate names `localhost`. Returns the certificate of the authority that signed it too.
 fn with_tls() -> (Cluster, PathBuf, ServerDir) {
     let dir = ServerDir::new();
     let [ca, ca_key, server, server_key] =
@@ -41,7 +42,7 @@ fn with_tls() -> (Cluster, PathBuf, ServerDir) {
     (cluster, ca.into(), dir)
 }
 
-/// Whether the store's connection is encrypted, by the server's own account.
+/// Returns whether the store's connection is encrypted, as the server sees it.
 async fn is_encrypted(store: &PostgresStore) -> bool {
     let ssl = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
     sqlx::query_scalar(ssl).fetch_one(store.pool()).await.unwrap()
@@ -64,7 +65,7 @@ async fn required_tls_is_never_skipped() {
         assert!(chain(&error).contains("server does not support TLS"), "{}", chain(&error));
     }
     let store = PostgresStore::connect(&plain.url()).await.unwrap();
-    assert!(!is_encrypted(&store).await, "unless it is required, plain connections will do");
+    assert!(!is_encrypted(&store).await, "the default mode also connects without TLS");
     works(&store).await;
 }
 
@@ -88,22 +89,22 @@ async fn server_certificate_is_verified_when_configured() {
         works(&store).await;
     }
 
-    let (stranger, _other_dir) = {
+    let (other_ca, _other_dir) = {
         let (other, ca, dir) = with_tls();
         drop(other);
         (ca, dir)
     };
     for (url, problem) in [
-        // The name in the certificate is another one.
+        // The certificate names another host.
         (with(&trusting(&by_address), "sslmode", "verify-full"), "not valid for name"),
-        // Nobody we trust has signed it.
+        // The authority is not trusted.
         (with(&by_name, "sslmode", "verify-full"), "UnknownIssuer"),
         (with(&by_name, "sslmode", "verify-ca"), "UnknownIssuer"),
         (
-            with(&with(&by_name, "sslmode", "verify-full"), "sslrootcert", &stranger.display().to_string()),
+            with(&with(&by_name, "sslmode", "verify-full"), "sslrootcert", &other_ca.display().to_string()),
             "invalid peer",
         ),
-        // Nobody at all is trusted.
+        // No authority is trusted.
         (with(&with(&by_name, "sslmode", "verify-full"), "sslrootcert", "/no/such/file"), "No such file"),
     ] {
         let error = PostgresStore::connect(&url).await.expect_err(&url);

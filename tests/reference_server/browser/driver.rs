@@ -41,10 +41,10 @@ impl Browser {
         let started = "started successfully on port ";
         let port = lines.find_map(|line| Some(line.split_once(started)?.1.trim_end_matches('.').to_owned()));
         let port: u16 = port.and_then(|port| port.parse().ok()).expect("a port");
-        // Nobody reads on, and it must not wait for that.
+        // Reads the rest, so that chromedriver never waits for a reader.
         std::thread::spawn(move || lines.for_each(drop));
 
-        // Without its sandbox, as it refuses to run as root with it; it loads nothing but this server's page.
+        // Chromium does not run as root with its sandbox. It loads only the page of this server.
         let args = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--lang=en-US"];
         let options = json!({"goog:chromeOptions": {"args": args}});
         let client = ClientBuilder::new(HttpConnector::new())

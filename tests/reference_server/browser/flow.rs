@@ -4,7 +4,7 @@ use fantoccini::key::Key;
 use serde_json::json;
 
 use super::driver::Browser;
-use crate::client::{Api, BAD_KEY, text};
+use crate::client::{Api, INVALID_KEY, text};
 use crate::server::Server;
 
 const EMAIL: &str = "ada@example.com";
@@ -46,7 +46,7 @@ async fn key_lifecycle_works_in_the_page() {
     browser.click("#door-submit").await;
     browser.until_shown("#door-error").await;
     assert_eq!(browser.text("#door-error").await, "The email or the password is wrong.");
-    browser.screenshot("log-in-refused").await;
+    browser.screenshot("log-in-rejected").await;
     browser.fill("#door-password", PASSWORD).await;
     browser.click("#door-submit").await;
     browser.until_shown("tr[data-uid]").await;
@@ -59,7 +59,7 @@ async fn key_lifecycle_works_in_the_page() {
     browser.press(&char::from(Key::Enter).to_string()).await;
     browser.until_shown("tr[data-uid]").await;
 
-    // Full access is said and has to be confirmed.
+    // Full access is named and must be confirmed.
     browser.click("#create").await;
     browser.fill("#create-name", "Nightly import").await;
     browser.press(&char::from(Key::Enter).to_string()).await;
@@ -94,7 +94,7 @@ async fn key_lifecycle_works_in_the_page() {
     browser.until("document.querySelector('#new-dialog').open").await;
     let regenerated = browser.text("#new-key").await;
     browser.click("#saved").await;
-    api.get(&scoped, "/datasets/").await.expect_text(401, BAD_KEY);
+    api.get(&scoped, "/datasets/").await.expect_text(401, INVALID_KEY);
     assert_eq!(api.get(&regenerated, "/datasets/").await.status, 200);
 
     let soon = jiff::Timestamp::try_from(SystemTime::now() + Duration::from_secs(2)).unwrap().to_string();
@@ -123,7 +123,7 @@ async fn key_lifecycle_works_in_the_page() {
     assert_eq!(browser.text("#new-name").await, HOSTILE);
     let hostile = browser.text("#new-key").await;
     browser.click("#saved").await;
-    // Keys of one second stand in any order.
+    // Keys of one second are in any order.
     let row = format!(
         "[...document.querySelectorAll('tr[data-uid]')].find((row) => row.querySelector('.key-name').textContent === {})",
         json!(HOSTILE)
@@ -140,7 +140,7 @@ async fn key_lifecycle_works_in_the_page() {
     assert_eq!(api.get(&hostile, "/datasets/").await.status, 200);
     browser.click("#revoke-form .danger").await;
     browser.until_shown("#done").await;
-    api.get(&hostile, "/datasets/").await.expect_text(401, BAD_KEY);
+    api.get(&hostile, "/datasets/").await.expect_text(401, INVALID_KEY);
     browser.until_shown(&format!("{row} .badge.revoked")).await;
     browser.screenshot("revoked").await;
 

@@ -5,6 +5,7 @@
 mod faults;
 mod table;
 mod tampered;
+mod wrappers;
 
 use std::collections::HashSet;
 use std::future::pending;
@@ -12,15 +13,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
+use tower_api_key::OrganizationId;
+use tower_api_key::key::KeyRecord;
 use tower_api_key::test_kit::{Conformance, Failure, Failures, ManualClock};
-use tower_api_key::{KeyRecord, OrganizationId};
 
 use self::table::Table;
 use self::tampered::Tampered;
 
 type Tamper = fn(Tampered) -> Tampered;
 
-/// A store that does one thing wrong, and the checks that must say so: these and no others.
+/// A store that does one thing wrong, and the checks that must fail: these and no others.
 struct Broken {
     fault: &'static str,
     tamper: Tamper,
@@ -69,6 +71,7 @@ async fn failures(suite: Conformance<'_, Tampered>) -> Failures {
 #[tokio::test]
 async fn working_table_passes() {
     suite(nothing).run().await.unwrap();
+    suite(|it| it.publishes(|_| true)).run().await.unwrap();
     suite_of_lookups(nothing).run().await.unwrap();
 }
 
@@ -107,7 +110,7 @@ fn each_check_catches_a_broken_store() {
     let idle: Vec<_> = suite(nothing).checks().filter(|check| !caught.contains(check)).collect();
     assert_eq!(idle, [""; 0]);
     let names: HashSet<_> = suite(nothing).checks().collect();
-    assert_eq!(names.len(), suite(nothing).checks().count(), "each name stands for one check");
+    assert_eq!(names.len(), suite(nothing).checks().count(), "each check has a name of its own");
 }
 
 #[tokio::test]

@@ -5,14 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
-use tower_api_key::test_kit::ManualClock;
-use tower_api_key::{
-    Access, BoxError, Cursor, Expiry, KeyDigest, KeyId, KeyRecord, KeyUsage, ListKeys, ManageError, NewKey,
-    OrganizationId, OrganizationPolicy, Page, ScopeSet, StoredCredential,
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord, OrganizationPolicy};
+use tower_api_key::store::{
+    BackendError, Changes, Cursor, Invalidation, KeyUpdate, KeyUsage, ListKeys, NewRecord, Page, Replacement,
 };
+use tower_api_key::test_kit::ManualClock;
+use tower_api_key::{BoxError, OrganizationId};
 
-pub(crate) type Managed<T = Arc<KeyRecord>> = Result<T, ManageError>;
+pub(crate) type Managed<T = Arc<KeyRecord>> = Result<T, BackendError>;
 pub(crate) type Found = Result<Option<Arc<KeyRecord>>, BoxError>;
+
+pub(crate) type IsPublished = fn(&Invalidation) -> bool;
 
 /// A clone is a handle to the same rows.
 #[derive(Clone)]
@@ -21,6 +24,8 @@ pub(crate) struct Table {
     pub(crate) down: Arc<AtomicBool>,
     pub(crate) read: fn(KeyRecord) -> KeyRecord,
     pub(crate) write: fn(KeyRecord) -> KeyRecord,
+    /// Where changes are published, if they are, and which of them.
+    pub(crate) changes: Option<(Arc<Changes>, IsPublished)>,
     rows: Arc<Mutex<Vec<KeyRecord>>>,
     policies: Arc<Mutex<HashMap<OrganizationId, OrganizationPolicy>>>,
 }
@@ -28,15 +33,23 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn new(clock: ManualClock) -> Self {
         let same = |record| record;
-        Self { clock, down: Arc::default(), read: same, write: same, rows: Arc::default(), policies: Arc::default() }
+        Self {
+            clock,
+            down: Arc::default(),
+            read: same,
+            write: same,
+            changes: None,
+            rows: Arc::default(),
+            policies: Arc::default(),
+        }
     }
 
     pub(crate) fn now(&self) -> SystemTime {
         self.clock.now()
     }
 
-    pub(crate) fn is_up(&self) -> Result<(), ManageError> {
-        if self.down.load(Ordering::Relaxed) { Err(ManageError::store("the table is gone")) } else { Ok(()) }
+    pub(crate) fn is_up(&self) -> Result<(), BackendError> {
+        if self.down.load(Ordering::Relaxed) { Err(BackendError::store("the table is gone")) } else { Ok(()) }
     }
 
     /// Every row, in the order in which they were inserted.
@@ -52,13 +65,13 @@ impl Table {
     pub(crate) fn get(&self, organization: &OrganizationId, id: KeyId) -> Managed {
         self.is_up()?;
         let own = |row: &KeyRecord| row.id() == id && row.organization() == organization;
-        self.rows().into_iter().find(own).map(Arc::new).ok_or(ManageError::NotFound)
+        self.rows().into_iter().find(own).map(Arc::new).ok_or(BackendError::NotFound)
     }
 
     /// The newest first; of those of one second, in the order of their ids.
     pub(crate) fn sorted(&self, belongs: impl Fn(&KeyRecord) -> bool) -> Vec<Arc<KeyRecord>> {
         let mut rows: Vec<_> = self.rows().into_iter().filter(belongs).map(Arc::new).collect();
-        rows.sort_by_key(|row| std::cmp::Reverse(Cursor::at(row)));
+        rows.sort_by_key(|row| std::cmp::Reverse(Cursor::after(row)));
         rows
     }
 
@@ -70,92 +83,69 @@ impl Table {
     pub(crate) fn page(&self, mut rows: Vec<Arc<KeyRecord>>, query: &ListKeys) -> Managed<Page> {
         self.is_up()?;
         let now = self.now();
-        rows.retain(|row| query.after().is_none_or(|after| Cursor::at(row) < after));
+        rows.retain(|row| query.after().is_none_or(|after| Cursor::after(row) < after));
         rows.retain(|row| query.status().is_none_or(|status| row.status(now) == status));
         Ok(Page::cut(rows, query.limit()))
     }
 
     pub(crate) fn revoke(&self, organization: &OrganizationId, id: KeyId) -> Managed {
         let now = self.now();
-        self.update(organization, id, |row| Ok(if row.is_revoked() { row } else { row.with_revoked_at(now) }))
+        self.change(organization, id, |row| Ok(if row.is_revoked() { row } else { row.with_revoked_at(now) }))
     }
 
-    pub(crate) fn narrow(&self, organization: &OrganizationId, id: KeyId, scopes: &ScopeSet) -> Managed {
-        self.update(organization, id, |row| {
-            if row.is_revoked() {
-                return Err(ManageError::Conflict);
-            }
-            if row.access().scopes().is_some_and(|have| !have.contains_all(scopes)) {
-                return Err(ManageError::WouldWiden);
-            }
-            Ok(row.with_access(Access::Scoped(scopes.clone())))
-        })
+    pub(crate) fn update(&self, organization: &OrganizationId, id: KeyId, update: &KeyUpdate) -> Managed {
+        self.change(organization, id, |row| update.apply(&row))
     }
 
-    pub(crate) fn policy(&self, organization: &OrganizationId) -> Managed<OrganizationPolicy> {
+    pub(crate) fn organization_policy(&self, organization: &OrganizationId) -> Managed<OrganizationPolicy> {
         self.is_up()?;
         Ok(self.policies.lock().unwrap().get(organization).copied().unwrap_or_default())
     }
 
-    pub(crate) fn set_policy(&self, organization: &OrganizationId, policy: OrganizationPolicy) -> Managed<()> {
+    pub(crate) fn set_organization_policy(
+        &self,
+        organization: &OrganizationId,
+        policy: OrganizationPolicy,
+    ) -> Managed<()> {
         self.is_up()?;
         self.policies.lock().unwrap().insert(organization.clone(), policy);
+        self.publish(&Invalidation::Organization(organization.clone()));
         Ok(())
     }
 
     pub(crate) fn record_usage(&self, usage: &[KeyUsage]) -> Managed<()> {
         self.is_up()?;
-        for KeyUsage { id, requests, last_used_at, .. } in usage {
+        for KeyUsage { id, request_count, last_used_at, .. } in usage {
             if let Some(row) = self.locked().iter_mut().find(|row| row.id() == *id) {
                 let last = row.last_used_at().max(Some(*last_used_at));
-                *row = row.clone().with_usage(last, row.requests() + requests);
+                *row = row.clone().with_usage(last, row.request_count() + request_count);
             }
         }
         Ok(())
     }
 
-    pub(crate) fn insert(&self, organization: &OrganizationId, key: NewKey, credential: StoredCredential) -> Managed {
+    pub(crate) fn insert(&self, record: NewRecord) -> Managed {
         self.is_up()?;
-        let record = key.into_record(KeyId::random()?, organization.clone(), credential, self.now());
-        let mut rows = self.locked();
-        self.push(&mut rows, record)
+        let record = record.into_record(self.now());
+        self.push(&mut self.locked(), record)
     }
 
-    pub(crate) fn replace(
-        &self,
-        organization: &OrganizationId,
-        id: KeyId,
-        expiry: Expiry,
-        credential: StoredCredential,
-    ) -> Managed {
+    pub(crate) fn replace(&self, organization: &OrganizationId, id: KeyId, replacement: Replacement) -> Managed {
         let old = self.get(organization, id)?;
         if old.is_revoked() {
-            return Err(ManageError::Conflict);
+            return Err(BackendError::Conflict);
         }
-        let (new, now) = (self.successor(&old, expiry, credential)?, self.now());
+        let now = self.now();
         let mut rows = self.locked();
-        let new = self.push(&mut rows, new)?;
+        let new = self.push(&mut rows, replacement.into_record(&old, now))?;
         let row = rows.iter_mut().find(|row| row.id() == id).unwrap();
         *row = row.clone().with_replaced_by(now, new.id());
+        self.publish(&Invalidation::Key(id));
         Ok(new)
     }
 
-    /// The record of the key that takes the place of an old one.
-    pub(crate) fn successor(
-        &self,
-        old: &KeyRecord,
-        expiry: Expiry,
-        credential: StoredCredential,
-    ) -> Managed<KeyRecord> {
-        let now = self.now();
-        let organization = old.organization().clone();
-        let new = KeyRecord::new(KeyId::random()?, credential.digest, organization, old.access().clone());
-        let new = new.with_name(old.name()).with_hint(credential.hint).with_created_at(now);
-        Ok(new.with_expires_at(expiry.resolve(old, now)))
-    }
-
-    /// Changes a row while nobody else does.
-    pub(crate) fn update(
+    /// Changes a row in one step.
+    pub(crate) fn change(
         &self,
         organization: &OrganizationId,
         id: KeyId,
@@ -164,8 +154,9 @@ impl Table {
         self.is_up()?;
         let mut rows = self.locked();
         let row = rows.iter_mut().find(|row| row.id() == id && row.organization() == organization);
-        let row = row.ok_or(ManageError::NotFound)?;
+        let row = row.ok_or(BackendError::NotFound)?;
         *row = change(row.clone())?;
+        self.publish(&Invalidation::Key(id));
         Ok(Arc::new(self.decode(row)))
     }
 
@@ -180,7 +171,7 @@ impl Table {
     }
 
     /// Adds a row, whatever others there are.
-    pub(crate) fn put_beside(&self, record: KeyRecord) -> Arc<KeyRecord> {
+    pub(crate) fn put_another(&self, record: KeyRecord) -> Arc<KeyRecord> {
         let stored = Arc::new(self.decode(&record));
         self.locked().push(record);
         stored
@@ -191,11 +182,25 @@ impl Table {
     }
 
     fn push(&self, rows: &mut Vec<KeyRecord>, record: KeyRecord) -> Managed {
-        if rows.iter().any(|row| row.digest() == record.digest()) {
-            return Err(ManageError::AlreadyExists);
+        if rows.iter().any(|row| row.digest() == record.digest() || row.id() == record.id()) {
+            return Err(BackendError::AlreadyExists);
         }
+        let digest = *record.digest();
         rows.push((self.write)(record));
+        self.publish(&Invalidation::Digest(digest));
         Ok(Arc::new(self.decode(&rows[rows.len() - 1])))
+    }
+
+    /// The same rows, without anything being published.
+    pub(crate) fn silent(&self) -> Self {
+        Self { changes: None, ..self.clone() }
+    }
+
+    /// Publishes a change, if the table publishes such changes.
+    pub(crate) fn publish(&self, change: &Invalidation) {
+        if let Some((changes, _)) = self.changes.as_ref().filter(|(_, is_published)| is_published(change)) {
+            changes.publish(change);
+        }
     }
 
     fn decode(&self, row: &KeyRecord) -> KeyRecord {

@@ -1,28 +1,29 @@
 //! A table of which any call can be replaced: what a subclass would be.
 
+use std::sync::Arc;
+
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tower_api_key::{
-    BoxError, Expiry, KeyDigest, KeyId, KeyManager, KeyRecord, KeyStore, KeyUsage, ListKeys, Lookup, NewKey,
-    OrganizationId, OrganizationPolicy, Page, ScopeSet, StoredCredential,
-};
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord, OrganizationPolicy};
+use tower_api_key::store::{Changes, KeyBackend, KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord, Page, Replacement};
+use tower_api_key::{BoxError, KeyStore, OrganizationId};
 
-use crate::broken::table::{Found, Managed, Table};
+use crate::broken::table::{Found, IsPublished, Managed, Table};
 
-/// What stands in for a call: it gets the table and what the call was given.
+/// What replaces a call: it gets the table and the arguments of the call.
 type Hook<I, O> = Box<dyn Fn(Table, I) -> BoxFuture<'static, O> + Send + Sync>;
 
 macro_rules! hooks {
     ($($on_call:ident $call:ident: $input:ty => $output:ty;)+) => {
         #[derive(Default)]
         struct Hooks {
-            find_now: Option<Box<dyn Fn(&Table, &KeyDigest) -> Lookup + Send + Sync>>,
+            try_find: Option<Box<dyn Fn(&Table, &KeyDigest) -> Lookup + Send + Sync>>,
             $($call: Option<Hook<$input, $output>>,)+
         }
 
         impl Tampered {
             $(
-                /// Puts this in the place of the call.
+                /// Replaces the call.
                 pub(crate) fn $on_call<F>(mut self, hook: impl Fn(Table, $input) -> F + Send + Sync + 'static) -> Self
                 where
                     F: Future<Output = $output> + Send + 'static,
@@ -40,12 +41,12 @@ hooks! {
     on_get get: (OrganizationId, KeyId) => Managed;
     on_list list: (OrganizationId, ListKeys) => Managed<Page>;
     on_revoke revoke: (OrganizationId, KeyId) => Managed;
-    on_narrow narrow: (OrganizationId, KeyId, ScopeSet) => Managed;
-    on_policy policy: OrganizationId => Managed<OrganizationPolicy>;
-    on_set_policy set_policy: (OrganizationId, OrganizationPolicy) => Managed<()>;
+    on_update update: (OrganizationId, KeyId, KeyUpdate) => Managed;
+    on_organization_policy organization_policy: OrganizationId => Managed<OrganizationPolicy>;
+    on_set_organization_policy set_organization_policy: (OrganizationId, OrganizationPolicy) => Managed<()>;
     on_record_usage record_usage: Vec<KeyUsage> => Managed<()>;
-    on_insert insert: (OrganizationId, NewKey, StoredCredential) => Managed;
-    on_replace replace: (OrganizationId, KeyId, Expiry, StoredCredential) => Managed;
+    on_insert insert: NewRecord => Managed;
+    on_replace replace: (OrganizationId, KeyId, Replacement) => Managed;
 }
 
 pub(crate) struct Tampered {
@@ -70,8 +71,14 @@ impl Tampered {
         self
     }
 
-    pub(crate) fn on_find_now(mut self, hook: impl Fn(&Table, &KeyDigest) -> Lookup + Send + Sync + 'static) -> Self {
-        self.hooks.find_now = Some(Box::new(hook));
+    /// Publishes those changes of which this is true.
+    pub(crate) fn publishes(mut self, is_published: IsPublished) -> Self {
+        self.table.changes = Some((Arc::default(), is_published));
+        self
+    }
+
+    pub(crate) fn on_try_find(mut self, hook: impl Fn(&Table, &KeyDigest) -> Lookup + Send + Sync + 'static) -> Self {
+        self.hooks.try_find = Some(Box::new(hook));
         self
     }
 }
@@ -86,12 +93,16 @@ impl KeyStore for Tampered {
         }
     }
 
-    fn find_now(&self, digest: &KeyDigest) -> Lookup {
-        self.hooks.find_now.as_ref().map_or(Lookup::Later, |hook| hook(&self.table, digest))
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
+        self.hooks.try_find.as_ref().map_or(Lookup::Pending, |hook| hook(&self.table, digest))
+    }
+
+    fn changes(&self) -> Option<&Changes> {
+        self.table.changes.as_ref().map(|(changes, _)| &**changes)
     }
 }
 
-impl KeyManager for Tampered {
+impl KeyBackend for Tampered {
     async fn get(&self, organization: &OrganizationId, id: KeyId) -> Managed {
         match &self.hooks.get {
             Some(hook) => hook(self.table.clone(), (organization.clone(), id)).await,
@@ -106,6 +117,20 @@ impl KeyManager for Tampered {
         }
     }
 
+    async fn insert(&self, record: NewRecord) -> Managed {
+        match &self.hooks.insert {
+            Some(hook) => hook(self.table.clone(), record).await,
+            None => self.table.insert(record),
+        }
+    }
+
+    async fn update(&self, organization: &OrganizationId, id: KeyId, update: KeyUpdate) -> Managed {
+        match &self.hooks.update {
+            Some(hook) => hook(self.table.clone(), (organization.clone(), id, update)).await,
+            None => self.table.update(organization, id, &update),
+        }
+    }
+
     async fn revoke(&self, organization: &OrganizationId, id: KeyId) -> Managed {
         match &self.hooks.revoke {
             Some(hook) => hook(self.table.clone(), (organization.clone(), id)).await,
@@ -113,24 +138,24 @@ impl KeyManager for Tampered {
         }
     }
 
-    async fn narrow(&self, organization: &OrganizationId, id: KeyId, scopes: ScopeSet) -> Managed {
-        match &self.hooks.narrow {
-            Some(hook) => hook(self.table.clone(), (organization.clone(), id, scopes)).await,
-            None => self.table.narrow(organization, id, &scopes),
+    async fn replace(&self, organization: &OrganizationId, id: KeyId, replacement: Replacement) -> Managed {
+        match &self.hooks.replace {
+            Some(hook) => hook(self.table.clone(), (organization.clone(), id, replacement)).await,
+            None => self.table.replace(organization, id, replacement),
         }
     }
 
-    async fn policy(&self, organization: &OrganizationId) -> Managed<OrganizationPolicy> {
-        match &self.hooks.policy {
+    async fn organization_policy(&self, organization: &OrganizationId) -> Managed<OrganizationPolicy> {
+        match &self.hooks.organization_policy {
             Some(hook) => hook(self.table.clone(), organization.clone()).await,
-            None => self.table.policy(organization),
+            None => self.table.organization_policy(organization),
         }
     }
 
-    async fn set_policy(&self, organization: &OrganizationId, policy: OrganizationPolicy) -> Managed<()> {
-        match &self.hooks.set_policy {
+    async fn set_organization_policy(&self, organization: &OrganizationId, policy: OrganizationPolicy) -> Managed<()> {
+        match &self.hooks.set_organization_policy {
             Some(hook) => hook(self.table.clone(), (organization.clone(), policy)).await,
-            None => self.table.set_policy(organization, policy),
+            None => self.table.set_organization_policy(organization, policy),
         }
     }
 
@@ -138,26 +163,6 @@ impl KeyManager for Tampered {
         match &self.hooks.record_usage {
             Some(hook) => hook(self.table.clone(), usage.to_vec()).await,
             None => self.table.record_usage(usage),
-        }
-    }
-
-    async fn insert(&self, organization: &OrganizationId, key: NewKey, credential: StoredCredential) -> Managed {
-        match &self.hooks.insert {
-            Some(hook) => hook(self.table.clone(), (organization.clone(), key, credential)).await,
-            None => self.table.insert(organization, key, credential),
-        }
-    }
-
-    async fn replace(
-        &self,
-        organization: &OrganizationId,
-        id: KeyId,
-        expiry: Expiry,
-        credential: StoredCredential,
-    ) -> Managed {
-        match &self.hooks.replace {
-            Some(hook) => hook(self.table.clone(), (organization.clone(), id, expiry, credential)).await,
-            None => self.table.replace(organization, id, expiry, credential),
         }
     }
 }

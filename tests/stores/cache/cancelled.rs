@@ -1,4 +1,4 @@
-//! Whoever waits for a lookup may go away: those who stay get their answer, and nothing is left behind.
+//! A request that waits for a lookup may be dropped: the others get their answer, and nothing is left behind.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,25 +14,28 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::yield_now;
 use tower::util::MapRequestLayer;
-use tower_api_key::{ApiKeyLayer, CacheConfig, KeyDigest, KeyStore, Lookup, Outcome};
+use tower_api_key::key::KeyDigest;
+use tower_api_key::observe::Outcome;
+use tower_api_key::store::{CachedStore, Lookup};
+use tower_api_key::{ApiKeyLayer, KeyStore};
 
-use super::world::{TIME_TO_LIVE, World, begin, find, stranger};
+use super::world::{TIME_TO_LIVE, World, begin, find, unknown_digest};
 use crate::support::poll::poll;
 
 /// Cases: 87.
 /// The first one, on whose behalf the lookup was begun, goes away at each point at which it can wait.
 #[tokio::test]
 async fn cancelled_waiter_does_not_affect_others() {
-    for stage in ["waits for its turn", "waits for the store", "was answered and not told yet"] {
-        let world = World::with(CacheConfig::new().with_first_seen_limit(1));
+    for stage in ["waits for its turn", "waits for the store", "was answered and not polled yet"] {
+        let world = World::with(|cache| cache.first_seen_limit(1));
         let key = world.key().await;
-        let other = stranger(0);
+        let other = unknown_digest(0);
         world.store.hold();
         let in_turn = (stage == "waits for its turn").then(|| begin(find(&world.cache, &other)));
         let before = world.store.lookups();
         let first = begin(find(&world.cache, key.record.digest()));
         let others: Vec<_> = (0..10).map(|_| begin(find(&world.cache, key.record.digest()))).collect();
-        if stage == "was answered and not told yet" {
+        if stage == "was answered and not polled yet" {
             world.store.release();
         }
         drop(first);
@@ -60,7 +63,7 @@ async fn abandoned_lookup_ends_and_next_request_starts_anew() {
     }
     world.store.release();
     assert!(find(&world.cache, key.record.digest()).await.unwrap().is_some());
-    leaves_nothing_behind(world, CacheConfig::new());
+    leaves_nothing_behind(world, DEFAULT_LIMIT);
 }
 
 /// Cases: 87.
@@ -69,10 +72,10 @@ async fn abandoned_lookup_ends_and_next_request_starts_anew() {
 async fn unpolled_request_starts_no_lookup() {
     let world = World::new();
     for number in 0..100 {
-        drop(find(&world.cache, &stranger(number)));
+        drop(find(&world.cache, &unknown_digest(number)));
     }
     assert_eq!(world.store.lookups(), 0);
-    leaves_nothing_behind(world, CacheConfig::new());
+    leaves_nothing_behind(world, DEFAULT_LIMIT);
 }
 
 /// Cases: 87.
@@ -130,6 +133,7 @@ async fn reaches(count: &AtomicUsize, number: usize) {
 }
 
 const LIMIT: usize = 2;
+const DEFAULT_LIMIT: usize = 5;
 
 /// What may happen to requests for a handful of keys. Numbers choose among those that wait, however many there are.
 #[derive(Clone, Debug)]
@@ -154,8 +158,7 @@ proptest! {
     /// Cases: 87.
     #[test]
     fn any_cancellation_leaves_others_their_answer(steps in prop::collection::vec(step(), 1..60)) {
-        let config = CacheConfig::new().with_first_seen_limit(LIMIT);
-        let world = World::with(config);
+        let world = World::with(|cache| cache.first_seen_limit(LIMIT));
         let keys = block_on(keys(&world));
         world.store.hold();
         let mut waiting: Vec<(usize, BoxFuture<'_, bool>)> = Vec::new();
@@ -181,7 +184,7 @@ proptest! {
                 }
                 Step::Poll(_) | Step::Leave(_) => {}
             }
-            prop_assert!(!waiting.is_empty() || world.store.running() == 0, "a lookup runs for nobody");
+            prop_assert!(!waiting.is_empty() || world.store.running() == 0, "a lookup runs and no request waits");
         }
         world.store.release();
         let (keys, requests): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
@@ -189,37 +192,37 @@ proptest! {
             prop_assert_eq!(found, expected(key));
         }
         prop_assert_eq!(world.store.running(), 0);
-        leaves_nothing_behind(world, config);
+        leaves_nothing_behind(world, LIMIT);
     }
 }
 
-/// Two keys that the store knows, two that the cache knows too, and two that nobody knows.
+/// Two keys that the store knows, two that the cache knows too, and two unknown ones.
 async fn keys(world: &World) -> [KeyDigest; 6] {
-    let mut digests = [stranger(1); 6];
+    let mut digests = [unknown_digest(1); 6];
     for (number, digest) in digests.iter_mut().take(4).enumerate() {
         let key = if number < 2 { world.key().await } else { world.cached_key().await };
         *digest = *key.record.digest();
     }
-    digests[5] = stranger(2);
+    digests[5] = unknown_digest(2);
     world.clocks.pass(TIME_TO_LIVE);
     digests
 }
 
-/// Nobody waits: then no lookup is under way, every turn is free again, and no handle to the store is left but the
+/// When no request waits, no lookup is under way, every turn is free again, and no handle to the store is left but the
 /// cache's own.
-fn leaves_nothing_behind(world: World, config: CacheConfig) {
+fn leaves_nothing_behind(world: World, limit: usize) {
     let World { store, cache, clocks } = world;
-    let strangers: Vec<_> = (100..200).map(stranger).collect();
+    let unknown: Vec<_> = (100..200).map(unknown_digest).collect();
     store.hold();
-    let crowd: Vec<_> = strangers.iter().map(|digest| begin(find(&cache, digest))).collect();
-    let fresh = clocks.cache(store.clone(), config);
+    let crowd: Vec<_> = unknown.iter().map(|digest| begin(find(&cache, digest))).collect();
+    let fresh = clocks.build(CachedStore::builder(store.clone()).first_seen_limit(limit));
     let turns = store.running();
     drop(crowd);
     assert_eq!(store.running(), 0);
-    let crowd: Vec<_> = strangers.iter().map(|digest| begin(find(&fresh, digest))).collect();
+    let crowd: Vec<_> = unknown.iter().map(|digest| begin(find(&fresh, digest))).collect();
     assert_eq!(turns, store.running(), "as many turns as at first");
     drop(crowd);
-    assert!(strangers.iter().all(|digest| matches!(cache.find_now(digest), Lookup::Later)));
+    assert!(unknown.iter().all(|digest| matches!(cache.try_find(digest), Lookup::Pending)));
     drop((cache, fresh));
     assert_eq!(store.handles(), 1);
 }

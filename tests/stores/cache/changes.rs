@@ -1,27 +1,28 @@
-//! After a change was made in this process, nobody is answered from before it.
+//! After a change was made in this process, no request is answered from before it.
 
 use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::task::JoinSet;
-use tower_api_key::{
-    Access, ApiKeyLayer, CacheConfig, CachedStore, Catalogue, Expiry, IssuePolicy, IssuedKey, KeyFormat, KeyManager,
-    KeyStore, KeyUsage, ManageError, MemoryStore, NewKey, OrganizationId, OrganizationPolicy, ScopeSet,
-    StoredCredential, SystemClock, scope::avala,
-};
+use tower_api_key::key::{KeyFormat, OrganizationPolicy};
+use tower_api_key::manage::{IssueRules, IssuedKey, ManageError, StoredCredential};
+use tower_api_key::scope::{ScopeCatalog, avala};
+use tower_api_key::store::{CachedStore, Expiry, KeyBackend, KeyUpdate, KeyUsage};
+use tower_api_key::{Access, ApiKeyLayer, KeyStore, MemoryStore, NewKey, OrganizationId};
 
 use super::probe::ChangeFault;
-use super::world::{World, acme, ask, begin, find, issue, stranger};
+use super::world::{World, acme, ask, begin, find, issue, unknown_digest};
+use crate::support::manage::Manage;
 use crate::support::reply::{INVALID, Reply};
 
 const FORBIDDEN: &str = r#"{"detail":"You do not have permission to perform this action."}"#;
 
-/// Everything that takes something away from a key, or that tells the cache that somebody else did.
+/// Everything that takes something away from a key, or that makes the cache forget what another process changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     Revoke,
     Regenerate,
-    Narrow,
+    Update,
     Disable,
     ByDigest,
     ById,
@@ -30,11 +31,11 @@ enum Change {
 }
 
 impl Change {
-    const THROUGH_THE_CACHE: [Self; 4] = [Self::Revoke, Self::Regenerate, Self::Narrow, Self::Disable];
+    const THROUGH_THE_CACHE: [Self; 4] = [Self::Revoke, Self::Regenerate, Self::Update, Self::Disable];
     const ALL: [Self; 8] = [
         Self::Revoke,
         Self::Regenerate,
-        Self::Narrow,
+        Self::Update,
         Self::Disable,
         Self::ByDigest,
         Self::ById,
@@ -44,12 +45,17 @@ impl Change {
 
     async fn apply(self, world: &World, key: &IssuedKey) -> Result<(), ManageError> {
         let World { store, cache, .. } = world;
-        let (acme, id) = (acme(), key.record.id());
+        let (acme, id, keys) = (acme(), key.record.id(), cache.manage());
         match self {
-            Self::Revoke => cache.revoke(&acme, id).await.map(drop),
-            Self::Regenerate => cache.regenerate(&acme, id, Expiry::SameLifetime).await.map(drop),
-            Self::Narrow => cache.narrow(&acme, id, ScopeSet::from_iter([avala::DATASETS_WRITE])).await.map(drop),
-            Self::Disable => cache.set_policy(&acme, OrganizationPolicy::default().with_disabled(true)).await,
+            Self::Revoke => keys.revoke(&acme, id).await.map(drop),
+            Self::Regenerate => keys.regenerate(&acme, id, Expiry::SameLifetime).await.map(drop),
+            Self::Update => {
+                let update = KeyUpdate::new().with_scopes([avala::DATASETS_WRITE]);
+                keys.update(&acme, id, update).await.map(drop)
+            }
+            Self::Disable => {
+                keys.set_organization_policy(&acme, OrganizationPolicy::default().with_disabled(true)).await
+            }
             Self::ByDigest | Self::ById | Self::ByOrganization | Self::Flush => {
                 store.elsewhere().revoke(&acme, id).await?;
                 match self {
@@ -68,8 +74,8 @@ impl Change {
         !matches!(self, Self::Disable | Self::ByOrganization | Self::Flush)
     }
 
-    fn assert_refused(self, reply: &Reply) {
-        let expected = if self == Self::Narrow { (403, FORBIDDEN) } else { (401, INVALID) };
+    fn assert_rejected(self, reply: &Reply) {
+        let expected = if self == Self::Update { (403, FORBIDDEN) } else { (401, INVALID) };
         assert_eq!((reply.status, reply.body.as_str()), expected, "{self:?}");
     }
 }
@@ -89,7 +95,7 @@ async fn request_after_change_reads_the_store() {
         assert_eq!((request(&world, &key).await.status, world.store.lookups()), (200, 1), "{change:?}");
         change.apply(&world, &key).await.unwrap();
         for _ in 0..10 {
-            change.assert_refused(&request(&world, &key).await);
+            change.assert_rejected(&request(&world, &key).await);
         }
         assert_eq!(world.store.lookups(), 2, "{change:?}: one lookup, and its answer is remembered");
     }
@@ -110,7 +116,7 @@ async fn change_evicts_only_its_own_keys() {
     }
 }
 
-/// It is written all the time, and no request is judged by it.
+/// Usage is written all the time, and no decision depends on it.
 #[tokio::test]
 async fn usage_report_evicts_nothing() {
     let world = World::new();
@@ -122,20 +128,20 @@ async fn usage_report_evicts_nothing() {
     assert!(world.remembers(&key));
 }
 
-/// What only reads, and what is refused because the key belongs to somebody else, changes nothing for anybody.
+/// What only reads, and what is rejected because the key belongs to another organization, changes nothing.
 #[tokio::test]
 async fn change_by_other_organization_evicts_nothing() {
     let world = World::new();
     let key = world.cached_key().await;
     let other: OrganizationId = "other".parse().unwrap();
     let id = key.record.id();
-    assert!(matches!(world.cache.revoke(&other, id).await, Err(ManageError::NotFound)));
-    assert!(matches!(world.cache.get(&other, id).await, Err(ManageError::NotFound)));
-    assert!(matches!(world.cache.regenerate(&other, id, Expiry::Never).await, Err(ManageError::NotFound)));
+    assert!(matches!(world.cache.manage().revoke(&other, id).await, Err(ManageError::NotFound)));
+    assert!(matches!(world.cache.manage().get(&other, id).await, Err(ManageError::NotFound)));
+    assert!(matches!(world.cache.manage().regenerate(&other, id, Expiry::Never).await, Err(ManageError::NotFound)));
     assert_eq!(request(&world, &key).await.status, 200);
     assert_eq!(world.cache.get(&acme(), id).await.unwrap().id(), id);
     assert_eq!(world.cache.list(&acme(), &Default::default()).await.unwrap().keys.len(), 1);
-    assert_eq!(world.cache.policy(&acme()).await.unwrap(), OrganizationPolicy::default());
+    assert_eq!(world.cache.organization_policy(&acme()).await.unwrap(), OrganizationPolicy::default());
 }
 
 /// Cases: 79.
@@ -150,7 +156,7 @@ async fn lookup_from_before_change_is_not_cached() {
         world.store.release();
         assert_eq!(early.await.status, 200, "{change:?}: it was there before the change");
         assert!(!world.remembers(&key), "{change:?}");
-        change.assert_refused(&request(&world, &key).await);
+        change.assert_rejected(&request(&world, &key).await);
         assert_eq!(world.store.lookups(), 2, "{change:?}");
     }
 }
@@ -184,16 +190,16 @@ async fn request_after_change_joins_no_older_lookup() {
                 (early, join_all(late).await)
             };
             assert!(early.iter().all(|reply| reply.status == 200), "{change:?}: they were there before the change");
-            late.iter().for_each(|reply| change.assert_refused(reply));
+            late.iter().for_each(|reply| change.assert_rejected(reply));
 
-            change.assert_refused(&request(&world, &key).await);
+            change.assert_rejected(&request(&world, &key).await);
             assert_eq!(world.store.lookups(), 2, "{change:?}: the newer answer is remembered");
         }
     }
 }
 
 /// Cases: 79.
-/// The change is made and the store says that it failed, or says nothing until the caller gives up.
+/// The change is made and the store returns an error, or does not return before the caller gives up.
 #[tokio::test]
 async fn change_of_unknown_outcome_evicts() {
     for change in Change::THROUGH_THE_CACHE {
@@ -212,7 +218,7 @@ async fn change_of_unknown_outcome_evicts() {
             world.store.release();
             assert_eq!(early.await.status, 200, "{change:?} {fault:?}");
             for key in [&cached, &under_way] {
-                change.assert_refused(&request(&world, key).await);
+                change.assert_rejected(&request(&world, key).await);
             }
         }
     }
@@ -226,7 +232,8 @@ async fn issue_of_unknown_outcome_evicts() {
         assert_eq!(world.request("new").await.status, 401);
         world.store.fail_changes(fault);
         let (acme, key) = (acme(), NewKey::new("new", Access::Full).unwrap());
-        let import = world.cache.import(&acme, key, StoredCredential::of_presented(b"new"));
+        let keys = world.cache.manage();
+        let import = keys.import(&acme, key, StoredCredential::from_plaintext(b"new"));
         match fault {
             ChangeFault::Fails => assert!(import.await.is_err()),
             ChangeFault::NeverReturns => drop(begin(import)),
@@ -236,7 +243,7 @@ async fn issue_of_unknown_outcome_evicts() {
 }
 
 /// Cases: 79.
-/// The cache is not told of the change, but of something else in between, so that there are two lookups of the same
+/// The cache does not learn of the change, but of something else in between, so that there are two lookups of the same
 /// key. What the newer one found was true at a later time.
 #[tokio::test]
 async fn older_answer_does_not_replace_newer_one() {
@@ -245,7 +252,7 @@ async fn older_answer_does_not_replace_newer_one() {
     world.store.hold();
     let older = begin(request(&world, &key));
     world.store.elsewhere().revoke(&acme(), key.record.id()).await.unwrap();
-    world.cache.invalidate(&stranger(0));
+    world.cache.invalidate(&unknown_digest(0));
     let newer = begin(request(&world, &key));
     assert!(world.store.release_one(1));
     assert_eq!(newer.await.status, 401);
@@ -259,7 +266,7 @@ async fn older_answer_does_not_replace_newer_one() {
 async fn regenerated_key_replaces_old_key_at_once() {
     let world = World::new();
     let old = world.cached_key().await;
-    let new = world.cache.regenerate(&acme(), old.record.id(), Expiry::SameLifetime).await.unwrap();
+    let new = world.cache.manage().regenerate(&acme(), old.record.id(), Expiry::SameLifetime).await.unwrap();
     assert_eq!(request(&world, &old).await.body, INVALID);
     assert_eq!(request(&world, &new).await.status, 200);
 }
@@ -271,7 +278,7 @@ async fn disabled_organization_works_again_when_enabled() {
     let keys = [world.cached_key().await, world.cached_key().await];
     for (disabled, status) in [(true, 401), (false, 200), (true, 401)] {
         let policy = OrganizationPolicy::default().with_disabled(disabled);
-        world.cache.set_policy(&acme(), policy).await.unwrap();
+        world.cache.set_organization_policy(&acme(), policy).await.unwrap();
         for key in &keys {
             assert_eq!(request(&world, key).await.status, status);
         }
@@ -281,18 +288,18 @@ async fn disabled_organization_works_again_when_enabled() {
 /// Cases: 82.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn regenerates_and_revoke_leave_at_most_one_key() {
-    let world = World::with(CacheConfig::new().with_time_to_live(Duration::from_secs(3600)));
+    let world = World::with(|cache| cache.time_to_live(Duration::from_secs(3600)));
     for with_revoke in [false, true] {
         for _ in 0..20 {
             let old = world.cached_key().await;
             let mut tasks = JoinSet::new();
             for number in 0..100 {
-                let (cache, id) = (world.cache.clone(), old.record.id());
+                let (keys, id) = (world.cache.manage(), old.record.id());
                 tasks.spawn(async move {
                     if with_revoke && number == 50 {
-                        cache.revoke(&acme(), id).await.map(|_| None)
+                        keys.revoke(&acme(), id).await.map(|_| None)
                     } else {
-                        cache.regenerate(&acme(), id, Expiry::SameLifetime).await.map(Some)
+                        keys.regenerate(&acme(), id, Expiry::SameLifetime).await.map(Some)
                     }
                 });
             }
@@ -316,23 +323,23 @@ async fn regenerates_and_revoke_leave_at_most_one_key() {
 #[test]
 fn cache_handles_share_a_store_id() {
     let world = World::new();
-    assert_eq!(world.cache.clone().store_id(), world.cache.store_id());
-    assert_ne!(World::new().cache.store_id(), world.cache.store_id());
-    assert!(world.cache.store_id().is_some());
-    assert_ne!(world.cache.store_id(), world.store.elsewhere().store_id());
+    assert_eq!(world.cache.clone().id(), world.cache.id());
+    assert_ne!(World::new().cache.id(), world.cache.id());
+    assert!(world.cache.id().is_some());
+    assert_ne!(world.cache.id(), world.store.elsewhere().id());
 }
 
 #[tokio::test]
-async fn issue_rules_are_those_of_the_inner_store() {
-    let rules = IssuePolicy::default()
+async fn manager_over_cache_follows_its_rules() {
+    let rules = IssueRules::default()
         .with_format(KeyFormat::new("acme_").unwrap())
-        .with_catalogue(Catalogue::new([avala::TASKS_READ]));
-    let cache = CachedStore::new(MemoryStore::with(rules, SystemClock));
+        .with_catalog(ScopeCatalog::new([avala::TASKS_READ]));
+    let keys = CachedStore::new(MemoryStore::new()).manage().with_rules(rules);
     let new = |scope| NewKey::new("new", Access::scoped([scope])).unwrap();
-    let issued = cache.issue(&acme(), new(avala::TASKS_READ)).await.unwrap();
+    let issued = keys.issue(&acme(), new(avala::TASKS_READ)).await.unwrap();
     assert!(issued.secret.expose_secret().starts_with("acme_"));
-    let refused = cache.issue(&acme(), new(avala::DATASETS_READ)).await.unwrap_err();
-    assert!(matches!(refused, ManageError::UnknownScope(_)), "{refused}");
+    let rejected = keys.issue(&acme(), new(avala::DATASETS_READ)).await.unwrap_err();
+    assert!(matches!(rejected, ManageError::UnknownScope(_)), "{rejected}");
 }
 
 /// Changed here or elsewhere.
@@ -340,8 +347,8 @@ async fn issue_rules_are_those_of_the_inner_store() {
 async fn policy_is_that_of_the_inner_store() {
     let world = World::new();
     let disabled = OrganizationPolicy::default().with_disabled(true);
-    world.store.elsewhere().set_policy(&acme(), disabled).await.unwrap();
-    assert_eq!(world.cache.policy(&acme()).await.unwrap(), disabled);
-    world.cache.set_policy(&acme(), OrganizationPolicy::default()).await.unwrap();
-    assert_eq!(world.store.elsewhere().policy(&acme()).await.unwrap(), OrganizationPolicy::default());
+    world.store.elsewhere().set_organization_policy(&acme(), disabled).await.unwrap();
+    assert_eq!(world.cache.organization_policy(&acme()).await.unwrap(), disabled);
+    world.cache.set_organization_policy(&acme(), OrganizationPolicy::default()).await.unwrap();
+    assert_eq!(world.store.elsewhere().organization_policy(&acme()).await.unwrap(), OrganizationPolicy::default());
 }

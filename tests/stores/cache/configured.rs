@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use tower_api_key::{
-    Access, ApiKeyLayer, CacheConfig, CachedStore, KeyDigest, KeyManager, KeyRecord, KeyStore, Lookup, MemoryStore,
-    NewKey, OrganizationPolicy, StoredCredential, scope::avala,
-};
+use tower_api_key::key::{KeyDigest, KeyRecord, OrganizationPolicy};
+use tower_api_key::manage::StoredCredential;
+use tower_api_key::scope::avala;
+use tower_api_key::store::{CachedStore, KeyBackend, Lookup};
+use tower_api_key::{Access, ApiKeyLayer, KeyStore, MemoryStore, NewKey};
 
 use super::probe::LookupFault;
-use super::world::{TIME_TO_LIVE, World, acme, ask, begin, find, issue, stranger};
+use super::world::{TIME_TO_LIVE, World, acme, ask, begin, find, issue, unknown_digest};
+use crate::support::manage::Manage;
 use crate::support::reply::INVALID;
 
 /// Cases: 88.
@@ -19,7 +21,7 @@ async fn each_route_decides_for_itself() {
     for allowed_first in [true, false] {
         let world = World::new();
         let new = NewKey::new("reader", Access::scoped([avala::DATASETS_READ])).unwrap();
-        let key = world.store.elsewhere().issue(&acme(), new).await.unwrap();
+        let key = world.store.elsewhere().manage().issue(&acme(), new).await.unwrap();
         let mut routes = [(avala::DATASETS_READ, 200), (avala::EXPORTS_CREATE, 403)];
         if !allowed_first {
             routes.reverse();
@@ -39,18 +41,18 @@ async fn each_route_decides_for_itself() {
 #[tokio::test]
 async fn two_caches_share_no_answers() {
     let (one, two) = (World::new(), World::new());
-    let credential = StoredCredential::of_presented(b"key");
+    let credential = StoredCredential::from_plaintext(b"key");
     let mut ids = Vec::new();
     for (world, organization) in [(&one, "one"), (&two, "two")] {
         let key = NewKey::new("the same key", Access::Full).unwrap();
         let organization = organization.parse().unwrap();
-        ids.push(world.store.elsewhere().import(&organization, key, credential.clone()).await.unwrap().id());
+        ids.push(world.store.elsewhere().manage().import(&organization, key, credential.clone()).await.unwrap().id());
     }
     let only_one = issue(one.store.elsewhere(), &acme()).await;
 
     for _ in 0..3 {
         for (world, id) in [(&one, ids[0]), (&two, ids[1])] {
-            assert_eq!(find(&world.cache, &KeyDigest::of(b"key")).await.unwrap().unwrap().id(), id);
+            assert_eq!(find(&world.cache, &KeyDigest::hash(b"key")).await.unwrap().unwrap().id(), id);
         }
         assert!(find(&one.cache, only_one.record.digest()).await.unwrap().is_some());
         assert!(find(&two.cache, only_one.record.digest()).await.unwrap().is_none());
@@ -69,14 +71,14 @@ async fn clone_is_a_handle_to_the_same_cache() {
     let world = World::new();
     let key = world.cached_key().await;
     let handle = world.cache.clone();
-    assert!(matches!(handle.find_now(key.record.digest()), Lookup::Found(_)));
+    assert!(matches!(handle.try_find(key.record.digest()), Lookup::Found(_)));
     handle.revoke(&acme(), key.record.id()).await.unwrap();
     assert_eq!(world.request(key.secret.expose_secret()).await.status, 401);
     assert_eq!(handle.get_ref().lookups(), 2);
 }
 
 fn off() -> World {
-    World::with(CacheConfig::new().with_time_to_live(Duration::ZERO))
+    World::with(|cache| cache.time_to_live(Duration::ZERO))
 }
 
 #[tokio::test]
@@ -87,15 +89,15 @@ async fn zero_ttl_reads_the_store_on_every_request() {
         assert_eq!(world.request(key.secret.expose_secret()).await.status, 200);
         assert_eq!(world.request("unknown").await.body, INVALID);
         assert_eq!(world.store.lookups(), 2 * number);
-        assert!(matches!(world.cache.find_now(key.record.digest()), Lookup::Later));
+        assert!(matches!(world.cache.try_find(key.record.digest()), Lookup::Pending));
     }
 
-    // Also at the same time, without limit, and for keys that nobody has seen.
+    // Also at the same time, without limit, and for first-seen keys.
     world.store.hold();
-    let strangers: Vec<_> = (0..50).map(stranger).collect();
+    let unknown: Vec<_> = (0..50).map(unknown_digest).collect();
     let same = (0..50).map(|_| begin(find(&world.cache, key.record.digest())));
     let mut lookups: Vec<_> = same.collect();
-    lookups.extend(strangers.iter().map(|digest| begin(find(&world.cache, digest))));
+    lookups.extend(unknown.iter().map(|digest| begin(find(&world.cache, digest))));
     assert_eq!(world.store.running(), 100);
     world.store.release();
     assert_eq!(join_all(lookups).await.into_iter().filter(|found| found.as_ref().unwrap().is_some()).count(), 50);
@@ -104,21 +106,26 @@ async fn zero_ttl_reads_the_store_on_every_request() {
     assert_eq!(world.request(key.secret.expose_secret()).await.status, 503);
 }
 
-/// Whatever changes in the store, and whoever changes it.
+/// Whatever changes in the store, and in whichever process.
 #[tokio::test]
 async fn zero_ttl_sees_foreign_change_at_next_request() {
     let world = off();
     let key = world.key().await;
     assert_eq!(world.request("new").await.status, 401);
     let new = NewKey::new("new", Access::Full).unwrap();
-    world.store.elsewhere().import(&acme(), new, StoredCredential::of_presented(b"new")).await.unwrap();
+    world.store.elsewhere().manage().import(&acme(), new, StoredCredential::from_plaintext(b"new")).await.unwrap();
     assert_eq!(world.request("new").await.status, 200);
 
     assert_eq!(world.request(key.secret.expose_secret()).await.status, 200);
     world.store.elsewhere().revoke(&acme(), key.record.id()).await.unwrap();
     assert_eq!(world.request(key.secret.expose_secret()).await.body, INVALID);
 
-    world.store.elsewhere().set_policy(&acme(), OrganizationPolicy::default().with_disabled(true)).await.unwrap();
+    world
+        .store
+        .elsewhere()
+        .set_organization_policy(&acme(), OrganizationPolicy::default().with_disabled(true))
+        .await
+        .unwrap();
     assert_eq!(world.request("new").await.body, INVALID);
 }
 
@@ -126,12 +133,12 @@ async fn zero_ttl_sees_foreign_change_at_next_request() {
 #[tokio::test]
 async fn zero_ttl_over_memory_store_answers_at_once() {
     let keys = MemoryStore::new();
-    let cache = CachedStore::with(keys.clone(), CacheConfig::new().with_time_to_live(Duration::ZERO));
+    let cache = CachedStore::builder(keys.clone()).time_to_live(Duration::ZERO).build();
     let key = issue(&cache, &acme()).await;
-    assert!(matches!(cache.find_now(key.record.digest()), Lookup::Found(_)));
-    assert!(matches!(cache.find_now(&stranger(0)), Lookup::NotFound));
+    assert!(matches!(cache.try_find(key.record.digest()), Lookup::Found(_)));
+    assert!(matches!(cache.try_find(&unknown_digest(0)), Lookup::NotFound));
     keys.revoke(&acme(), key.record.id()).await.unwrap();
-    match cache.find_now(key.record.digest()) {
+    match cache.try_find(key.record.digest()) {
         Lookup::Found(record) => assert!(record.is_revoked()),
         other => panic!("{other:?}"),
     }
@@ -140,7 +147,7 @@ async fn zero_ttl_over_memory_store_answers_at_once() {
 #[tokio::test]
 async fn tiny_cache_gives_correct_answers() {
     for capacity in [0, 1, 10] {
-        let world = World::with(CacheConfig::new().with_capacity(capacity));
+        let world = World::with(|cache| cache.capacity(capacity));
         let mut keys = Vec::new();
         for _ in 0..1_000 {
             keys.push(world.key().await);
@@ -155,7 +162,7 @@ async fn tiny_cache_gives_correct_answers() {
             let expected = find(world.store.elsewhere(), key.record.digest()).await.unwrap().unwrap();
             let found = find(&world.cache, key.record.digest()).await.unwrap().unwrap();
             assert_eq!(text(&found), text(&expected), "capacity {capacity}");
-            assert!(find(&world.cache, &stranger(at)).await.unwrap().is_none());
+            assert!(find(&world.cache, &unknown_digest(at)).await.unwrap().is_none());
             if turn % 100 == 0 {
                 world.clocks.pass(TIME_TO_LIVE / 10);
             }
@@ -169,10 +176,10 @@ fn text(record: &KeyRecord) -> String {
     format!("{record:?}")
 }
 
-/// The longest time to live is one that never ends, and ends at a change all the same.
+/// The longest time to live never ends, and a change still evicts the key.
 #[tokio::test]
 async fn longest_ttl_is_accepted() {
-    let world = World::with(CacheConfig::new().with_time_to_live(Duration::MAX));
+    let world = World::with(|cache| cache.time_to_live(Duration::MAX));
     let key = world.cached_key().await;
     world.clocks.pass(Duration::from_secs(100 * 365 * 24 * 60 * 60));
     assert!(world.remembers(&key));
@@ -185,7 +192,7 @@ async fn longest_ttl_is_accepted() {
 async fn cache_debug_shows_no_key() {
     let world = World::new();
     let key = world.cached_key().await;
-    let printed = format!("{:?} {:?}", world.cache, CacheConfig::new());
+    let printed = format!("{:?} {:?}", world.cache, CachedStore::builder(world.store.clone()));
     assert!(printed.starts_with("CachedStore { id: StoreId("), "{printed}");
     assert!(!printed.contains(&key.secret.expose_secret()[4..]), "{printed}");
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use tower_api_key::MemoryStore;
+use tower_api_key::store::CachedStore;
 use tower_api_key::test_kit::{Conformance, Fault, FaultyStore};
-use tower_api_key::{CacheConfig, CachedStore, MemoryStore};
 
 use super::probe::Probe;
 
@@ -19,9 +20,10 @@ async fn cached_pending_store_conforms() {
 
 #[tokio::test]
 async fn disabled_and_tiny_caches_conform() {
-    for config in [CacheConfig::new().with_time_to_live(Duration::ZERO), CacheConfig::new().with_capacity(1)] {
-        Conformance::of(async || CachedStore::with(MemoryStore::new(), config)).run().await.unwrap();
-    }
+    let off = async || CachedStore::builder(MemoryStore::new()).time_to_live(Duration::ZERO).build();
+    Conformance::of(off).run().await.unwrap();
+    let tiny = async || CachedStore::builder(MemoryStore::new()).capacity(1).build();
+    Conformance::of(tiny).run().await.unwrap();
 }
 
 /// What is remembered is answered during an outage; everything else is an error.

@@ -1,5 +1,4 @@
-//! A store that fails, panics or never answers: an error for those who waited, and nothing worse for those who
-//! come later.
+//! A store that fails, panics or never answers: an error for the requests that waited, and for no later one.
 
 use std::error::Error;
 use std::iter::successors;
@@ -9,10 +8,12 @@ use std::time::Duration;
 use futures::future::{BoxFuture, join_all};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
-use tower_api_key::{ApiKeyLayer, CacheConfig, CacheError, KeyDigest, KeyRecord};
+use tower_api_key::ApiKeyLayer;
+use tower_api_key::key::{KeyDigest, KeyRecord};
+use tower_api_key::store::{CacheError, CachedStore};
 
 use super::probe::{Broken, LookupFault};
-use super::world::{World, ask, begin, find, stranger};
+use super::world::{World, ask, begin, find, unknown_digest};
 use crate::support::log_lines::{record_log, take_log};
 
 /// Cases: 96.
@@ -21,7 +22,7 @@ async fn failure_is_shared_by_waiters_and_not_cached() {
     for fault in [LookupFault::Fails, LookupFault::PanicsWhenPolled] {
         let world = World::new();
         let known = world.key().await;
-        for digest in [*known.record.digest(), stranger(1)] {
+        for digest in [*known.record.digest(), unknown_digest(1)] {
             let before = world.store.lookups();
             world.store.hold();
             world.store.fail_lookups(fault);
@@ -40,10 +41,10 @@ async fn failure_is_shared_by_waiters_and_not_cached() {
 /// Such a store panics before there is a future that could be guarded. Those who wait then wait for their turn.
 #[tokio::test(start_paused = true)]
 async fn store_panic_is_an_error_for_all_waiters() {
-    let world = World::with(CacheConfig::new().with_first_seen_limit(1));
-    let digest = stranger(1);
+    let world = World::with(|cache| cache.first_seen_limit(1));
+    let digest = unknown_digest(1);
     world.store.hold();
-    let first = stranger(0);
+    let first = unknown_digest(0);
     let other = begin(find(&world.cache, &first));
     let crowd = crowd(&world, &digest);
     world.store.fail_lookups(LookupFault::PanicsWhenCalled);
@@ -65,7 +66,7 @@ fn crowd<'a>(world: &'a World, digest: &'a KeyDigest) -> Vec<Request<'a>> {
 
 /// The errors that all of them get.
 async fn errors(crowd: Vec<Request<'_>>) -> Vec<CacheError> {
-    let answers = timeout(Duration::from_secs(3600), join_all(crowd)).await.expect("nobody waits for ever");
+    let answers = timeout(Duration::from_secs(3600), join_all(crowd)).await.expect("no request waits for ever");
     answers.into_iter().map(|answer| answer.unwrap_err()).collect()
 }
 
@@ -90,7 +91,7 @@ async fn recovers(world: &World, digest: KeyDigest, fault: LookupFault) {
 
 /// Cases: 97.
 /// The connection of one lookup is dead, and the store works again. Requests keep coming, each before the one
-/// before it has given up, so that somebody waits at any time.
+/// before it has given up, so that a request waits at any time.
 #[tokio::test(start_paused = true)]
 async fn hanging_lookup_does_not_lock_out_a_key() {
     let world = World::new();
@@ -114,7 +115,7 @@ async fn hanging_lookup_does_not_lock_out_a_key() {
     replies.sort_unstable();
     assert_eq!(replies[0], (0, 503), "it waited for the dead connection");
     let good = replies.iter().filter(|(_, status)| *status == 200).count();
-    // A lookup may take a second by default. Whoever comes two seconds later shall not suffer from this one.
+    // A lookup may take a second by default. A request two seconds later must not suffer from this one.
     assert!(
         good >= 80,
         "{good} of 100 requests in 10 seconds got through, {} lookups were made",
@@ -123,7 +124,7 @@ async fn hanging_lookup_does_not_lock_out_a_key() {
 }
 
 /// Cases: 103.
-/// The last to know is whoever reads the log: it names the cause once, as it does without a cache.
+/// The log names the cause once, as it does without a cache.
 #[tokio::test]
 async fn log_has_each_cause_once() {
     let cached = World::new();
@@ -153,22 +154,22 @@ async fn log_has_each_cause_once() {
 async fn error_repeats_the_store_error_once() {
     let world = World::new();
     world.store.fail_lookups(LookupFault::Fails);
-    let error = find(&world.cache, &stranger(0)).await.unwrap_err();
+    let error = find(&world.cache, &unknown_digest(0)).await.unwrap_err();
     assert_eq!(chain(&error), chain(&Broken::new()));
     assert_eq!(chain(&error), ["the lookup broke", "connection reset by the database"]);
 
     // Also through two caches, and when it is the first of the two that failed.
-    let twice = world.clocks.cache(world.cache.clone(), CacheConfig::new());
-    assert_eq!(chain(&find(&twice, &stranger(0)).await.unwrap_err()), chain(&Broken::new()));
-    let off = world.clocks.cache(world.store.clone(), CacheConfig::new().with_time_to_live(Duration::ZERO));
-    assert_eq!(chain(&find(&off, &stranger(0)).await.unwrap_err()), chain(&Broken::new()));
+    let twice = world.clocks.build(CachedStore::builder(world.cache.clone()));
+    assert_eq!(chain(&find(&twice, &unknown_digest(0)).await.unwrap_err()), chain(&Broken::new()));
+    let off = world.clocks.build(CachedStore::builder(world.store.clone()).time_to_live(Duration::ZERO));
+    assert_eq!(chain(&find(&off, &unknown_digest(0)).await.unwrap_err()), chain(&Broken::new()));
 
     world.store.fail_lookups(LookupFault::PanicsWhenPolled);
     assert_eq!(
-        chain(&find(&world.cache, &stranger(0)).await.unwrap_err()),
+        chain(&find(&world.cache, &unknown_digest(0)).await.unwrap_err()),
         ["the key store panicked: panicked when polled"]
     );
-    assert_eq!(chain(&CacheError::Crowded), ["too many unknown keys at once"]);
+    assert_eq!(chain(&CacheError::Crowded), ["too many first-seen keys at once: no lookup was made"]);
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<String> {

@@ -12,12 +12,15 @@ use futures::executor::block_on;
 use futures::future::BoxFuture;
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestError, TestRunner};
-use tower_api_key::{
-    Access, CacheConfig, KeyDigest, KeyId, KeyManager, KeyRecord, KeyStore, Lookup, MemoryStore, NewKey,
-    OrganizationId, OrganizationPolicy, ScopeSet, StoredCredential, scope::avala,
-};
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord, OrganizationPolicy};
+use tower_api_key::manage::StoredCredential;
+use tower_api_key::scope::avala;
+use tower_api_key::store::{KeyUpdate, Lookup};
+use tower_api_key::{Access, KeyStore, MemoryStore, NewKey, OrganizationId};
 
+use super::probe::Probe;
 use super::world::{World, find};
+use crate::support::manage::Manage;
 use crate::support::poll::poll;
 
 const KEYS: usize = 4;
@@ -47,7 +50,7 @@ enum Step {
 enum Change {
     Make,
     Revoke,
-    Narrow,
+    Update,
     Disable(bool),
 }
 
@@ -64,7 +67,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let change = prop_oneof![
         2 => Just(Change::Make),
         1 => Just(Change::Revoke),
-        1 => Just(Change::Narrow),
+        1 => Just(Change::Update),
         2 => any::<bool>().prop_map(Change::Disable),
     ];
     let kind = prop_oneof![Just(Kind::Digest), Just(Kind::Id), Just(Kind::Organization), Just(Kind::Everything)];
@@ -87,19 +90,36 @@ proptest! {
     /// Cases: 78, 79, 84.
     #[test]
     fn no_answer_is_older_than_promised(steps in steps()) {
-        play(&steps, true)?;
+        play(&steps, Learns::Own)?;
+    }
+
+    /// Cases: 78, 79, 84.
+    /// The store publishes what is changed in the process, also by those who do not know of the cache.
+    #[test]
+    fn no_answer_is_older_than_a_published_change(steps in steps()) {
+        play(&steps, Learns::Published)?;
     }
 }
 
-/// A cache that is not told of changes made in this process.
+/// Which changes the cache learns of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Learns {
+    /// Those made through it. Another process makes the others.
+    Own,
+    /// All of them: the store publishes each change.
+    Published,
+    Nothing,
+}
+
+/// A cache that does not learn of changes made in this process.
 #[test]
 fn harness_detects_cache_without_invalidation() {
     let mut runner = TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) });
-    let result = runner.run(&steps(), |steps| play(&steps, false));
+    let result = runner.run(&steps(), |steps| play(&steps, Learns::Nothing));
     assert!(matches!(result, Err(TestError::Fail(..))), "{result:?}");
 }
 
-/// What the store said of a key, and from which step on.
+/// What the store answered for a key, and from which step on.
 struct Truth {
     since: usize,
     record: String,
@@ -113,15 +133,15 @@ struct Key {
     forgotten: Since,
 }
 
-/// The last steps at which the cache was told to forget a key, or from which on something is young enough. What it
-/// knows of a key goes by digest, id or organization. That it knows nothing goes by digest alone.
+/// The last steps at which the cache was made to forget a key, or from which on something is young enough. What it knows
+/// of a key goes by digest, id or organization. That it knows nothing goes by digest alone.
 #[derive(Clone, Copy, Default)]
 struct Since {
     known: usize,
     unknown: usize,
 }
 
-/// A request that waits, and the step after which what it is told must have been true.
+/// A request that waits, and the step after which its answer must have been true.
 struct Waiting<'a> {
     key: usize,
     after: Since,
@@ -137,9 +157,11 @@ struct Play<'a> {
     waiting: Vec<Waiting<'a>>,
 }
 
-fn play(steps: &[Step], told: bool) -> Result<(), TestCaseError> {
-    let config = CacheConfig::new().with_time_to_live(Duration::from_millis(TIME_TO_LIVE)).with_capacity(100);
-    let world = World::with(config.with_first_seen_limit(3));
+fn play(steps: &[Step], learns: Learns) -> Result<(), TestCaseError> {
+    let store = if learns == Learns::Published { Probe::publishing() } else { Probe::default() };
+    let world = World::over(store, |cache| {
+        cache.time_to_live(Duration::from_millis(TIME_TO_LIVE)).capacity(100).first_seen_limit(3)
+    });
     world.store.hold();
     let keys = (0..KEYS).map(|number| Key {
         digest: digest(number),
@@ -149,7 +171,7 @@ fn play(steps: &[Step], told: bool) -> Result<(), TestCaseError> {
     });
     let mut play = Play { world: &world, step: 0, times: vec![(0, 0)], keys: keys.collect(), waiting: Vec::new() };
     for step in steps {
-        play.take(step, told)?;
+        play.take(step, learns)?;
     }
     world.store.release();
     play.settle()?;
@@ -158,21 +180,21 @@ fn play(steps: &[Step], told: bool) -> Result<(), TestCaseError> {
 }
 
 impl<'a> Play<'a> {
-    fn take(&mut self, step: &Step, told: bool) -> Result<(), TestCaseError> {
+    fn take(&mut self, step: &Step, learns: Learns) -> Result<(), TestCaseError> {
         self.step += 1;
         self.times.push(self.times[self.step - 1]);
         match *step {
             Step::Pass(monotonic, wall) => self.pass(monotonic, wall),
             Step::Change { key, change, through_the_cache } => {
-                if through_the_cache && told {
+                if through_the_cache && learns != Learns::Nothing {
                     change.make(&self.world.cache, &self.keys[key]);
                 } else {
                     change.make(self.world.store.elsewhere(), &self.keys[key]);
                 }
-                if through_the_cache {
+                if through_the_cache || learns == Learns::Published {
                     let kind = match change {
                         Change::Make => Kind::Digest,
-                        Change::Revoke | Change::Narrow => Kind::Id,
+                        Change::Revoke | Change::Update => Kind::Id,
                         Change::Disable(_) => Kind::Organization,
                     };
                     self.forget(key, kind);
@@ -180,10 +202,10 @@ impl<'a> Play<'a> {
             }
             Step::Invalidate(key, kind) => self.invalidate(key, kind),
             Step::FindNow(key) => {
-                let found = match self.world.cache.find_now(&self.keys[key].digest) {
+                let found = match self.world.cache.try_find(&self.keys[key].digest) {
                     Lookup::Found(record) => text(Some(&record)),
                     Lookup::NotFound => text(None),
-                    Lookup::Later => return Ok(()),
+                    Lookup::Pending => return Ok(()),
                 };
                 self.assert_true_after(self.oldest(key), key, &found)?;
             }
@@ -249,7 +271,7 @@ impl<'a> Play<'a> {
         }
     }
 
-    /// The first step whose truth may be told to a request for this key that starts now.
+    /// The first step whose truth may be the answer to a request for this key that starts now.
     fn oldest(&self, key: usize) -> Since {
         let now = self.times[self.step];
         let young = |life: u64| {
@@ -262,7 +284,7 @@ impl<'a> Play<'a> {
         Since { known: known.max(young(TIME_TO_LIVE)), unknown: unknown.max(young(UNKNOWN_TIME_TO_LIVE)) }
     }
 
-    /// Whoever waits takes another step, until nobody gets further.
+    /// Every request that waits takes another step, until none gets further.
     fn settle(&mut self) -> Result<(), TestCaseError> {
         loop {
             let mut answered = false;
@@ -287,14 +309,14 @@ impl<'a> Play<'a> {
         let after = if found == UNKNOWN { after.unknown } else { after.known };
         let history = &self.keys[key].history;
         let end = |at: usize| history.get(at + 1).map_or(self.step, |next| next.since);
-        let told = history.iter().enumerate().any(|(at, truth)| truth.record == found && end(at) >= after);
-        prop_assert!(told, "key {key} at step {}: {found} was last true before step {after}", self.step);
+        let was_true = history.iter().enumerate().any(|(at, truth)| truth.record == found && end(at) >= after);
+        prop_assert!(was_true, "key {key} at step {}: {found} was last true before step {after}", self.step);
         Ok(())
     }
 
     fn look_at_the_store(&mut self) {
         for key in &mut self.keys {
-            let record = match self.world.store.elsewhere().find_now(&key.digest) {
+            let record = match self.world.store.elsewhere().try_find(&key.digest) {
                 Lookup::Found(record) => text(Some(&record)),
                 _ => text(None),
             };
@@ -306,48 +328,48 @@ impl<'a> Play<'a> {
 }
 
 impl Change {
-    /// It may be refused, for a key that is revoked already or not there.
-    fn make(self, keys: &impl KeyManager, key: &Key) {
+    /// The change may be rejected, for a key that is revoked already or not there.
+    fn make(self, keys: &impl Manage, key: &Key) {
         let Key { digest, organization, .. } = key;
         block_on(async {
             match self {
                 Self::Make => {
                     let new = NewKey::new("key", Access::Full).unwrap();
-                    let _ = keys.import(organization, new, StoredCredential::from_digest(*digest)).await;
+                    let _ = keys.manage().import(organization, new, StoredCredential::from_digest(*digest)).await;
                 }
                 Self::Revoke => {
                     if let Some(id) = id_of(keys, key).await {
                         keys.revoke(organization, id).await.unwrap();
                     }
                 }
-                Self::Narrow => {
+                Self::Update => {
                     if let Some(id) = id_of(keys, key).await {
-                        let _ = keys.narrow(organization, id, ScopeSet::from_iter([avala::TASKS_READ])).await;
+                        let _ = keys.update(organization, id, KeyUpdate::new().with_scopes([avala::TASKS_READ])).await;
                     }
                 }
                 Self::Disable(disabled) => {
                     let policy = OrganizationPolicy::default().with_disabled(disabled);
-                    keys.set_policy(organization, policy).await.unwrap();
+                    keys.set_organization_policy(organization, policy).await.unwrap();
                 }
             }
         });
     }
 }
 
-async fn id_of(keys: &impl KeyManager, key: &Key) -> Option<KeyId> {
+async fn id_of(keys: &impl Manage, key: &Key) -> Option<KeyId> {
     let all = keys.list(&key.organization, &Default::default()).await.unwrap().keys;
     all.iter().find(|record| *record.digest() == key.digest).map(|record| record.id())
 }
 
 fn id(keys: &MemoryStore, digest: &KeyDigest) -> Option<KeyId> {
-    match keys.find_now(digest) {
+    match keys.try_find(digest) {
         Lookup::Found(record) => Some(record.id()),
         _ => None,
     }
 }
 
 fn digest(key: usize) -> KeyDigest {
-    KeyDigest::of(format!("key {key}").as_bytes())
+    KeyDigest::hash(format!("key {key}").as_bytes())
 }
 
 fn text(record: Option<&Arc<KeyRecord>>) -> String {

@@ -4,13 +4,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tower_api_key::{
-    Access, ApiKeyLayer, CacheConfig, KeyManager, KeyStore, Lookup, LookupKind, NewKey, OrganizationPolicy,
-    StoredCredential,
-};
+use tower_api_key::key::OrganizationPolicy;
+use tower_api_key::manage::StoredCredential;
+use tower_api_key::observe::LookupKind;
+use tower_api_key::store::{KeyBackend, Lookup};
+use tower_api_key::{Access, ApiKeyLayer, KeyStore, NewKey};
 
 use super::probe::LookupFault;
 use super::world::{TIME_TO_LIVE, World, acme, ask, begin, find};
+use crate::support::manage::Manage;
 use crate::support::reply::INVALID;
 
 const NANOSECOND: Duration = Duration::from_nanos(1);
@@ -35,7 +37,7 @@ async fn cached_key_is_answered_without_the_store() {
     expected[0] = LookupKind::Awaited;
     assert_eq!(*kinds.lock().unwrap(), expected);
 
-    let Lookup::Found(record) = world.cache.find_now(key.record.digest()) else { panic!("it is remembered") };
+    let Lookup::Found(record) = world.cache.try_find(key.record.digest()) else { panic!("it is remembered") };
     assert_eq!(format!("{record:?}"), format!("{:?}", key.record));
 }
 
@@ -72,14 +74,14 @@ fn shift(life: u64) -> impl Strategy<Value = i64> {
 
 proptest! {
     /// Cases: 72, 73.
-    /// The monotonic clock may stand still, and the other one stand still or go back.
+    /// The monotonic clock may stop, and the other one stop or go back.
     #[test]
     fn cached_key_ages_by_the_clock_that_is_ahead(
         (life, monotonic, wall) in (1_u64..10_000)
             .prop_flat_map(|life| (Just(life), shift(life).prop_map(|shift| shift.max(0).unsigned_abs()), shift(life))),
     ) {
         futures::executor::block_on(async {
-            let world = World::with(CacheConfig::new().with_time_to_live(Duration::from_millis(life)));
+            let world = World::with(|cache| cache.time_to_live(Duration::from_millis(life)));
             let key = world.cached_key().await;
             world.clocks.pass_monotonic(Duration::from_millis(monotonic));
             let now = world.clocks.now();
@@ -110,7 +112,7 @@ async fn slow_answer_is_as_old_as_its_question() {
     assert!(!world.remembers(&key));
 }
 
-/// One that was slower than the time to live is for those who waited for it, and for nobody else.
+/// An answer that was slower than the time to live is only for the requests that waited for it.
 #[tokio::test]
 async fn late_answer_is_not_cached() {
     let world = World::new();
@@ -129,7 +131,7 @@ async fn cached_key_does_not_outlive_its_expiry() {
     let world = World::new();
     let second = Duration::from_secs(1);
     let key = NewKey::new("short-lived", Access::Full).unwrap().with_expires_at(world.clocks.now() + 2 * second);
-    world.store.elsewhere().import(&acme(), key, StoredCredential::of_presented(b"key")).await.unwrap();
+    world.store.elsewhere().manage().import(&acme(), key, StoredCredential::from_plaintext(b"key")).await.unwrap();
 
     for time in [Duration::ZERO, second, second - NANOSECOND] {
         world.clocks.pass(time);
@@ -153,7 +155,7 @@ async fn cached_key_does_not_outlive_its_maximum_age() {
     // The keys in memory are dated by the clock of the system.
     world.clocks.wall.set(key.record.created_at());
     let policy = OrganizationPolicy::default().with_max_key_age(age);
-    world.cache.set_policy(&acme(), policy).await.unwrap();
+    world.cache.set_organization_policy(&acme(), policy).await.unwrap();
 
     assert_eq!(world.request(key.secret.expose_secret()).await.status, 200);
     world.clocks.pass(age - NANOSECOND);

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use tower_api_key::{CacheConfig, KeyManager};
+use tower_api_key::store::KeyBackend;
 
-use super::world::{TIME_TO_LIVE, World, acme, begin, find, stranger};
+use super::world::{TIME_TO_LIVE, World, acme, begin, find, unknown_digest};
 
 /// Cases: 79.
 /// Around the number from which on everything is flushed instead, and around twice that.
 #[tokio::test]
 async fn mass_invalidation_serves_no_older_answer() {
-    for strangers in [0, 1, 9_997, 9_998, 9_999, 10_000, 10_001, 19_999, 20_000, 20_001, 35_000] {
+    for unknown in [0, 1, 9_997, 9_998, 9_999, 10_000, 10_001, 19_999, 20_000, 20_001, 35_000] {
         let world = World::new();
         let (cached, under_way) = (world.cached_key().await, world.key().await);
         world.store.hold();
@@ -18,20 +18,20 @@ async fn mass_invalidation_serves_no_older_answer() {
         for key in [&cached, &under_way] {
             world.cache.revoke(&acme(), key.record.id()).await.unwrap();
         }
-        for number in 0..strangers {
-            world.cache.invalidate(&stranger(number));
+        for number in 0..unknown {
+            world.cache.invalidate(&unknown_digest(number));
         }
         world.store.release();
-        assert!(!lookup.await.unwrap().unwrap().is_revoked(), "{strangers}: it was asked before");
+        assert!(!lookup.await.unwrap().unwrap().is_revoked(), "{unknown}: it was asked before");
         for key in [&cached, &under_way] {
-            assert!(!world.remembers(key), "{strangers}");
-            assert_eq!(world.request(key.secret.expose_secret()).await.status, 401, "{strangers}");
+            assert!(!world.remembers(key), "{unknown}");
+            assert_eq!(world.request(key.secret.expose_secret()).await.status, 401, "{unknown}");
         }
         // It works as before, and remembers what is looked up from now on.
         let new = world.cached_key().await;
-        world.cache.invalidate(&stranger(0));
+        world.cache.invalidate(&unknown_digest(0));
         find(&world.cache, new.record.digest()).await.unwrap();
-        assert!(world.remembers(&new), "{strangers}");
+        assert!(world.remembers(&new), "{unknown}");
     }
 }
 
@@ -60,8 +60,8 @@ async fn very_late_answer_is_not_served() {
                 pass(after);
                 // Whatever makes the cache tidy up.
                 world.store.stop_holding();
-                find(&world.cache, &stranger(0)).await.unwrap();
-                world.cache.invalidate(&stranger(0));
+                find(&world.cache, &unknown_digest(0)).await.unwrap();
+                world.cache.invalidate(&unknown_digest(0));
                 world.store.release();
                 assert!(!lookup.await.unwrap().unwrap().is_revoked());
                 assert!(!world.remembers(&key), "{clock}: {before:?} before and {after:?} after the revoke");
@@ -72,7 +72,7 @@ async fn very_late_answer_is_not_served() {
 
 #[tokio::test]
 async fn flush_empties_the_cache() {
-    let world = World::with(CacheConfig::new().with_time_to_live(Duration::MAX));
+    let world = World::with(|cache| cache.time_to_live(Duration::MAX));
     world.cache.flush();
     let mut keys = Vec::new();
     for _ in 0..100 {

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
-use tower_api_key::{
-    Expiry, IssuePolicy, KeyDigest, KeyId, KeyManager, KeyRecord, KeyStore, KeyUsage, ListKeys, Lookup, ManageError,
-    MemoryStore, NewKey, OrganizationId, OrganizationPolicy, Page, ScopeSet, StoredCredential,
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord, OrganizationPolicy};
+use tower_api_key::store::{
+    BackendError, Changes, KeyBackend, KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord, Page, Replacement,
 };
+use tower_api_key::{KeyStore, MemoryStore, OrganizationId};
 
 /// Keys in memory behind slow lookups. Each reads first and then waits while lookups are held, as an answer does
 /// that is on its way from a database.
@@ -29,6 +30,7 @@ struct State {
     running: usize,
     most_running: usize,
     slow: bool,
+    publishing: bool,
     holding: bool,
     held: VecDeque<oneshot::Sender<()>>,
     lookup_fault: Option<LookupFault>,
@@ -63,7 +65,15 @@ impl Broken {
 }
 
 impl Probe {
-    /// The keys themselves, as another process reaches them: what is changed here, no cache is told of.
+    /// A store that publishes its changes in the process, as those of the crate do.
+    pub(crate) fn publishing() -> Self {
+        let probe = Self::default();
+        probe.state().publishing = true;
+        probe
+    }
+
+    /// The keys themselves, as another process reaches them: unless the probe is publishing, no cache learns what is
+    /// changed here.
     pub(crate) fn elsewhere(&self) -> &MemoryStore {
         &self.0.keys
     }
@@ -160,12 +170,12 @@ impl Probe {
         }
     }
 
-    async fn changed<T>(&self, done: Result<T, ManageError>) -> Result<T, ManageError> {
+    async fn changed<T>(&self, done: Result<T, BackendError>) -> Result<T, BackendError> {
         self.slow().await;
         let fault = self.state().change_fault;
         match fault {
             None => done,
-            Some(ChangeFault::Fails) => Err(ManageError::store(Broken::new())),
+            Some(ChangeFault::Fails) => Err(BackendError::store(Broken::new())),
             Some(ChangeFault::NeverReturns) => pending().await,
         }
     }
@@ -187,7 +197,7 @@ impl KeyStore for Probe {
         let running = self.begin();
         let fault = self.state().lookup_fault;
         assert!(fault != Some(LookupFault::PanicsWhenCalled), "panicked when called");
-        let read = self.0.keys.find_now(digest);
+        let read = self.0.keys.try_find(digest);
         async move {
             let _running = running;
             self.held().await;
@@ -199,67 +209,66 @@ impl KeyStore for Probe {
                 None => match read {
                     Lookup::Found(record) => Ok(Some(record)),
                     Lookup::NotFound => Ok(None),
-                    Lookup::Later => unreachable!("memory answers at once"),
+                    Lookup::Pending => unreachable!("memory answers at once"),
                 },
             }
         }
     }
+
+    fn changes(&self) -> Option<&Changes> {
+        let publishing = self.state().publishing;
+        self.0.keys.changes().filter(|_| publishing)
+    }
 }
 
-impl KeyManager for Probe {
-    fn issue_policy(&self) -> &IssuePolicy {
-        self.0.keys.issue_policy()
-    }
-
-    async fn get(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, ManageError> {
+impl KeyBackend for Probe {
+    async fn get(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
         self.0.keys.get(organization, id).await
     }
 
-    async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, ManageError> {
+    async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, BackendError> {
         self.0.keys.list(organization, query).await
     }
 
-    async fn revoke(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, ManageError> {
-        self.changed(self.0.keys.revoke(organization, id).await).await
+    async fn insert(&self, record: NewRecord) -> Result<Arc<KeyRecord>, BackendError> {
+        self.changed(self.0.keys.insert(record).await).await
     }
 
-    async fn narrow(
+    async fn update(
         &self,
         organization: &OrganizationId,
         id: KeyId,
-        scopes: ScopeSet,
-    ) -> Result<Arc<KeyRecord>, ManageError> {
-        self.changed(self.0.keys.narrow(organization, id, scopes).await).await
+        update: KeyUpdate,
+    ) -> Result<Arc<KeyRecord>, BackendError> {
+        self.changed(self.0.keys.update(organization, id, update).await).await
     }
 
-    async fn policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, ManageError> {
-        self.0.keys.policy(organization).await
-    }
-
-    async fn set_policy(&self, organization: &OrganizationId, policy: OrganizationPolicy) -> Result<(), ManageError> {
-        self.changed(self.0.keys.set_policy(organization, policy).await).await
-    }
-
-    async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), ManageError> {
-        self.changed(self.0.keys.record_usage(usage).await).await
-    }
-
-    async fn insert(
-        &self,
-        organization: &OrganizationId,
-        key: NewKey,
-        credential: StoredCredential,
-    ) -> Result<Arc<KeyRecord>, ManageError> {
-        self.changed(self.0.keys.insert(organization, key, credential).await).await
+    async fn revoke(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
+        self.changed(self.0.keys.revoke(organization, id).await).await
     }
 
     async fn replace(
         &self,
         organization: &OrganizationId,
         id: KeyId,
-        expiry: Expiry,
-        credential: StoredCredential,
-    ) -> Result<Arc<KeyRecord>, ManageError> {
-        self.changed(self.0.keys.replace(organization, id, expiry, credential).await).await
+        replacement: Replacement,
+    ) -> Result<Arc<KeyRecord>, BackendError> {
+        self.changed(self.0.keys.replace(organization, id, replacement).await).await
+    }
+
+    async fn organization_policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, BackendError> {
+        self.0.keys.organization_policy(organization).await
+    }
+
+    async fn set_organization_policy(
+        &self,
+        organization: &OrganizationId,
+        policy: OrganizationPolicy,
+    ) -> Result<(), BackendError> {
+        self.changed(self.0.keys.set_organization_policy(organization, policy).await).await
+    }
+
+    async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), BackendError> {
+        self.changed(self.0.keys.record_usage(usage).await).await
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::task::{JoinSet, yield_now};
-use tower_api_key::{CachedStore, IssuedKey, KeyManager};
+use tower_api_key::manage::IssuedKey;
+use tower_api_key::store::{CachedStore, KeyBackend};
 
 use super::probe::Probe;
 use super::world::{World, acme, find};
@@ -17,14 +18,14 @@ enum Revoke {
     ThroughTheCache,
     /// As caches are often built.
     EvictFirst,
-    /// As in a process that tells nobody.
+    /// As another process does.
     InTheStoreAlone,
 }
 
 #[derive(Default)]
 struct Counts {
     accepted: AtomicUsize,
-    refused: AtomicUsize,
+    rejected: AtomicUsize,
     accepted_after_revoke: AtomicUsize,
 }
 
@@ -32,9 +33,9 @@ struct Counts {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn request_after_revoke_is_rejected() {
     let counts = race(Revoke::ThroughTheCache, REVOKES).await;
-    let (accepted, refused) = (counts.accepted.into_inner(), counts.refused.into_inner());
-    assert_eq!(counts.accepted_after_revoke.into_inner(), 0, "of {accepted} accepted and {refused} refused requests");
-    assert!(accepted >= REVOKES * TASKS && refused >= REVOKES * TASKS, "{accepted} and {refused}");
+    let (accepted, rejected) = (counts.accepted.into_inner(), counts.rejected.into_inner());
+    assert_eq!(counts.accepted_after_revoke.into_inner(), 0, "of {accepted} accepted and {rejected} rejected requests");
+    assert!(accepted >= REVOKES * TASKS && rejected >= REVOKES * TASKS, "{accepted} and {rejected}");
 }
 
 /// Cases: 78.
@@ -104,7 +105,7 @@ async fn requests(cache: CachedStore<Probe>, key: Arc<IssuedKey>, is_revoked: Ar
         let starts_after = is_revoked.load(Ordering::SeqCst);
         let found = find(&cache, key.record.digest()).await.unwrap().unwrap();
         let count = match (found.is_revoked(), starts_after) {
-            (true, _) => &counts.refused,
+            (true, _) => &counts.rejected,
             (false, false) => &counts.accepted,
             (false, true) => &counts.accepted_after_revoke,
         };

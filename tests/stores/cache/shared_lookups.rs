@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use futures::future::join_all;
 use tokio::task::JoinSet;
-use tower_api_key::{CacheConfig, CachedStore, KeyStore, Lookup, SystemClock};
+use tower_api_key::KeyStore;
+use tower_api_key::store::{CachedStore, Lookup};
+use tower_api_key::time::SystemClock;
 
 use super::probe::Probe;
-use super::world::{TIME_TO_LIVE, World, begin, find, stranger};
+use super::world::{TIME_TO_LIVE, UNKNOWN_TIME_TO_LIVE, World, begin, find, unknown_digest};
 use crate::support::poll::poll;
 
 const CROWD: usize = 10_000;
@@ -21,7 +23,7 @@ const CROWD: usize = 10_000;
 async fn ten_thousand_requests_await_one_lookup() {
     let world = World::new();
     let known = world.key().await;
-    for digest in [*known.record.digest(), stranger(1)] {
+    for digest in [*known.record.digest(), unknown_digest(1)] {
         let before = world.store.lookups();
         world.store.hold();
         let crowd: Vec<_> = (0..CROWD).map(|_| begin(find(&world.cache, &digest))).collect();
@@ -40,7 +42,7 @@ async fn ten_thousand_parallel_requests_are_one_lookup() {
     let world = World::new();
     for round in 0..10 {
         let key = world.key().await;
-        for digest in [*key.record.digest(), stranger(round)] {
+        for digest in [*key.record.digest(), unknown_digest(round)] {
             let before = world.store.lookups();
             let mut crowd = JoinSet::new();
             for _ in 0..CROWD {
@@ -61,9 +63,9 @@ async fn ten_thousand_parallel_requests_are_one_lookup() {
 async fn just_finished_lookup_is_not_repeated() {
     let world = World::new();
     let known = world.key().await;
-    for digest in [*known.record.digest(), stranger(1)] {
+    for digest in [*known.record.digest(), unknown_digest(1)] {
         let before = world.store.lookups();
-        assert!(matches!(world.cache.find_now(&digest), Lookup::Later), "the request asks");
+        assert!(matches!(world.cache.try_find(&digest), Lookup::Pending), "the request asks");
         find(&world.cache, &digest).await.unwrap();
         world.cache.find(&digest).await.unwrap();
         assert_eq!(world.store.lookups(), before + 1);
@@ -80,14 +82,14 @@ fn lookup_ending_before_next_ask_is_not_repeated() {
     let clock = move || {
         if armed.swap(false, Ordering::SeqCst) {
             let cache = other.get().unwrap();
-            find(cache, &stranger(1)).now_or_never().expect("nothing to wait for").unwrap();
+            find(cache, &unknown_digest(1)).now_or_never().expect("nothing to wait for").unwrap();
         }
         now
     };
-    let cache = CachedStore::with_clocks(store.clone(), CacheConfig::new(), clock, SystemClock);
+    let cache = CachedStore::builder(store.clone()).clocks(clock, SystemClock).build();
     assert!(cell.set(cache.clone()).is_ok());
     is_armed.store(true, Ordering::SeqCst);
-    find(&cache, &stranger(1)).now_or_never().expect("nothing to wait for").unwrap();
+    find(&cache, &unknown_digest(1)).now_or_never().expect("nothing to wait for").unwrap();
     assert!(!is_armed.load(Ordering::SeqCst));
     assert_eq!(store.lookups(), 1);
 }
@@ -118,7 +120,7 @@ async fn lookup_is_shared_for_less_than_a_second() {
         };
         world.store.hold();
         let first = begin(find(&world.cache, key.record.digest()));
-        pass(CacheConfig::UNKNOWN_TIME_TO_LIVE - Duration::from_nanos(1));
+        pass(UNKNOWN_TIME_TO_LIVE - Duration::from_nanos(1));
         let second = begin(find(&world.cache, key.record.digest()));
         assert_eq!(world.store.lookups(), 1, "{clock}");
         pass(Duration::from_nanos(1));

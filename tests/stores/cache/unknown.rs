@@ -4,11 +4,13 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tower_api_key::{
-    Access, CacheConfig, Expiry, KeyDigest, KeyManager, KeyRecord, KeyStore, Lookup, NewKey, StoredCredential,
-};
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
+use tower_api_key::manage::StoredCredential;
+use tower_api_key::store::{CachedStore, Expiry, KeyBackend, Lookup, NewRecord, Replacement};
+use tower_api_key::{Access, KeyStore, NewKey};
 
-use super::world::{Clocks, World, acme, begin, find, stranger};
+use super::world::{Clocks, UNKNOWN_TIME_TO_LIVE, World, acme, begin, find, unknown_digest};
+use crate::support::manage::Manage;
 use crate::support::reply::INVALID;
 
 fn new_key() -> NewKey {
@@ -16,17 +18,16 @@ fn new_key() -> NewKey {
 }
 
 fn is_remembered_as_unknown(world: &World, digest: &KeyDigest) -> bool {
-    matches!(world.cache.find_now(digest), Lookup::NotFound)
+    matches!(world.cache.try_find(digest), Lookup::NotFound)
 }
 
 #[tokio::test]
 async fn unknown_key_is_cached_for_at_most_a_second() {
-    let second = CacheConfig::UNKNOWN_TIME_TO_LIVE;
-    assert_eq!(second, Duration::from_secs(1));
+    let second = UNKNOWN_TIME_TO_LIVE;
     let half = Duration::from_millis(500);
     for (time_to_live, life) in [(Duration::from_secs(5), second), (second, second), (half, half)] {
         for clock in ["both", "monotonic", "wall"] {
-            let world = World::with(CacheConfig::new().with_time_to_live(time_to_live));
+            let world = World::with(|cache| cache.time_to_live(time_to_live));
             let pass = |time| match clock {
                 "both" => world.clocks.pass(time),
                 "monotonic" => world.clocks.pass_monotonic(time),
@@ -52,15 +53,23 @@ async fn unknown_key_works_once_issued_in_process() {
         let world = World::new();
         let old = world.key().await;
         assert_eq!(world.request("new").await.status, 401);
-        assert!(is_remembered_as_unknown(&world, &KeyDigest::of(b"new")));
+        assert!(is_remembered_as_unknown(&world, &KeyDigest::hash(b"new")));
 
-        let credential = StoredCredential::of_presented(b"new");
+        let credential = StoredCredential::from_plaintext(b"new");
         match way {
-            "import" => world.cache.import(&acme(), new_key(), credential).await,
-            "insert" => world.cache.insert(&acme(), new_key(), credential).await,
-            _ => world.cache.replace(&acme(), old.record.id(), Expiry::SameLifetime, credential).await,
+            "import" => drop(world.cache.manage().import(&acme(), new_key(), credential).await.unwrap()),
+            "insert" => {
+                let StoredCredential { digest, hint, .. } = credential;
+                let (id, organization, name) = (KeyId::from_u128(1), acme(), "new".into());
+                let record = NewRecord { id, digest, hint, organization, name, access: Access::Full, expires_at: None };
+                world.cache.insert(record).await.unwrap();
+            }
+            _ => {
+                let StoredCredential { digest, hint, .. } = credential;
+                let replacement = Replacement { id: KeyId::from_u128(1), digest, hint, expiry: Expiry::SameLifetime };
+                world.cache.replace(&acme(), old.record.id(), replacement).await.unwrap();
+            }
         }
-        .unwrap();
         assert_eq!(world.request("new").await.status, 200, "{way}");
     }
 }
@@ -70,10 +79,10 @@ async fn unknown_key_works_once_issued_in_process() {
 #[tokio::test]
 async fn lookup_from_before_issue_does_not_hide_the_key() {
     let world = World::new();
-    let digest = KeyDigest::of(b"new");
+    let digest = KeyDigest::hash(b"new");
     world.store.hold();
     let lookup = begin(find(&world.cache, &digest));
-    world.cache.import(&acme(), new_key(), StoredCredential::of_presented(b"new")).await.unwrap();
+    world.cache.manage().import(&acme(), new_key(), StoredCredential::from_plaintext(b"new")).await.unwrap();
     world.store.release();
     assert!(lookup.await.unwrap().is_none(), "it was asked before");
     assert!(!is_remembered_as_unknown(&world, &digest));
@@ -85,26 +94,26 @@ async fn lookup_from_before_issue_does_not_hide_the_key() {
 async fn key_issued_elsewhere_works_after_a_second() {
     let world = World::new();
     assert_eq!(world.request("new").await.status, 401);
-    let credential = StoredCredential::of_presented(b"new");
-    world.store.elsewhere().import(&acme(), new_key(), credential).await.unwrap();
-    world.clocks.pass(CacheConfig::UNKNOWN_TIME_TO_LIVE);
+    let credential = StoredCredential::from_plaintext(b"new");
+    world.store.elsewhere().manage().import(&acme(), new_key(), credential).await.unwrap();
+    world.clocks.pass(UNKNOWN_TIME_TO_LIVE);
     assert_eq!(world.request("new").await.status, 200);
 }
 
-/// Somebody deletes the row and puts it back.
+/// The row is deleted and restored by hand.
 #[tokio::test]
 async fn known_key_may_become_unknown_and_known_again() {
     let key = World::new().key().await;
     let (row, clocks) = (Arc::new(Row::default()), Clocks::new());
-    let cache = clocks.cache(Arc::clone(&row), CacheConfig::new());
+    let cache = clocks.build(CachedStore::builder(Arc::clone(&row)));
     for there in [true, false, true, false] {
         *row.0.lock().unwrap() = there.then(|| Arc::clone(&key.record));
         cache.invalidate(key.record.digest());
         assert_eq!(find(&cache, key.record.digest()).await.unwrap().is_some(), there);
-        match cache.find_now(key.record.digest()) {
+        match cache.try_find(key.record.digest()) {
             Lookup::Found(_) => assert!(there),
             Lookup::NotFound => assert!(!there),
-            Lookup::Later => panic!("it was looked up a moment ago"),
+            Lookup::Pending => panic!("it was looked up a moment ago"),
         }
     }
 }
@@ -125,19 +134,19 @@ impl KeyStore for Row {
 async fn unknown_key_flood_evicts_no_known_key() {
     const CAPACITY: usize = 1_000;
     const FLOOD: usize = 100_000;
-    let world = World::with(CacheConfig::new().with_capacity(CAPACITY));
+    let world = World::with(|cache| cache.capacity(CAPACITY));
     let mut known = Vec::new();
     for _ in 0..CAPACITY / 2 {
         known.push(world.cached_key().await);
     }
     let before = world.store.lookups();
     for number in 0..FLOOD {
-        assert!(find(&world.cache, &stranger(number)).await.unwrap().is_none());
+        assert!(find(&world.cache, &unknown_digest(number)).await.unwrap().is_none());
     }
     assert_eq!(world.store.lookups(), before + FLOOD);
 
     assert!(known.iter().all(|key| world.remembers(key)));
-    let remembered = (0..FLOOD).filter(|&number| is_remembered_as_unknown(&world, &stranger(number))).count();
+    let remembered = (0..FLOOD).filter(|&number| is_remembered_as_unknown(&world, &unknown_digest(number))).count();
     // The cache rounds up for each of its parts.
     assert!((1..=CAPACITY / 10 + 32).contains(&remembered), "{remembered} unknown keys are remembered");
 }
@@ -146,7 +155,7 @@ async fn unknown_key_flood_evicts_no_known_key() {
 #[tokio::test]
 async fn cached_keys_are_bounded() {
     const CAPACITY: usize = 1_000;
-    let world = World::with(CacheConfig::new().with_capacity(CAPACITY));
+    let world = World::with(|cache| cache.capacity(CAPACITY));
     let mut keys = Vec::new();
     for _ in 0..5 * CAPACITY {
         keys.push(world.cached_key().await);

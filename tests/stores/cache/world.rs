@@ -12,18 +12,21 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use tokio::task::unconstrained;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_api_key::{
-    Access, ApiKeyLayer, CacheConfig, CachedStore, IssuedKey, KeyDigest, KeyManager, KeyRecord, KeyStore, Lookup,
-    NewKey, OrganizationId, scope::avala,
-};
+use tower_api_key::key::{KeyDigest, KeyRecord};
+use tower_api_key::manage::IssuedKey;
+use tower_api_key::scope::avala;
+use tower_api_key::store::{CachedStore, CachedStoreBuilder, Lookup};
+use tower_api_key::{Access, ApiKeyLayer, KeyStore, NewKey, OrganizationId};
 
 use super::probe::Probe;
 use crate::support::clock::Hands;
+use crate::support::manage::Manage;
 use crate::support::poll::poll;
 use crate::support::reply::Reply;
 use crate::support::request::request;
 
 pub(crate) const TIME_TO_LIVE: Duration = Duration::from_secs(5);
+pub(crate) const UNKNOWN_TIME_TO_LIVE: Duration = Duration::from_secs(1);
 
 pub(crate) struct World {
     pub(crate) store: Probe,
@@ -33,12 +36,19 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self::with(CacheConfig::new())
+        Self::with(|cache| cache)
     }
 
-    pub(crate) fn with(config: CacheConfig) -> Self {
-        let (store, clocks) = (Probe::default(), Clocks::new());
-        Self { cache: clocks.cache(store.clone(), config), store, clocks }
+    pub(crate) fn with(configure: impl FnOnce(CachedStoreBuilder<Probe>) -> CachedStoreBuilder<Probe>) -> Self {
+        Self::over(Probe::default(), configure)
+    }
+
+    pub(crate) fn over(
+        store: Probe,
+        configure: impl FnOnce(CachedStoreBuilder<Probe>) -> CachedStoreBuilder<Probe>,
+    ) -> Self {
+        let clocks = Clocks::new();
+        Self { cache: clocks.build(configure(CachedStore::builder(store.clone()))), store, clocks }
     }
 
     /// A key that the store knows and the cache has not seen.
@@ -56,7 +66,7 @@ impl World {
 
     /// Whether this key is answered from memory.
     pub(crate) fn remembers(&self, key: &IssuedKey) -> bool {
-        matches!(self.cache.find_now(key.record.digest()), Lookup::Found(_))
+        matches!(self.cache.try_find(key.record.digest()), Lookup::Found(_))
     }
 
     /// A request with this key, to a service that any key may use.
@@ -79,13 +89,13 @@ impl Clocks {
         Self { monotonic: Arc::new(Mutex::new(Instant::now())), wall: Hands::at(wall) }
     }
 
-    pub(crate) fn cache<S: KeyStore>(&self, store: S, config: CacheConfig) -> CachedStore<S> {
+    pub(crate) fn build<S: KeyStore>(&self, cache: CachedStoreBuilder<S>) -> CachedStore<S> {
         let Self { monotonic, wall } = self.clone();
-        CachedStore::with_clocks(store, config, move || *monotonic.lock().unwrap(), wall)
+        cache.clocks(move || *monotonic.lock().unwrap(), wall).build()
     }
 
     pub(crate) fn now(&self) -> SystemTime {
-        tower_api_key::Clock::now(&self.wall)
+        tower_api_key::time::Clock::now(&self.wall)
     }
 
     pub(crate) fn pass(&self, time: Duration) {
@@ -102,21 +112,21 @@ pub(crate) fn acme() -> OrganizationId {
     "acme".parse().unwrap()
 }
 
-pub(crate) async fn issue(keys: &impl KeyManager, organization: &OrganizationId) -> IssuedKey {
-    keys.issue(organization, NewKey::new("key", Access::scoped(avala::ALL)).unwrap()).await.unwrap()
+pub(crate) async fn issue(keys: &impl Manage, organization: &OrganizationId) -> IssuedKey {
+    keys.manage().issue(organization, NewKey::new("key", Access::scoped(avala::ALL)).unwrap()).await.unwrap()
 }
 
 /// A digest that no key has.
-pub(crate) fn stranger(number: usize) -> KeyDigest {
-    KeyDigest::of(format!("stranger {number}").as_bytes())
+pub(crate) fn unknown_digest(number: usize) -> KeyDigest {
+    KeyDigest::hash(format!("unknown {number}").as_bytes())
 }
 
 /// As the layer looks keys up.
 pub(crate) async fn find<S: KeyStore>(store: &S, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, S::Error> {
-    match store.find_now(digest) {
+    match store.try_find(digest) {
         Lookup::Found(record) => Ok(Some(record)),
         Lookup::NotFound => Ok(None),
-        Lookup::Later => store.find(digest).await,
+        Lookup::Pending => store.find(digest).await,
     }
 }
 

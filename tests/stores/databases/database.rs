@@ -2,19 +2,21 @@
 
 use std::future::Future;
 
-use tower_api_key::{BadRow, IssuePolicy, IssuedKey, KeyManager, KeyStore, SchemaError};
+use tower_api_key::manage::IssuedKey;
+use tower_api_key::scope::ScopeCatalog;
+use tower_api_key::store::{InvalidRow, KeyBackend, SchemaError};
 
 use super::previous_version::PreviousVersion;
 
-/// The methods that the stores of both databases have beside those of a manager.
-pub(super) trait Store: KeyStore + KeyManager + Clone {
+/// The methods that the stores of both databases have and other backends lack.
+pub(super) trait Store: KeyBackend + Clone {
     fn migrate(&self) -> impl Future<Output = Result<(), SchemaError>> + Send;
 
     fn check_schema(&self) -> impl Future<Output = Result<(), SchemaError>> + Send;
 
-    fn with_issue_policy(self, policy: IssuePolicy) -> Self;
+    fn with_catalog(self, catalog: ScopeCatalog) -> Self;
 
-    fn on_bad_row(self, hook: impl Fn(&BadRow) + Send + Sync + 'static) -> Self;
+    fn on_invalid_row(self, hook: impl Fn(&InvalidRow) + Send + Sync + 'static) -> Self;
 }
 
 /// An empty database for one test, and connections to edit its tables by hand.
@@ -104,20 +106,20 @@ pub(super) struct InvalidMigrations {
 macro_rules! impl_store {
     ($store:ty) => {
         impl crate::databases::database::Store for $store {
-            async fn migrate(&self) -> Result<(), tower_api_key::SchemaError> {
+            async fn migrate(&self) -> Result<(), tower_api_key::store::SchemaError> {
                 self.migrate().await
             }
 
-            async fn check_schema(&self) -> Result<(), tower_api_key::SchemaError> {
+            async fn check_schema(&self) -> Result<(), tower_api_key::store::SchemaError> {
                 self.check_schema().await
             }
 
-            fn with_issue_policy(self, policy: tower_api_key::IssuePolicy) -> Self {
-                self.with_issue_policy(policy)
+            fn with_catalog(self, catalog: tower_api_key::scope::ScopeCatalog) -> Self {
+                self.with_catalog(catalog)
             }
 
-            fn on_bad_row(self, hook: impl Fn(&tower_api_key::BadRow) + Send + Sync + 'static) -> Self {
-                self.on_bad_row(hook)
+            fn on_invalid_row(self, hook: impl Fn(&tower_api_key::store::InvalidRow) + Send + Sync + 'static) -> Self {
+                self.on_invalid_row(hook)
             }
         }
     };

@@ -1,6 +1,7 @@
 //! Lists: every key once, with the status that requests see.
 
-use tower_api_key::{KeyManager, KeyStatus, ListKeys};
+use tower_api_key::key::KeyStatus;
+use tower_api_key::store::{KeyBackend, ListKeys};
 
 use super::database::Database;
 use crate::support::calls::{acme, any, full, issue};

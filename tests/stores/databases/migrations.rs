@@ -1,9 +1,11 @@
 use futures::future::join_all;
-use tower_api_key::{Access, ApiKeyLayer, Expiry, KeyManager, ListKeys, SchemaError, SqlError};
+use tower_api_key::store::{Expiry, KeyBackend, ListKeys, SchemaError, SqlError};
+use tower_api_key::{Access, ApiKeyLayer};
 
 use super::database::{Database, Store};
 use super::processes;
 use crate::support::calls::{Reply, acme, any, call, chain, full, issue};
+use crate::support::manage::Manage;
 
 on_each_database! {
     four_pools_migrate_at_once
@@ -228,7 +230,7 @@ async fn only_incompatible_schema_is_rejected<D: Database>() {
         database.assert_no_open_transaction().await;
         if !rejected {
             assert_eq!(any(&store, &issued).await, Reply::accepted(&Access::Full));
-            let regenerated = store.regenerate(acme(), issued.record.id(), Expiry::Never).await.unwrap();
+            let regenerated = store.manage().regenerate(acme(), issued.record.id(), Expiry::Never).await.unwrap();
             assert_eq!(any(&store, &regenerated).await, Reply::accepted(&Access::Full));
             assert_eq!(any(&store, &issued).await, Reply::invalid());
         }
@@ -260,7 +262,7 @@ async fn outdated_schema_is_named_and_answered_503<D: Database>() {
     complete.assert_is_ahead_of::<D>(&store, 0).await;
     let layer = ApiKeyLayer::new(store.clone());
     assert_eq!(call(&layer, "avk_whatever").await, Reply::unavailable());
-    let error = store.issue(acme(), full()).await.unwrap_err();
+    let error = store.manage().issue(acme(), full()).await.unwrap_err();
     assert!(chain(&error).contains(D::NO_SUCH_TABLE), "{}", chain(&error));
     assert_eq!(database.objects().await, [""; 0], "connecting and calling create nothing");
 
@@ -286,7 +288,7 @@ async fn invalid_migrations_table_is_an_error<D: Database>() {
         let before = database.objects().await;
         for outcome in [store.migrate().await, store.check_schema().await] {
             let Err(SchemaError::Sql(error)) = outcome else { panic!("{}: {outcome:?}", invalid.edit) };
-            assert!(matches!(error, SqlError::BadRow(_)) || !invalid.is_bad_row, "{}: {error:?}", invalid.edit);
+            assert!(matches!(error, SqlError::InvalidRow(_)) || !invalid.is_bad_row, "{}: {error:?}", invalid.edit);
         }
         assert_eq!(database.objects().await, before);
     }

@@ -2,10 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use tower_api_key::{Access, ApiKeyLayer, KeyManager, KeyStatus, ListKeys, OrganizationPolicy};
+use tower_api_key::key::{KeyStatus, OrganizationPolicy};
+use tower_api_key::store::{KeyBackend, ListKeys};
+use tower_api_key::{Access, ApiKeyLayer};
 
 use super::database::Database;
 use crate::support::calls::{Reply, acme, any, call, full, issue};
+use crate::support::manage::Manage;
 
 on_each_database! {
     maximum_age_applies_to_existing_keys_until_unset
@@ -28,25 +31,25 @@ async fn maximum_age_applies_to_existing_keys_until_unset<D: Database>() {
     let age = |age| OrganizationPolicy::default().with_max_key_age(age);
 
     assert_eq!(call(&old, secret).await, accepted);
-    store.set_policy(acme(), age(30 * DAY)).await.unwrap();
+    store.set_organization_policy(acme(), age(30 * DAY)).await.unwrap();
     assert_eq!(call(&young, secret).await, accepted);
     assert_eq!(call(&old, secret).await, Reply::expired());
     // Shortened, then lengthened.
-    store.set_policy(acme(), age(30 * DAY - Duration::from_secs(1))).await.unwrap();
+    store.set_organization_policy(acme(), age(30 * DAY - Duration::from_secs(1))).await.unwrap();
     assert_eq!(call(&young, secret).await, Reply::expired());
-    store.set_policy(acme(), age(31 * DAY)).await.unwrap();
+    store.set_organization_policy(acme(), age(31 * DAY)).await.unwrap();
     assert_eq!(call(&old, secret).await, accepted);
     // An age of nothing, and one that no key reaches.
-    store.set_policy(acme(), age(Duration::ZERO)).await.unwrap();
+    store.set_organization_policy(acme(), age(Duration::ZERO)).await.unwrap();
     assert_eq!(call(&young, secret).await, Reply::expired());
-    store.set_policy(acme(), age(Duration::MAX)).await.unwrap();
+    store.set_organization_policy(acme(), age(Duration::MAX)).await.unwrap();
     assert_eq!(call(&old, secret).await, accepted);
     // Another organization's policy is none of ours.
-    store.set_policy(&"other".parse().unwrap(), age(Duration::ZERO)).await.unwrap();
+    store.set_organization_policy(&"other".parse().unwrap(), age(Duration::ZERO)).await.unwrap();
     assert_eq!(call(&old, secret).await, accepted);
-    store.set_policy(acme(), OrganizationPolicy::default()).await.unwrap();
+    store.set_organization_policy(acme(), OrganizationPolicy::default()).await.unwrap();
     assert_eq!(call(&old, secret).await, accepted);
-    assert_eq!(store.policy(acme()).await.unwrap(), OrganizationPolicy::default());
+    assert_eq!(store.organization_policy(acme()).await.unwrap(), OrganizationPolicy::default());
 }
 
 /// Cases: 76.
@@ -67,7 +70,7 @@ async fn list_applies_the_age_as_requests_do<D: Database>() {
     for policy in [None, Some(5 * DAY), Some(20 * DAY), Some(Duration::ZERO)] {
         let wanted =
             policy.map_or(OrganizationPolicy::default(), |age| OrganizationPolicy::default().with_max_key_age(age));
-        store.set_policy(acme(), wanted).await.unwrap();
+        store.set_organization_policy(acme(), wanted).await.unwrap();
         let mut listed = 0;
         for status in [KeyStatus::Active, KeyStatus::Expired] {
             for record in store.list(acme(), &ListKeys::new().with_status(status)).await.unwrap().keys {
@@ -86,21 +89,21 @@ async fn keys_of_disabled_organization_are_invalid<D: Database>() {
     let database = D::new().await;
     let store = database.store().await;
     let key = issue(&store, full()).await;
-    let other = store.issue(&"other".parse().unwrap(), full()).await.unwrap();
+    let other = store.manage().issue(&"other".parse().unwrap(), full()).await.unwrap();
     for _ in 0..3 {
-        store.set_policy(acme(), OrganizationPolicy::default().with_disabled(true)).await.unwrap();
+        store.set_organization_policy(acme(), OrganizationPolicy::default().with_disabled(true)).await.unwrap();
         assert_eq!(any(&store, &key).await, Reply::invalid());
         let issued_meanwhile = issue(&store, full()).await;
         assert!(issued_meanwhile.record.policy().is_disabled());
         assert_eq!(any(&store, &issued_meanwhile).await, Reply::invalid());
         assert_eq!(any(&store, &other).await, Reply::accepted(&Access::Full));
-        store.set_policy(acme(), OrganizationPolicy::default()).await.unwrap();
+        store.set_organization_policy(acme(), OrganizationPolicy::default()).await.unwrap();
         assert_eq!(any(&store, &key).await, Reply::accepted(&Access::Full));
         assert_eq!(any(&store, &issued_meanwhile).await, Reply::accepted(&Access::Full));
     }
     // A key that is revoked meanwhile stays so.
-    store.set_policy(acme(), OrganizationPolicy::default().with_disabled(true)).await.unwrap();
+    store.set_organization_policy(acme(), OrganizationPolicy::default().with_disabled(true)).await.unwrap();
     store.revoke(acme(), key.record.id()).await.unwrap();
-    store.set_policy(acme(), OrganizationPolicy::default()).await.unwrap();
+    store.set_organization_policy(acme(), OrganizationPolicy::default()).await.unwrap();
     assert_eq!(any(&store, &key).await, Reply::invalid());
 }

@@ -1,4 +1,4 @@
-use tower_api_key::PostgresStore;
+use tower_api_key::store::PostgresStore;
 
 use super::database::{Database, InvalidMigrations, Obstacle, impl_store};
 use super::previous_version::postgres::{Previous, SCHEMA};

@@ -3,11 +3,11 @@
 
 use std::future::Future;
 
-use tower_api_key::KeyId;
+use tower_api_key::key::KeyId;
 
 /// A program with the previous version, running.
 pub(super) trait PreviousVersion: Send + Sync + 'static {
-    /// It goes on when every applied migration says that version 1 is enough.
+    /// It goes on when version 1 is enough for every applied migration.
     async fn is_compatible(&self) -> bool;
 
     fn issue(&self, id: KeyId, secret: &str, access: &str, scopes: &str) -> impl Future<Output = ()> + Send;
@@ -51,7 +51,7 @@ const MIGRATIONS: &str = "SELECT version, compatible_from FROM tower_api_key_mig
 /// What both drivers have under the same names, with types of their own.
 macro_rules! previous_version {
     ($pool:ty, $row:ty, $driver:ty) => {
-        use tower_api_key::{KeyDigest, KeyId};
+        use tower_api_key::key::{KeyDigest, KeyId};
 
         use super::{FIND, INSERT, LIST, MIGRATIONS, NARROW, PreviousRecord, PreviousVersion, REPLACE, REVOKE};
 
@@ -70,7 +70,7 @@ macro_rules! previous_version {
             }
 
             async fn find(&self, secret: &str) -> Option<PreviousRecord> {
-                let digest = KeyDigest::of(secret.as_bytes()).as_bytes().to_vec();
+                let digest = KeyDigest::hash(secret.as_bytes()).as_bytes().to_vec();
                 sqlx::query(FIND).bind(digest).fetch_optional(&self.0).await.unwrap().as_ref().map(record)
             }
 
@@ -123,7 +123,7 @@ macro_rules! previous_version {
             scopes: &str,
         ) {
             let now = now(transaction).await;
-            let digest = KeyDigest::of(secret.as_bytes()).as_bytes().to_vec();
+            let digest = KeyDigest::hash(secret.as_bytes()).as_bytes().to_vec();
             let insert = sqlx::query(INSERT).bind(id.to_string()).bind(digest).bind("acme").bind("old").bind("...cdef");
             let insert = insert.bind(access.to_owned()).bind(scopes.to_owned()).bind(now).bind(None::<i64>);
             assert_eq!(insert.fetch_all(&mut **transaction).await.unwrap().len(), 1);

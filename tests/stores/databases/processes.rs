@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use tower_api_key::SchemaError;
+use tower_api_key::store::SchemaError;
 
 use super::database::{Database, Store};
 use crate::support::calls::chain;

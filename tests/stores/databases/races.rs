@@ -1,10 +1,14 @@
 //! Changes of one key at the same time, over two pools.
 
 use futures::future::join_all;
-use tower_api_key::{Access, Expiry, IssuedKey, KeyId, KeyManager, ManageError};
+use tower_api_key::Access;
+use tower_api_key::key::KeyId;
+use tower_api_key::manage::{IssuedKey, ManageError};
+use tower_api_key::store::{Expiry, KeyBackend};
 
 use super::database::Database;
 use crate::support::calls::{Reply, acme, any, full, issue};
+use crate::support::manage::Manage;
 
 on_each_database! {
     one_of_hundred_regenerates_over_two_pools_wins
@@ -74,7 +78,7 @@ async fn revoke_and_regenerate_leave_no_live_old_key<D: Database>() {
     println!("regenerate first: {first}, revoke first: {second}");
 }
 
-async fn regenerate<S: KeyManager + Clone + 'static>(store: &S, id: KeyId) -> Result<IssuedKey, ManageError> {
+async fn regenerate(store: &impl Manage, id: KeyId) -> Result<IssuedKey, ManageError> {
     let store = store.clone();
-    tokio::spawn(async move { store.regenerate(acme(), id, Expiry::Never).await }).await.unwrap()
+    tokio::spawn(async move { store.manage().regenerate(acme(), id, Expiry::Never).await }).await.unwrap()
 }

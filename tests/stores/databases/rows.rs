@@ -3,15 +3,16 @@
 
 use std::sync::{Arc, Mutex};
 
-use tower_api_key::scope::avala;
-use tower_api_key::{
-    Access, ApiKeyLayer, Catalogue, Expiry, IssuePolicy, KeyManager, KeyStatus, ListKeys, ManageError, NewKey,
-    OrganizationId, OrganizationPolicy, Requirement, RowProblem, Scope,
-};
+use tower_api_key::key::{KeyStatus, OrganizationPolicy};
+use tower_api_key::manage::{IssueRules, ManageError};
+use tower_api_key::scope::{ScopeCatalog, avala};
+use tower_api_key::store::{BackendError, Expiry, KeyBackend, KeyUpdate, ListKeys, RowErrorKind};
+use tower_api_key::{Access, ApiKeyLayer, NewKey, OrganizationId, Requirement, Scope};
 
 use super::database::{Database, Store};
 use crate::support::calls::{Reply, acme, any, call, full, issue, scoped, scopes};
 use crate::support::log_lines::{logged, logged_by, record_log};
+use crate::support::manage::Manage;
 
 on_each_database! {
     full_access_requires_the_exact_word
@@ -20,6 +21,12 @@ on_each_database! {
     organization_not_clearly_enabled_is_disabled
     duplicate_key_rows_are_never_accepted
     duplicate_policy_rows_are_never_accepted
+    taken_id_is_rejected
+}
+
+async fn taken_id_is_rejected<D: Database>() {
+    let database = D::new().await;
+    crate::taken::taken_id_is_rejected(database.store().await).await;
 }
 
 /// Cases: 55.
@@ -53,17 +60,20 @@ async fn names_are_stored_as_data<D: Database>() {
     let age = std::time::Duration::from_secs(86_400);
     for text in texts {
         let organization: OrganizationId = text.parse().unwrap();
-        let issued = store.issue(&organization, NewKey::new(text, Access::Full).unwrap()).await.unwrap();
-        store.set_policy(&organization, OrganizationPolicy::default().with_max_key_age(age)).await.unwrap();
-        let regenerated = store.regenerate(&organization, issued.record.id(), Expiry::Never).await.unwrap();
+        let issued = store.manage().issue(&organization, NewKey::new(text, Access::Full).unwrap()).await.unwrap();
+        store
+            .set_organization_policy(&organization, OrganizationPolicy::default().with_max_key_age(age))
+            .await
+            .unwrap();
+        let regenerated = store.manage().regenerate(&organization, issued.record.id(), Expiry::Never).await.unwrap();
         assert_eq!(any(&store, &regenerated).await, Reply::accepted(&Access::Full));
         let page = store.list(&organization, &ListKeys::new().with_status(KeyStatus::Active)).await.unwrap();
         assert_eq!(page.keys.len(), 1, "{text}");
         assert_eq!(page.keys[0].name(), text);
         assert_eq!(page.keys[0].organization(), &organization);
-        assert_eq!(store.policy(&organization).await.unwrap().max_key_age(), Some(age));
+        assert_eq!(store.organization_policy(&organization).await.unwrap().max_key_age(), Some(age));
         // No other organization sees it.
-        assert!(matches!(store.get(acme(), issued.record.id()).await, Err(ManageError::NotFound)));
+        assert!(matches!(store.get(acme(), issued.record.id()).await, Err(BackendError::NotFound)));
     }
     // The longest ones.
     for name in ["é".repeat(100), "🔑".repeat(100)] {
@@ -85,15 +95,18 @@ async fn scope_outside_catalog_is_kept_and_grants_nothing<D: Database>() {
 
     let reports = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&reports);
-    let catalog = Catalogue::new([avala::TASKS_READ, avala::PROJECTS_READ]);
-    let store = D::connect(&database.url()).await.with_issue_policy(IssuePolicy::default().with_catalogue(catalog));
-    let store = store.on_bad_row(move |row| sink.lock().unwrap().push((row.key, row.problem.clone(), row.to_string())));
-    let take_problems = || {
+    let catalog = ScopeCatalog::new([avala::TASKS_READ, avala::PROJECTS_READ]);
+    let store = D::connect(&database.url()).await.with_catalog(catalog.clone());
+    let store = store.on_invalid_row(move |row| {
+        sink.lock().unwrap().push((row.key(), row.kind().clone(), row.to_string()));
+    });
+    let keys = store.manage().with_rules(IssueRules::default().with_catalog(catalog));
+    let take_reports = || {
         let reports = std::mem::take(&mut *reports.lock().unwrap());
-        reports.into_iter().map(|(key, problem, _)| (key, problem)).collect::<Vec<_>>()
+        reports.into_iter().map(|(key, kind, _)| (key, kind)).collect::<Vec<_>>()
     };
-    let unknown = |name| RowProblem::UnknownScope(Scope::from_static(name));
-    let line = |id, name: &str| format!("the row of key {id}: the scope {name:?} is not in the catalogue");
+    let unknown = |name| RowErrorKind::UnknownScope(Scope::from_static(name));
+    let line = |id, name: &str| format!("invalid row of key {id}: the scope {name:?} is not in the catalog");
     let layer = ApiKeyLayer::new(store.clone());
 
     // The key is limited as before, now to nothing.
@@ -103,7 +116,7 @@ async fn scope_outside_catalog_is_kept_and_grants_nothing<D: Database>() {
     }
     let id = retired.record.id();
     assert!(reports.lock().unwrap().iter().all(|(_, _, text)| *text == line(id, "retired.read")));
-    assert_eq!(take_problems(), vec![(id, unknown("retired.read")); 3]);
+    assert_eq!(take_reports(), vec![(id, unknown("retired.read")); 3]);
     assert_eq!(logged(&line(id, "retired.read")).len(), 3);
     assert!(logged_by("tower_api_key", &line(id, "retired.read"))[0].starts_with("WARN "));
 
@@ -111,28 +124,29 @@ async fn scope_outside_catalog_is_kept_and_grants_nothing<D: Database>() {
     let have = Access::Scoped(scopes(&["retired.read", "tasks.read", "tasks.reads"]));
     let (id, secret) = (mixed.record.id(), mixed.secret.expose_secret());
     assert_eq!(call(&layer, secret).await, Reply::accepted(&have));
-    assert_eq!(take_problems(), ["retired.read", "tasks.reads"].map(|name| (id, unknown(name))));
+    assert_eq!(take_reports(), ["retired.read", "tasks.reads"].map(|name| (id, unknown(name))));
     assert_eq!(call(&layer.clone().require(avala::TASKS_READ), secret).await, Reply::accepted(&have));
     assert_eq!(call(&layer.require(avala::PROJECTS_READ), secret).await, Reply::forbidden());
     for name in ["retired.read", "tasks.reads"] {
         assert_eq!(logged(&format!("WARN {}", line(id, name))).len(), 3);
     }
-    take_problems();
+    take_reports();
 
-    // The scope is kept when the key is listed, regenerated and narrowed.
+    // The scope is kept when the key is listed, regenerated and updated.
     let page = store.list(acme(), &ListKeys::new()).await.unwrap();
     assert!(page.keys.iter().any(|key| key.access() == &have));
-    let again = store.regenerate(acme(), id, Expiry::Never).await.unwrap();
+    let again = keys.regenerate(acme(), id, Expiry::Never).await.unwrap();
     assert_eq!(again.record.access(), &have);
     let kept = Access::Scoped(scopes(&["retired.read"]));
-    store.narrow(acme(), again.record.id(), scopes(&["retired.read"])).await.unwrap();
+    let update = KeyUpdate::new().with_scopes(scopes(&["retired.read"]));
+    keys.update(acme(), again.record.id(), update).await.unwrap();
     assert_eq!(without.get(acme(), again.record.id()).await.unwrap().access(), &kept);
-    let new = store.regenerate(acme(), again.record.id(), Expiry::Never).await.unwrap();
+    let new = keys.regenerate(acme(), again.record.id(), Expiry::Never).await.unwrap();
     assert_eq!(new.record.access(), &kept);
     assert_eq!(any(&store, &new).await, Reply::accepted(&kept));
-    assert!(take_problems().iter().all(|(_, problem)| matches!(problem, RowProblem::UnknownScope(_))));
+    assert!(take_reports().iter().all(|(_, kind)| matches!(kind, RowErrorKind::UnknownScope(_))));
     // A new key cannot have it.
-    let error = store.issue(acme(), scoped(&["retired.read"])).await.unwrap_err();
+    let error = keys.issue(acme(), scoped(&["retired.read"])).await.unwrap_err();
     assert!(matches!(error, ManageError::UnknownScope(_)), "{error:?}");
 }
 
@@ -147,7 +161,7 @@ async fn organization_not_clearly_enabled_is_disabled<D: Database>() {
     database.run("INSERT INTO tower_api_key_organizations VALUES ('acme', NULL, NULL)").await.unwrap();
     let reply = any(&store, &key).await;
     assert!([Reply::invalid(), Reply::unavailable()].contains(&reply), "{reply:?}");
-    assert!(store.policy(acme()).await.map_or(true, |policy| policy.is_disabled()));
+    assert!(store.organization_policy(acme()).await.map_or(true, |policy| policy.is_disabled()));
 }
 
 /// Cases: 77, 120.

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use tower_api_key::{Access, ApiKeyLayer, Expiry, IssuedKey, KeyId, KeyManager, KeyStatus, ListKeys};
+use tower_api_key::key::{KeyId, KeyStatus};
+use tower_api_key::manage::IssuedKey;
+use tower_api_key::store::{Expiry, KeyBackend, KeyUpdate, ListKeys};
+use tower_api_key::{Access, ApiKeyLayer};
 
 use super::database::Database;
 use super::previous_version::{PreviousRecord, PreviousVersion};
 use crate::support::calls::{Reply, acme, any, call, full, issue, scoped, scopes};
+use crate::support::manage::Manage;
 
 on_each_database! {
     previous_version_works_in_parallel
@@ -47,7 +51,7 @@ async fn previous_version_works_in_parallel<D: Database>() {
     };
     assert_eq!(old.find(one.secret.expose_secret()).await, Some(found(&one, "full", "")));
     assert_eq!(old.find(two.secret.expose_secret()).await, Some(found(&two, "scoped", "datasets.read x.y")));
-    new.narrow(acme(), two.record.id(), scopes(&["x.y"])).await.unwrap();
+    new.update(acme(), two.record.id(), KeyUpdate::new().with_scopes(scopes(&["x.y"]))).await.unwrap();
     assert_eq!(old.find(two.secret.expose_secret()).await, Some(found(&two, "scoped", "x.y")));
     assert_eq!(old.list().await.len(), 4);
 
@@ -61,7 +65,7 @@ async fn previous_version_works_in_parallel<D: Database>() {
     assert_eq!(call(&layer, "avk_issued_before_the_migration").await, Reply::invalid());
     assert_eq!(call(&layer, "avk_regenerated_by_the_previous").await, Reply::accepted(&Access::Full));
     assert_eq!(new.get(acme(), earlier).await.unwrap().replaced_by(), Some(replacement));
-    let regenerated = new.regenerate(acme(), replacement, Expiry::Never).await.unwrap();
+    let regenerated = new.manage().regenerate(acme(), replacement, Expiry::Never).await.unwrap();
     let dead = old.find("avk_regenerated_by_the_previous").await.unwrap();
     assert_eq!((dead.revoked, dead.replaced_by), (true, Some(regenerated.record.id().to_string())));
     assert_eq!(new.list(acme(), &ListKeys::new()).await.unwrap().keys.len(), old.list().await.len());

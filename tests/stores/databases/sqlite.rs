@@ -1,4 +1,4 @@
-use tower_api_key::SqliteStore;
+use tower_api_key::store::SqliteStore;
 
 use super::database::{Database, InvalidMigrations, Obstacle, impl_store};
 use super::previous_version::sqlite::{Previous, SCHEMA};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use tower_api_key::Otherwise;
+use tower_api_key::routes::Unlisted;
 use tower_api_key::test_kit::Fault;
 
 /// How many requests each case has.
@@ -17,7 +17,7 @@ pub(crate) const ORGANIZATIONS: [&str; 2] = ["acme", "globex"];
 pub(crate) struct Case {
     pub(crate) guard: Guard,
     pub(crate) bearer: bool,
-    pub(crate) only_format: bool,
+    pub(crate) require_formats: bool,
     pub(crate) optional: bool,
     pub(crate) awaited: bool,
     /// Whether there is a cache in front of the store.
@@ -33,7 +33,7 @@ pub(crate) enum Guard {
     FullAccess,
     AllOf(Vec<&'static str>),
     AnyOf(Vec<&'static str>),
-    Table(Otherwise),
+    Table(Unlisted),
 }
 
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ pub(crate) struct Key {
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub(crate) change: Option<Change>,
-    /// Whether another process makes the change, so that no cache hears of it.
+    /// Whether another process makes the change, so that no cache learns of it.
     pub(crate) elsewhere: bool,
     pub(crate) fault: Fault,
     pub(crate) method: &'static str,
@@ -103,9 +103,18 @@ pub(crate) fn case() -> impl Strategy<Value = Case> {
     let flags = (any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.2), any::<bool>(), any::<bool>());
     let keys = prop::collection::vec(key(), KEYS);
     let steps = prop::collection::vec(step(), REQUESTS as usize);
-    (guard(), flags, keys, steps).prop_map(|(guard, (bearer, only_format, optional, awaited, cached), keys, steps)| {
-        Case { guard, bearer, only_format, optional, awaited, cached, keys, steps }
-    })
+    (guard(), flags, keys, steps).prop_map(
+        |(guard, (bearer, require_formats, optional, awaited, cached), keys, steps)| Case {
+            guard,
+            bearer,
+            require_formats,
+            optional,
+            awaited,
+            cached,
+            keys,
+            steps,
+        },
+    )
 }
 
 fn scopes() -> impl Strategy<Value = Vec<&'static str>> {
@@ -118,7 +127,7 @@ fn guard() -> impl Strategy<Value = Guard> {
         1 => Just(Guard::FullAccess),
         2 => scopes().prop_map(Guard::AllOf),
         2 => scopes().prop_map(Guard::AnyOf),
-        4 => select(vec![Otherwise::Deny, Otherwise::FullAccess, Otherwise::AnyKey]).prop_map(Guard::Table),
+        4 => select(vec![Unlisted::Deny, Unlisted::FullAccess, Unlisted::InsecureAnyKey]).prop_map(Guard::Table),
     ]
 }
 

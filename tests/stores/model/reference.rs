@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tower_api_key::Otherwise;
+use tower_api_key::routes::Unlisted;
 use tower_api_key::test_kit::Fault;
 
 use super::generated::{Alteration, Case, Change, Guard, Place, Presented, Step};
@@ -166,7 +166,7 @@ impl Reference {
         });
     }
 
-    /// What the cache says without asking the store: a key for 5 seconds, an unknown one for 1, by either clock.
+    /// What the cache answers without asking the store: a key for 5 seconds, an unknown one for 1, by either clock.
     fn cached(&self, text: &[u8]) -> Option<Option<Stored>> {
         let seen = self.seen.iter().rfind(|seen| self.case.cached && seen.text == text)?;
         let age = self.now.saturating_sub(seen.now).max(self.passed - seen.passed);
@@ -223,8 +223,8 @@ impl Reference {
         let text = match self.credential(headers) {
             Ok(text) => text,
             Err(true) if case.optional && asked == Asked::AnyKey => return handled("no key", 0),
-            Err(true) => return refused(401, "Authentication credentials were not provided.", 0),
-            Err(false) => return refused(401, "Invalid API key.", 0),
+            Err(true) => return rejected(401, "Authentication credentials were not provided.", 0),
+            Err(false) => return rejected(401, "Invalid API key.", 0),
         };
         let (stored, lookups) = match self.cached(&text) {
             Some(seen) => (seen, 0),
@@ -232,7 +232,7 @@ impl Reference {
                 match step.fault {
                     Fault::None => {}
                     Fault::Slow(time) if time.as_millis() < 1_000 => {}
-                    _ => return refused(503, "Service temporarily unavailable, try again later.", 1),
+                    _ => return rejected(503, "Service temporarily unavailable, try again later.", 1),
                 }
                 let stored = self.stored(&text);
                 self.seen.push(Seen { text, stored: stored.clone(), now, passed: self.passed });
@@ -240,11 +240,11 @@ impl Reference {
             }
         };
         let Some(Stored { key, disabled: false, maximum_age }) = stored.filter(|stored| !stored.key.revoked) else {
-            return refused(401, "Invalid API key.", lookups);
+            return rejected(401, "Invalid API key.", lookups);
         };
         let oldest = maximum_age.map(|age| key.created + age);
         if key.expires.is_some_and(|at| now >= at) || oldest.is_some_and(|at| now >= at) {
-            return refused(401, "API key has expired.", lookups);
+            return rejected(401, "API key has expired.", lookups);
         }
         let has = |scope: &&'static str| key.scopes.as_ref().is_none_or(|scopes| scopes.contains(scope));
         let may = match asked {
@@ -252,12 +252,12 @@ impl Reference {
             Asked::Full => key.scopes.is_none(),
             Asked::All(scopes) => scopes.iter().all(has),
             Asked::Any(scopes) => scopes.iter().any(has),
-            Asked::Absent => return refused(404, "Not found.", lookups),
+            Asked::Absent => return rejected(404, "Not found.", lookups),
         };
         if may {
             handled(&format!("key {}", key.id), lookups)
         } else {
-            refused(403, "You do not have permission to perform this action.", lookups)
+            rejected(403, "You do not have permission to perform this action.", lookups)
         }
     }
 
@@ -279,7 +279,7 @@ impl Reference {
             [] => Err(true),
             [one] if one.len() > 512 => Err(false),
             [one] if one.iter().all(|byte| b" \t".contains(byte)) => Err(true),
-            [one] if self.case.only_format && !is_avala(one) => Err(false),
+            [one] if self.case.require_formats && !is_avala(one) => Err(false),
             [one] => Ok(one.to_vec()),
             _ => Err(false),
         }
@@ -306,8 +306,8 @@ fn asked<'a>(case: &'a Case, step: &Step) -> Asked<'a> {
         // With two readings.
         (_, "//open" | "/items/%2f" | "/items/.." | "/items/7;x" | "/%6fpen") => Asked::Absent,
         _ => match otherwise {
-            Otherwise::AnyKey => Asked::AnyKey,
-            Otherwise::FullAccess => Asked::Full,
+            Unlisted::InsecureAnyKey => Asked::AnyKey,
+            Unlisted::FullAccess => Asked::Full,
             _ => Asked::Absent,
         },
     }
@@ -325,7 +325,7 @@ fn handled(key: &str, lookups: u64) -> Expected {
     }
 }
 
-fn refused(status: u16, detail: &str, lookups: u64) -> Expected {
+fn rejected(status: u16, detail: &str, lookups: u64) -> Expected {
     Expected {
         status,
         body: format!("{{\"detail\":\"{detail}\"}}"),
@@ -373,7 +373,7 @@ fn is_avala(text: &[u8]) -> bool {
         && text[36..] == *format!("{:08x}", crc_32(&text[..36])).as_bytes()
 }
 
-/// Bit by bit, as the polynomial says.
+/// Bit by bit, by the polynomial.
 fn crc_32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 })

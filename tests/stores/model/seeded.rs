@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use tower_api_key::{Access, BoxError, KeyDigest, KeyId, KeyRecord, KeyStore, Lookup, SharedStore, StoreId};
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
+use tower_api_key::store::{DynKeyBackend, Lookup, StoreId};
+use tower_api_key::{Access, BoxError, KeyStore};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seed {
@@ -19,7 +21,7 @@ pub(crate) enum Seed {
     Enabled,
     /// Serves a key with the access that it had when it was served first.
     Unnarrowed,
-    /// The cache hears of no change.
+    /// The cache learns of no change.
     Deaf,
     /// The cache keeps a key for an hour.
     Undying,
@@ -48,7 +50,7 @@ impl Seed {
         Self::Trimmed,
     ];
 
-    /// What stands in front of the layer does this.
+    /// What is in front of the layer does this.
     pub(crate) fn spoil(self, headers: &mut http::HeaderMap) {
         const NAME: &str = "x-avala-api-key";
         match self {
@@ -73,13 +75,13 @@ impl Seed {
 }
 
 pub(crate) struct SeededStore {
-    store: SharedStore,
+    store: DynKeyBackend,
     seed: Seed,
     first: Mutex<HashMap<KeyId, Access>>,
 }
 
 impl SeededStore {
-    pub(crate) fn new(store: SharedStore, seed: Seed) -> Self {
+    pub(crate) fn new(store: DynKeyBackend, seed: Seed) -> Self {
         Self { store, seed, first: Mutex::default() }
     }
 
@@ -113,14 +115,14 @@ impl KeyStore for SeededStore {
         }
     }
 
-    fn find_now(&self, digest: &KeyDigest) -> Lookup {
-        match self.store.find_now(digest) {
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
+        match self.store.try_find(digest) {
             Lookup::Found(record) => Lookup::Found(self.spoilt(record)),
             other => other,
         }
     }
 
-    fn store_id(&self) -> Option<StoreId> {
-        self.store.store_id()
+    fn id(&self) -> Option<StoreId> {
+        self.store.id()
     }
 }

@@ -9,22 +9,25 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn};
+use tower_api_key::key::{KeyDigest, KeyFormat, KeyId, KeyRecord, OrganizationPolicy};
+use tower_api_key::routes::{RouteTable, Unlisted};
+use tower_api_key::scope::ScopeSet;
+use tower_api_key::store::{CachedStore, DynKeyBackend, Expiry, KeyBackend, KeyUpdate};
 use tower_api_key::test_kit::{Fault, FaultyStore, InjectedFault};
-use tower_api_key::{
-    Access, ApiKey, ApiKeyLayer, CacheConfig, CachedStore, Clock, Expiry, IssuePolicy, KeyDigest, KeyFormat, KeyId,
-    KeyManager, KeyRecord, MemoryStore, OrganizationId, OrganizationPolicy, Otherwise, Requirement, RouteTable, Scope,
-    SharedStore,
-};
+use tower_api_key::time::Clock;
+use tower_api_key::{Access, ApiKey, ApiKeyLayer, MemoryStore, OrganizationId, Requirement, Scope};
 
 use super::generated::{Case, Change, Guard, ORGANIZATIONS, Step};
 use super::reference::{Expected, Headers, Reference, START};
 use super::seeded::{Seed, SeededStore};
+use crate::silent::Silent;
 use crate::support::clock::Hands;
+use crate::support::manage::Manage;
 
 pub(crate) struct Subject {
     layer: ApiKeyLayer,
     /// As the layer has it, and as others do.
-    own: SharedStore,
+    own: DynKeyBackend,
     keys: FaultyStore<MemoryStore>,
     hands: Hands,
     /// How many seconds have passed, whatever the clock was set to.
@@ -36,34 +39,35 @@ pub(crate) struct Subject {
 impl Subject {
     pub(crate) fn new(case: &Case, seed: Seed) -> Self {
         let hands = Hands::at(time(START));
-        let memory = MemoryStore::with(IssuePolicy::default(), hands.clone());
+        let memory = MemoryStore::builder().clock(hands.clone()).build();
         let reference = Reference::new(case);
         for (which, key) in case.keys.iter().enumerate() {
             let known = reference.key(which);
             let access = key.scopes.as_ref().map_or(Access::Full, |scopes| Access::scoped(named(scopes)));
-            let digest = KeyDigest::of(&known.text);
+            let digest = KeyDigest::hash(&known.text);
             let record = KeyRecord::new(KeyId::from_u128(known.id), digest, organization(key.organization), access)
                 .with_created_at(time(START))
                 .with_expires_at(key.expires.map(time));
             memory.add(record).unwrap();
         }
         let keys = FaultyStore::new(memory);
-        keys.set_always_later(case.awaited);
+        keys.set_always_pending(case.awaited);
         let (passed, start) = (Arc::new(AtomicU64::new(0)), Instant::now());
         let own = if case.cached {
             let life = if seed == Seed::Undying { 3_600 } else { 5 };
-            let config = CacheConfig::new().with_time_to_live(Duration::from_secs(life));
             let passed = Arc::clone(&passed);
             let monotonic = move || start + Duration::from_secs(passed.load(Ordering::Relaxed));
-            SharedStore::new(CachedStore::with_clocks(keys.clone(), config, monotonic, hands.clone()))
+            // What others change is changed in another process.
+            let cache = CachedStore::builder(Silent(keys.clone())).time_to_live(Duration::from_secs(life));
+            DynKeyBackend::new(cache.clocks(monotonic, hands.clone()).build())
         } else {
-            SharedStore::new(keys.clone())
+            DynKeyBackend::new(keys.clone())
         };
         let layer = ApiKeyLayer::new(SeededStore::new(own.clone(), seed)).clock(hands.clone());
         Self { layer: configured(layer, case), own, keys, hands, passed, seed, calls: Arc::default() }
     }
 
-    /// The id and the text of the key that was made by it, where one was. `None` when it was refused.
+    /// The id and the text of the key that the change made, if it made one. `None` when the change was rejected.
     pub(crate) async fn change(
         &self,
         change: &Change,
@@ -71,7 +75,7 @@ impl Subject {
         reference: &Reference,
     ) -> Option<(u128, Vec<u8>)> {
         let nothing = (0, Vec::new());
-        let others = SharedStore::new(self.keys.clone());
+        let others = DynKeyBackend::new(self.keys.clone());
         let keys = if elsewhere || self.seed == Seed::Deaf { &others } else { &self.own };
         let owned = |which: usize| {
             let key = reference.key(which);
@@ -88,20 +92,21 @@ impl Subject {
             }
             Change::Regenerate(which) => {
                 let (organization, id) = owned(which);
-                let new = keys.regenerate(&organization, id, Expiry::Never).await.ok()?;
+                let new = keys.manage().regenerate(&organization, id, Expiry::Never).await.ok()?;
                 return Some((new.record.id().as_u128(), new.secret.expose_secret().as_bytes().to_vec()));
             }
             Change::Narrow(which, ref left) => {
                 let (organization, id) = owned(which);
-                keys.narrow(&organization, id, named(left).into_iter().collect()).await.ok()?;
+                let left: ScopeSet = named(left).into_iter().collect();
+                keys.update(&organization, id, KeyUpdate::new().with_scopes(left)).await.ok()?;
             }
             Change::Disable(which, disabled) => {
                 let (_, age) = reference.policy(which);
-                keys.set_policy(&organization(which), policy((disabled, age))).await.ok()?;
+                keys.set_organization_policy(&organization(which), policy((disabled, age))).await.ok()?;
             }
             Change::MaximumAge(which, age) => {
                 let (disabled, _) = reference.policy(which);
-                keys.set_policy(&organization(which), policy((disabled, age))).await.ok()?;
+                keys.set_organization_policy(&organization(which), policy((disabled, age))).await.ok()?;
             }
             Change::Clock(now) => self.hands.set(time(now)),
             Change::Wait(seconds) => {
@@ -139,7 +144,7 @@ impl Subject {
         }
     }
 
-    /// Says whose key it was called with, and that the key itself is gone.
+    /// Responds with the id of the key, which is gone from the request.
     fn handle(&self, request: &Request<String>) -> std::future::Ready<Result<Response<String>, Infallible>> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         assert!(!request.headers().contains_key("x-avala-api-key"), "the handler was shown the key");
@@ -149,7 +154,7 @@ impl Subject {
     }
 }
 
-/// A store that panics when it is told to is no news.
+/// The panics of a store that a test asked for are not printed.
 pub(crate) fn silence_injected_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -172,12 +177,13 @@ fn configured(layer: ApiKeyLayer, case: &Case) -> ApiKeyLayer {
         Guard::Table(otherwise) => layer.routes(table(*otherwise)),
     };
     let layer = if case.bearer { layer.accept_bearer() } else { layer };
-    let layer = if case.only_format { layer.only_format(KeyFormat::AVALA) } else { layer };
-    if case.optional { layer.optional() } else { layer }
+    let layer = if case.require_formats { layer.require_formats([KeyFormat::AVALA]) } else { layer };
+    if case.optional { layer.allow_anonymous() } else { layer }
 }
 
-fn table(otherwise: Otherwise) -> RouteTable {
-    RouteTable::builder(otherwise)
+fn table(otherwise: Unlisted) -> RouteTable {
+    RouteTable::builder()
+        .unlisted(otherwise)
         .public(Method::GET, "/open")
         .route(Method::GET, "/any", Requirement::any_key())
         .route(Method::GET, "/full", Requirement::full_access())

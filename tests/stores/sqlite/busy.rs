@@ -1,12 +1,15 @@
-//! Somebody else writes to the file.
+//! Another program writes to the file.
 
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use sqlx::sqlite::SqliteJournalMode;
-use tower_api_key::{Access, ApiKeyLayer, IssuedKey, KeyManager, SqlError, SqliteStore};
+use tower_api_key::manage::IssuedKey;
+use tower_api_key::store::{KeyBackend, SqlError, SqliteStore};
+use tower_api_key::{Access, ApiKeyLayer};
 
 use crate::support::calls::{Reply, acme, any, call, chain, full, issue};
+use crate::support::manage::Manage;
 use crate::support::sqlite::{Dir, Sql, pool, sql_error};
 
 const BUSY_TIMEOUT: Duration = Duration::from_millis(300);
@@ -20,7 +23,7 @@ async fn impatient(dir: &Dir, connections: u32) -> (SqliteStore, IssuedKey) {
     (store, key)
 }
 
-/// A stranger in the middle of a change.
+/// Another program in the middle of a change.
 async fn lock(dir: &Dir) -> Sql {
     let mut sql = dir.sql().await;
     sql.run("BEGIN IMMEDIATE; UPDATE tower_api_key_keys SET name = 'changed'").await.unwrap();
@@ -85,13 +88,13 @@ async fn parallel_changes_do_not_starve_lookups() {
     let changes: Vec<_> = (0..20)
         .map(|_| {
             let store = store.clone();
-            tokio::spawn(async move { store.issue(acme(), full()).await.map(drop) })
+            tokio::spawn(async move { store.manage().issue(acme(), full()).await.map(drop) })
         })
         .collect();
-    let (refused, slowest) = lookups_for(&store, &key, Duration::from_millis(500)).await;
+    let (rejected, slowest) = lookups_for(&store, &key, Duration::from_millis(500)).await;
     assert!(changes.iter().all(|change| !change.is_finished()), "they wait all the while");
-    assert_eq!(refused, 0);
-    println!("slowest lookup beside 20 waiting changes: {slowest:?}");
+    assert_eq!(rejected, 0);
+    println!("slowest lookup during 20 waiting changes: {slowest:?}");
 
     other.run("COMMIT").await.unwrap();
     for change in changes {
@@ -107,8 +110,8 @@ async fn parallel_changes_do_not_starve_lookups() {
             tokio::spawn(async move { pool.begin_with("BEGIN IMMEDIATE").await.map(drop) })
         })
         .collect();
-    let (refused, _) = lookups_for(&store, &key, Duration::from_millis(500)).await;
-    assert!(refused > 0, "this test could not fail");
+    let (rejected, _) = lookups_for(&store, &key, Duration::from_millis(500)).await;
+    assert!(rejected > 0, "this test could not fail");
     other.run("COMMIT").await.unwrap();
     for change in changes {
         change.await.unwrap().unwrap();
@@ -116,7 +119,7 @@ async fn parallel_changes_do_not_starve_lookups() {
 }
 
 /// Cases: 95, 115.
-/// Whoever asked for the changes hung up, while another writer holds the lock.
+/// The callers of the changes hung up, while another writer holds the lock.
 #[tokio::test(flavor = "multi_thread")]
 async fn cancelled_changes_do_not_starve_lookups() {
     let dir = Dir::new();
@@ -127,9 +130,9 @@ async fn cancelled_changes_do_not_starve_lookups() {
         let change = store.revoke(acme(), key.record.id());
         tokio::time::timeout(Duration::from_millis(20), change).await.expect_err("the other holds the lock");
     }
-    let (refused, slowest) = lookups_for(&store, &key, Duration::from_millis(500)).await;
+    let (rejected, slowest) = lookups_for(&store, &key, Duration::from_millis(500)).await;
     println!("slowest lookup after 20 changes that were given up: {slowest:?}");
-    assert_eq!(refused, 0);
+    assert_eq!(rejected, 0);
     other.run("COMMIT").await.unwrap();
     store.revoke(acme(), key.record.id()).await.unwrap();
 }
@@ -151,7 +154,7 @@ async fn queued_changes_fail_in_bounded_time() {
 }
 
 /// Cases: 103, 115.
-/// A stranger who locks out readers too.
+/// Another program that locks out readers too.
 #[tokio::test(flavor = "multi_thread")]
 async fn read_locked_file_is_503_in_time() {
     const LIMIT: Duration = Duration::from_millis(200);
@@ -186,14 +189,14 @@ async fn lookups_for(store: &SqliteStore, key: &IssuedKey, time: Duration) -> (u
     let end = Instant::now() + time;
     let client = || async {
         let layer = ApiKeyLayer::new(store.clone()).lookup_timeout(Duration::from_millis(250));
-        let (mut refused, mut slowest) = (0, Duration::ZERO);
+        let (mut rejected, mut slowest) = (0, Duration::ZERO);
         while Instant::now() < end {
             let began = Instant::now();
             let reply = call(&layer, key.secret.expose_secret()).await;
-            refused += usize::from(reply.status != 200);
+            rejected += usize::from(reply.status != 200);
             slowest = slowest.max(began.elapsed());
         }
-        (refused, slowest)
+        (rejected, slowest)
     };
     let clients = join_all((0..4).map(|_| client())).await;
     clients.into_iter().fold((0, Duration::ZERO), |all, one| (all.0 + one.0, all.1.max(one.1)))

@@ -1,4 +1,4 @@
-//! A call that nobody waits for any more: a client hung up, a timeout further out fired. Wherever that happens,
+//! A call that was dropped: a client hung up, a timeout of an outer layer fired. Wherever that happens,
 //! the change is there as a whole or not at all, and nothing stays locked.
 
 use std::future::{Future, poll_fn};
@@ -6,12 +6,14 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use tower_api_key::{
-    Access, Expiry, IssuedKey, KeyManager, KeyStatus, KeyStore, ListKeys, OrganizationPolicy, Scope, ScopeSet,
-    SqliteStore,
-};
+use tower_api_key::key::{KeyStatus, OrganizationPolicy};
+use tower_api_key::manage::IssuedKey;
+use tower_api_key::scope::ScopeSet;
+use tower_api_key::store::{Expiry, KeyBackend, KeyUpdate, ListKeys, SqliteStore};
+use tower_api_key::{Access, KeyStore, Scope};
 
 use crate::support::calls::{Reply, acme, any, full, issue, scoped};
+use crate::support::manage::Manage;
 use crate::support::sqlite::{Dir, Sql, pool};
 
 /// When a future is dropped: right after a poll that ended in waiting, or when what it waited for is there and
@@ -33,7 +35,7 @@ async fn ends_within(store: &SqliteStore, polls: usize, then: Then, future: impl
     ended
 }
 
-/// Whoever is committing holds the lock until that is done.
+/// A commit holds the lock until it is done.
 async fn settle(store: &SqliteStore) {
     store.pool().begin_with("BEGIN IMMEDIATE").await.unwrap().rollback().await.unwrap();
 }
@@ -86,12 +88,13 @@ async fn cancel_everywhere(connections: u32, call: impl AsyncFn(&SqliteStore, &I
     }
 }
 
-/// A stranger can write at once, and so can we.
+/// Another program can write at once, and so can the store.
 async fn all_is_free(store: &SqliteStore, sql: &mut Sql) {
     let began = Instant::now();
     sql.run("BEGIN IMMEDIATE; ROLLBACK").await.unwrap();
     let canary = "canary".parse().unwrap();
-    let change = store.issue(&canary, full());
+    let keys = store.manage();
+    let change = keys.issue(&canary, full());
     let canary = tokio::time::timeout(Duration::from_secs(2), change).await.expect("we can write").unwrap();
     assert_eq!(any(store, &canary).await, Reply::accepted(&Access::Full));
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
@@ -119,7 +122,7 @@ async fn count(sql: &mut Sql, which: &str) -> i64 {
 async fn cancelled_issue_is_all_or_nothing() {
     for connections in [1, 10] {
         cancel_everywhere(connections, async |store, _, polls, then| {
-            let ended = ends_within(store, polls, then, store.issue(acme(), full())).await;
+            let ended = ends_within(store, polls, then, store.manage().issue(acme(), full())).await;
             let keys = store.list(acme(), &ListKeys::new()).await.unwrap().keys;
             assert!(if ended { keys.len() == 2 } else { keys.len() == 1 || keys.len() == 2 });
             ended
@@ -134,7 +137,8 @@ async fn cancelled_regenerate_is_all_or_nothing() {
     for connections in [1, 10] {
         cancel_everywhere(connections, async |store, key, polls, then| {
             let active = ListKeys::new().with_status(KeyStatus::Active);
-            let regenerate = store.regenerate(acme(), key.record.id(), Expiry::Never);
+            let keys = store.manage();
+            let regenerate = keys.regenerate(acme(), key.record.id(), Expiry::Never);
             let ended = poll_and_drop(polls, then, regenerate).await;
             // One live key, before and after and at any time between.
             assert_eq!(store.list(acme(), &active).await.unwrap().keys.len(), 1);
@@ -159,7 +163,7 @@ async fn cancelled_revoke_is_all_or_nothing() {
     for connections in [1, 10] {
         cancel_everywhere(connections, async |store, key, polls, then| {
             let ended = ends_within(store, polls, then, store.revoke(acme(), key.record.id())).await;
-            // Whoever does not know whether it is revoked tries again.
+            // A caller who does not know whether the key is revoked tries again.
             let revoked = store.get(acme(), key.record.id()).await.unwrap().is_revoked();
             assert!(revoked || !ended);
             assert_eq!(any(store, key).await.status, if revoked { 401 } else { 200 });
@@ -177,10 +181,11 @@ async fn cancelled_narrow_is_all_or_nothing() {
     let one = ScopeSet::from([Scope::from_static("tasks.read")]);
     for connections in [1, 10] {
         cancel_everywhere(connections, async |store, key, polls, then| {
-            let ended = ends_within(store, polls, then, store.narrow(acme(), key.record.id(), one.clone())).await;
+            let update = KeyUpdate::new().with_scopes(one.clone());
+            let ended = ends_within(store, polls, then, store.update(acme(), key.record.id(), update)).await;
             let access = store.get(acme(), key.record.id()).await.unwrap().access().clone();
-            let narrowed = access == Access::Scoped(one.clone());
-            assert!(narrowed || !ended && access == *key.record.access());
+            let updated = access == Access::Scoped(one.clone());
+            assert!(updated || !ended && access == *key.record.access());
             ended
         })
         .await;
@@ -193,8 +198,8 @@ async fn cancelled_policy_change_is_all_or_nothing() {
     let disabled = OrganizationPolicy::default().with_disabled(true);
     for connections in [1, 10] {
         cancel_everywhere(connections, async |store, key, polls, then| {
-            let ended = ends_within(store, polls, then, store.set_policy(acme(), disabled)).await;
-            let now = store.policy(acme()).await.unwrap();
+            let ended = ends_within(store, polls, then, store.set_organization_policy(acme(), disabled)).await;
+            let now = store.organization_policy(acme()).await.unwrap();
             assert!(now == disabled || !ended && now == OrganizationPolicy::default());
             assert_eq!(any(store, key).await.status, if now == disabled { 401 } else { 200 });
             ended
@@ -264,13 +269,14 @@ async fn many_cancelled_changes_are_all_or_nothing() {
                 let patience = Duration::from_micros((round * 7919 + client * 104_729) % 6000);
                 let id = key.record.id();
                 let lookup = tokio::time::timeout(patience / 8, store.find(key.record.digest())).await;
-                let regenerate = store.regenerate(acme(), id, Expiry::Never);
+                let keys = store.manage();
+                let regenerate = keys.regenerate(acme(), id, Expiry::Never);
                 match tokio::time::timeout(patience, regenerate).await {
                     Ok(regenerated) => key = regenerated.unwrap(),
                     Err(_) => {
                         given_up += 1;
                         settle(&store).await;
-                        // It may have come about all the same, with a secret that nobody knows.
+                        // The change may have been made, with a secret that was lost.
                         if store.get(acme(), id).await.unwrap().is_revoked() {
                             key = issue(&store, full()).await;
                         }
@@ -304,7 +310,7 @@ async fn harness_detects_open_transaction() {
     let dir = Dir::new();
     let store = SqliteStore::from_pool(pool(dir.options().pragma("journal_mode", "WAL"), 2).await);
     store.migrate().await.unwrap();
-    assert!(ends_within(&store, NEVER, Then::DropAtOnce, store.issue(acme(), full())).await);
+    assert!(ends_within(&store, NEVER, Then::DropAtOnce, store.manage().issue(acme(), full())).await);
     let mut left_open = store.pool().acquire().await.unwrap();
     sqlx::query("BEGIN").execute(&mut *left_open).await.unwrap();
     sqlx::query("SELECT count(*) FROM tower_api_key_keys").execute(&mut *left_open).await.unwrap();

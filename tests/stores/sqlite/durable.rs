@@ -3,11 +3,13 @@
 
 use futures::future::join_all;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use tower_api_key::{
-    Access, Expiry, KeyManager, ManageError, OrganizationPolicy, Scope, ScopeSet, SqlError, SqliteStore,
-};
+use tower_api_key::key::OrganizationPolicy;
+use tower_api_key::manage::{IssuedKey, ManageError, StoredCredential};
+use tower_api_key::store::{Expiry, KeyBackend, KeyUpdate, SqlError, SqliteStore};
+use tower_api_key::{Access, Scope};
 
 use crate::support::calls::{Reply, acme, any, full, issue, scoped};
+use crate::support::manage::Manage;
 use crate::support::sqlite::{Dir, pool, sql_error};
 
 /// Cases: 105, 107.
@@ -44,7 +46,7 @@ async fn change_over_non_durable_connection_is_rejected() {
         let before = sql.dump().await;
 
         for error in every_change(&lax, &key).await {
-            let error = error.expect_err("refused");
+            let error = error.expect_err("rejected");
             assert!(matches!(sql_error(&error), SqlError::NotDurable), "{level:?}: {error:?}");
         }
         assert_eq!(sql.dump().await, before, "{level:?}");
@@ -54,7 +56,7 @@ async fn change_over_non_durable_connection_is_rejected() {
         let access = Access::scoped(["datasets.read", "tasks.read"].map(Scope::from_static));
         assert_eq!(any(&lax, &key).await, Reply::accepted(&access));
         assert_eq!(lax.list(acme(), &Default::default()).await.unwrap().keys.len(), 1);
-        assert!(!lax.policy(acme()).await.unwrap().is_disabled());
+        assert!(!lax.organization_policy(acme()).await.unwrap().is_disabled());
     }
 }
 
@@ -95,7 +97,7 @@ async fn durability_level_is_checked_at_the_change() {
 }
 
 /// Cases: 107.
-/// The driver's own defaults will do: nobody has to know of the setting to be safe.
+/// The driver's own defaults are durable: no setting is needed.
 #[tokio::test]
 async fn pool_with_driver_defaults_is_durable() {
     let dir = Dir::new();
@@ -108,15 +110,16 @@ async fn pool_with_driver_defaults_is_durable() {
 }
 
 /// Every change there is, in an order in which each is possible.
-async fn every_change(store: &SqliteStore, key: &tower_api_key::IssuedKey) -> Vec<Result<(), ManageError>> {
-    let (id, one) = (key.record.id(), ScopeSet::from([Scope::from_static("tasks.read")]));
-    let credential = tower_api_key::StoredCredential::of_presented(b"issued elsewhere, a while ago");
+async fn every_change(store: &SqliteStore, key: &IssuedKey) -> Vec<Result<(), ManageError>> {
+    let (keys, id) = (store.manage(), key.record.id());
+    let update = KeyUpdate::new().with_scopes([Scope::from_static("tasks.read")]);
+    let credential = StoredCredential::from_plaintext(b"issued elsewhere, a while ago");
     vec![
-        store.issue(acme(), full()).await.map(drop),
-        store.import(acme(), full(), credential).await.map(drop),
-        store.narrow(acme(), id, one).await.map(drop),
-        store.set_policy(acme(), OrganizationPolicy::default().with_disabled(true)).await,
-        store.regenerate(acme(), id, Expiry::Never).await.map(drop),
-        store.revoke(acme(), id).await.map(drop),
+        keys.issue(acme(), full()).await.map(drop),
+        keys.import(acme(), full(), credential).await.map(drop),
+        keys.update(acme(), id, update).await.map(drop),
+        keys.set_organization_policy(acme(), OrganizationPolicy::default().with_disabled(true)).await,
+        keys.regenerate(acme(), id, Expiry::Never).await.map(drop),
+        keys.revoke(acme(), id).await.map(drop),
     ]
 }

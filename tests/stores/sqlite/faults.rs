@@ -1,15 +1,17 @@
-//! Files that are not what they should be: an error that says so, a 503 for requests, never a panic.
+//! Files that are not what they should be: an error that names the problem, a 503 for requests, never a panic.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use tower_api_key::{Access, ApiKeyLayer, KeyManager, KeyStore, SqlError, SqliteStore};
+use tower_api_key::store::{KeyBackend, SqlError, SqliteStore};
+use tower_api_key::{Access, ApiKeyLayer, KeyStore};
 
 use super::processes;
 use crate::support::calls::{Reply, acme, any, call, chain, full, issue};
 use crate::support::log_lines::{logged, record_log};
+use crate::support::manage::Manage;
 use crate::support::sqlite::{Dir, no_driver_thread_has_panicked, pool, sql_error};
 
 /// Cases: 103.
@@ -26,7 +28,7 @@ async fn in_memory_database_is_rejected_with_advice() {
         format!("sqlite://{file}?cache=shared&mode=memory"),
     ];
     for url in urls {
-        refused_as_memory(&dir, &url).await;
+        rejected_as_memory(&dir, &url).await;
     }
 }
 
@@ -48,11 +50,11 @@ async fn in_memory_database_is_rejected_for_each_url_form() {
         "sqlite://".to_owned(),
     ];
     for url in urls {
-        refused_as_memory(&dir, &url).await;
+        rejected_as_memory(&dir, &url).await;
     }
 }
 
-async fn refused_as_memory(dir: &Dir, url: &str) {
+async fn rejected_as_memory(dir: &Dir, url: &str) {
     let error = SqliteStore::connect(url).await.expect_err(url);
     assert!(matches!(error, SqlError::Database(sqlx::Error::Configuration(_))), "{url}: {error:?}");
     assert!(chain(&error).contains("use MemoryStore"), "{url}: {}", chain(&error));
@@ -73,9 +75,9 @@ async fn invalid_url_error_names_the_cause() {
         (format!("sqlite:{}/missing/keys.db", dir.path().display()), "unable to open database file"),
         (format!("sqlite:{}", dir.path().display()), "unable to open database file"),
     ];
-    for (url, says) in urls {
+    for (url, expected) in urls {
         let error = SqliteStore::connect(&url).await.expect_err(&url);
-        assert!(chain(&error).to_lowercase().contains(says), "{url}: {}", chain(&error));
+        assert!(chain(&error).to_lowercase().contains(expected), "{url}: {}", chain(&error));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "{url}");
     }
 }
@@ -113,7 +115,7 @@ async fn file_that_is_no_database_is_rejected() {
         };
         let error = opened.expect_err(name);
         assert!(error.contains("not a database") || error.contains("malformed"), "{name}: {error}");
-        assert!(fs::read(dir.file()).unwrap().starts_with(&content), "{name}: it is somebody's file");
+        assert!(fs::read(dir.file()).unwrap().starts_with(&content), "{name}: it is another program's file");
     }
 }
 
@@ -150,8 +152,8 @@ async fn corrupt_page_is_503_or_harmless() {
                 // An error or a success, and no more is asked of it.
                 let _ = store.revoke(acme(), key.record.id()).await;
             }
-            let stranger = call(&ApiKeyLayer::new(store.clone()), "avk_of_a_stranger").await;
-            assert!([Reply::invalid(), Reply::unavailable()].contains(&stranger), "{stranger:?}");
+            let unknown = call(&ApiKeyLayer::new(store.clone()), "avk_unknown").await;
+            assert!([Reply::invalid(), Reply::unavailable()].contains(&unknown), "{unknown:?}");
             let _ = store.list(acme(), &Default::default()).await;
             let _ = store.migrate().await;
             let _ = store.check_schema().await;
@@ -194,7 +196,7 @@ async fn missing_tables_are_503_until_restored() {
     for table in ["tower_api_key_keys", "tower_api_key_organizations"] {
         sql.run(format!("ALTER TABLE {table} RENAME TO elsewhere")).await.unwrap();
         assert_eq!(any(&store, &key).await, Reply::unavailable());
-        assert!(store.issue(acme(), full()).await.is_err());
+        assert!(store.manage().issue(acme(), full()).await.is_err());
         let line = format!(
             "no answer from the key store, answering 503: the key database failed: error returned from \
             database: (code: 1) no such table: {table}"
@@ -255,7 +257,7 @@ async fn file_without_permissions_fails_closed() {
 }
 
 /// Cases: 116.
-/// SQLite is told that the file may not grow, which fails as a full disk does.
+/// SQLite may not let the file grow, which fails as a full disk does.
 #[tokio::test]
 async fn full_disk_rejects_changes_without_partial_write() {
     let dir = Dir::new();
@@ -269,13 +271,13 @@ async fn full_disk_rejects_changes_without_partial_write() {
     let name = "x".repeat(100);
     let error = loop {
         let new = tower_api_key::NewKey::new(name.as_str(), Access::Full).unwrap();
-        if let Err(error) = cramped.issue(acme(), new).await {
+        if let Err(error) = cramped.manage().issue(acme(), new).await {
             break error;
         }
     };
     assert!(chain(&error).contains("database or disk is full"), "{}", chain(&error));
     let before = sql.dump().await;
-    let error = cramped.regenerate(acme(), key.record.id(), Default::default()).await.map(drop);
+    let error = cramped.manage().regenerate(acme(), key.record.id(), Default::default()).await.map(drop);
     assert_eq!(error.is_err(), sql.dump().await == before);
     assert_eq!(any(&cramped, &key).await.status, if error.is_err() { 200 } else { 401 });
     assert_eq!(sql.text("PRAGMA integrity_check").await, "ok");

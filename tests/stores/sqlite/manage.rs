@@ -3,10 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
-use tower_api_key::{Access, Expiry, KeyManager, NewKey, OrganizationId, Scope};
+use tower_api_key::store::{Expiry, KeyBackend};
+use tower_api_key::{Access, NewKey, OrganizationId, Scope};
 
 use crate::support::calls::{Reply, acme, any, full, issue};
 use crate::support::log_lines::{logged, record_log, watch_log_for};
+use crate::support::manage::Manage;
 use crate::support::sqlite::Dir;
 
 /// Cases: 68, 100.
@@ -21,7 +23,7 @@ async fn file_and_log_contain_no_key() {
         let issued = issue(&store, full()).await;
         watch_log_for(issued.secret.expose_secret());
         assert_eq!(any(&store, &issued).await, Reply::accepted(&Access::Full));
-        let regenerated = store.regenerate(acme(), issued.record.id(), Expiry::Never).await.unwrap();
+        let regenerated = store.manage().regenerate(acme(), issued.record.id(), Expiry::Never).await.unwrap();
         watch_log_for(regenerated.secret.expose_secret());
         assert_eq!(any(&store, &issued).await, Reply::invalid());
         assert_eq!(any(&store, &regenerated).await, Reply::accepted(&Access::Full));
@@ -39,8 +41,7 @@ async fn file_and_log_contain_no_key() {
         assert!(!holds(secret.trim_start_matches("avk_").as_bytes()));
         assert_eq!(logged(secret), [""; 0]);
     }
-    let told = format!("told on purpose: {}", secrets[0].secret.expose_secret());
-    log::debug!("{told}");
+    tracing::debug!("logged on purpose: {}", secrets[0].secret.expose_secret());
     assert_eq!(logged(secrets[0].secret.expose_secret()).len(), 1, "this search would find it");
 }
 
@@ -63,9 +64,9 @@ fn key_survives_reopening_the_file() {
         let organization: OrganizationId = organization.parse().unwrap();
         let key = NewKey::new(name.as_str(), access.clone()).unwrap().with_expires_at(expires);
         let records = runtime.block_on(async {
-            let issued = store.issue(&organization, key).await.unwrap().record;
+            let issued = store.manage().issue(&organization, key).await.unwrap().record;
             let read = store.get(&organization, issued.id()).await.unwrap();
-            let new = store.regenerate(&organization, issued.id(), Expiry::At(SystemTime::UNIX_EPOCH)).await.unwrap();
+            let new = store.manage().regenerate(&organization, issued.id(), Expiry::At(SystemTime::UNIX_EPOCH)).await.unwrap();
             [issued, read, new.record]
         });
         for record in &records {

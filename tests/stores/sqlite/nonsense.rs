@@ -1,34 +1,36 @@
-//! Rows that somebody edited by hand. Each either says plainly what a key may do, or it grants nothing.
+//! Rows that were edited by hand. Each either states plainly what a key may do, or it grants nothing.
 
 use std::sync::{Arc, Mutex};
 
-use tower_api_key::{
-    Access, ApiKeyLayer, Catalogue, IssuePolicy, IssuedKey, KeyId, KeyManager, KeyStatus, KeyStore, ListKeys,
-    ManageError, OrganizationPolicy, Requirement, RowProblem, Scope, SqliteStore,
-};
+use tower_api_key::key::{KeyId, KeyStatus, OrganizationPolicy};
+use tower_api_key::manage::{IssuedKey, ManageError};
+use tower_api_key::scope::ScopeCatalog;
+use tower_api_key::store::{KeyBackend, ListKeys, RowErrorKind, SqliteStore};
+use tower_api_key::{Access, ApiKeyLayer, KeyStore, Requirement, Scope};
 
 use crate::support::calls::{Reply, acme, any, call, full, issue, scoped};
 use crate::support::log_lines::{logged, record_log};
+use crate::support::manage::Manage;
 use crate::support::sqlite::{Dir, LOOSEN, Sql, no_driver_thread_has_panicked};
 
 /// What becomes of a row.
 #[derive(Clone, Debug)]
 enum Becomes {
-    /// The database refuses to hold it.
-    Refused,
-    /// The store cannot tell: 503.
+    /// The database rejects to hold it.
+    Rejected,
+    /// The store cannot answer: 503.
     Unavailable,
     /// A key that is not valid: 401.
     Invalid,
     Expired,
     /// A valid key that may do nothing, reported.
-    Nothing(RowProblem),
-    /// What it plainly says.
-    Says(Access),
+    Nothing(RowErrorKind),
+    /// A key with this access, which the row states.
+    States(Access),
 }
 
 /// `UPDATE tower_api_key_keys SET ..`, of a key with the scope `datasets.read`; what becomes of it in the tables
-/// as they are, once checks are switched off; and in tables that somebody rebuilt without types and constraints.
+/// as they are, once checks are switched off; and in tables that were rebuilt without types and constraints.
 struct Edit {
     set: String,
     strict: Becomes,
@@ -36,20 +38,20 @@ struct Edit {
 }
 
 fn edits() -> Vec<Edit> {
-    use Becomes::{Expired, Invalid, Nothing, Refused, Says, Unavailable};
-    let no_access = || Nothing(RowProblem::Access);
-    let no_scopes = || Nothing(RowProblem::Scopes);
-    let as_before = || Says(scoped(&["datasets.read"]).access().clone());
-    let says = |scopes: &[&str]| Says(Access::scoped(scopes.iter().map(|scope| Scope::new(scope).unwrap())));
+    use Becomes::{Expired, Invalid, Nothing, Rejected, States, Unavailable};
+    let no_access = || Nothing(RowErrorKind::Access);
+    let no_scopes = || Nothing(RowErrorKind::Scopes);
+    let as_before = || States(scoped(&["datasets.read"]).access().clone());
+    let states = |scopes: &[&str]| States(Access::scoped(scopes.iter().map(|scope| Scope::new(scope).unwrap())));
     let many = |number: usize| (0..number).map(|n| format!("scope.{n}")).collect::<Vec<_>>();
     let mut edits = Vec::new();
     let mut each = |set: &str, strict: Becomes, loose: Becomes| edits.push(Edit { set: set.into(), strict, loose });
     let mut both = |set: &str, becomes: Becomes| each(set, becomes.clone(), becomes);
 
     // The marker of full access, and whatever resembles it.
-    both("access = 'full'", Says(Access::Full));
-    both("access = 'full', scopes = 'datasets.read'", Says(Access::Full));
-    both("access = 'full', scopes = '[\"nonsense\"'", Says(Access::Full));
+    both("access = 'full'", States(Access::Full));
+    both("access = 'full', scopes = 'datasets.read'", States(Access::Full));
+    both("access = 'full', scopes = '[\"nonsense\"'", States(Access::Full));
     for text in [
         "",
         "Full",
@@ -82,9 +84,9 @@ fn edits() -> Vec<Edit> {
     both("access = CAST(x'66756cff' AS TEXT)", Unavailable);
 
     // Lists of scopes. A list of another syntax is one word that no service asks for, or no list at all.
-    both("scopes = ''", says(&[]));
+    both("scopes = ''", states(&[]));
     for text in ["[]", "{}", "null", "[null]", "Datasets.Read", "datasets.*", "*"] {
-        both(&format!("scopes = '{text}'"), says(&[text]));
+        both(&format!("scopes = '{text}'"), states(&[text]));
     }
     for text in [
         "[\"datasets.read\"]",
@@ -110,9 +112,9 @@ fn edits() -> Vec<Edit> {
         both(&format!("scopes = '{text}'"), no_scopes());
     }
     both("scopes = 'datasets.read' || char(0)", no_scopes());
-    both("scopes = 'datasets.read tasks.read datasets.read'", says(&["datasets.read", "tasks.read"]));
+    both("scopes = 'datasets.read tasks.read datasets.read'", states(&["datasets.read", "tasks.read"]));
     let most: Vec<_> = many(255).into_iter().chain(["datasets.read".to_owned()]).collect();
-    both(&format!("scopes = '{}'", most.join(" ")), says(&most.iter().map(String::as_str).collect::<Vec<_>>()));
+    both(&format!("scopes = '{}'", most.join(" ")), states(&most.iter().map(String::as_str).collect::<Vec<_>>()));
     for number in [256, 299, 100_000] {
         both(&format!("scopes = 'datasets.read {}'", many(number).join(" ")), no_scopes());
     }
@@ -169,38 +171,38 @@ fn edits() -> Vec<Edit> {
     }
     both("name = CAST(x'ff' AS TEXT)", Unavailable);
 
-    // Types that the tables do not hold, unless somebody rebuilt them.
-    each("access = NULL", Refused, no_access());
-    each("access = NULL, scopes = NULL", Refused, no_access());
-    each("access = x'66756c6c'", Refused, no_access());
+    // Types that the tables do not hold, unless they were rebuilt.
+    each("access = NULL", Rejected, no_access());
+    each("access = NULL, scopes = NULL", Rejected, no_access());
+    each("access = x'66756c6c'", Rejected, no_access());
     each("access = 1", no_access(), no_access());
     each("access = 1.5", no_access(), Unavailable);
-    each("scopes = NULL", Refused, no_scopes());
-    each("scopes = x'64617461736574732e72656164'", Refused, no_scopes());
-    each("scopes = 7", says(&["7"]), no_scopes());
-    each("scopes = 7.5", says(&["7.5"]), Unavailable);
-    each("digest = NULL", Refused, Invalid);
-    each("digest = 'text'", Refused, Invalid);
-    each("digest = lower(hex(digest))", Refused, Invalid);
-    each("digest = CAST(digest AS TEXT)", Refused, Invalid);
-    each("digest = 5", Refused, Invalid);
-    each("id = NULL", Refused, Unavailable);
+    each("scopes = NULL", Rejected, no_scopes());
+    each("scopes = x'64617461736574732e72656164'", Rejected, no_scopes());
+    each("scopes = 7", states(&["7"]), no_scopes());
+    each("scopes = 7.5", states(&["7.5"]), Unavailable);
+    each("digest = NULL", Rejected, Invalid);
+    each("digest = 'text'", Rejected, Invalid);
+    each("digest = lower(hex(digest))", Rejected, Invalid);
+    each("digest = CAST(digest AS TEXT)", Rejected, Invalid);
+    each("digest = 5", Rejected, Invalid);
+    each("id = NULL", Rejected, Unavailable);
     each("id = 7", Unavailable, Unavailable);
-    each("id = x'00000000000000000000000000000007'", Refused, Unavailable);
-    each("organization = NULL", Refused, Unavailable);
-    each("organization = x'61636d65'", Refused, Unavailable);
+    each("id = x'00000000000000000000000000000007'", Rejected, Unavailable);
+    each("organization = NULL", Rejected, Unavailable);
+    each("organization = x'61636d65'", Rejected, Unavailable);
     each("organization = 7", as_before(), Unavailable);
-    each("name = NULL, hint = NULL", Refused, as_before());
-    each("name = x'ff', hint = 7", Refused, as_before());
-    each("created_at = NULL", Refused, Unavailable);
+    each("name = NULL, hint = NULL", Rejected, as_before());
+    each("name = x'ff', hint = 7", Rejected, as_before());
+    each("created_at = NULL", Rejected, Unavailable);
     for (column, value) in [("created_at", "'2026-01-01'"), ("created_at", "''"), ("created_at", "x'00'")] {
-        each(&format!("{column} = {value}"), Refused, Unavailable);
+        each(&format!("{column} = {value}"), Rejected, Unavailable);
     }
     for column in ["created_at", "expires_at", "revoked_at"] {
         for value in
             ["'2099-01-01'", "'never'", "''", "1.5", "1e300", "-1e300", "9e999", "x''", "'9223372036854775808'"]
         {
-            each(&format!("{column} = {value}"), Refused, Unavailable);
+            each(&format!("{column} = {value}"), Rejected, Unavailable);
         }
         // What reads as a number becomes one, in a column that holds numbers.
         let strict = if column == "revoked_at" { Invalid } else { as_before() };
@@ -208,8 +210,8 @@ fn edits() -> Vec<Edit> {
         each(&format!("{column} = 4102444800.0"), strict, Unavailable);
     }
     each("replaced_by = 7", Unavailable, Unavailable);
-    each("replaced_by = x'00'", Refused, Unavailable);
-    each("replaced_by = x'00', revoked_at = 5", Refused, Invalid);
+    each("replaced_by = x'00'", Rejected, Unavailable);
+    each("replaced_by = x'00', revoked_at = 5", Rejected, Invalid);
     edits
 }
 
@@ -221,7 +223,7 @@ async fn edited_rows_grant_only_what_they_state() {
     let mut sql = dir.sql().await;
     sql.run("PRAGMA ignore_check_constraints = ON").await.unwrap();
     for edit in edits() {
-        store.judge(&mut sql, &edit.set, &edit.strict).await;
+        store.assert_becomes(&mut sql, &edit.set, &edit.strict).await;
     }
     no_driver_thread_has_panicked();
 }
@@ -234,23 +236,23 @@ async fn rows_in_untyped_tables_grant_only_what_they_state() {
     let mut sql = dir.sql().await;
     sql.run(LOOSEN).await.unwrap();
     for edit in edits() {
-        store.judge(&mut sql, &edit.set, &edit.loose).await;
+        store.assert_becomes(&mut sql, &edit.set, &edit.loose).await;
     }
     no_driver_thread_has_panicked();
 }
 
 /// Cases: 56, 59.
-/// With a catalogue, words that no service asks for are reported too.
+/// With a catalog, words that no service asks for are reported too.
 #[tokio::test]
 async fn scopes_in_other_syntax_are_reported_with_catalog() {
     let dir = Dir::new();
-    let store = Watched::new(&dir, Some(Catalogue::new([Scope::from_static("datasets.read")]))).await;
+    let store = Watched::new(&dir, Some(ScopeCatalog::new([Scope::from_static("datasets.read")]))).await;
     let mut sql = dir.sql().await;
     for text in ["[]", "null", "{}", "Datasets.Read", "datasets.readonly"] {
         let key = store.edited(&mut sql, &format!("scopes = '{text}'")).await.unwrap();
         assert_eq!(any(&store.store, &key).await.status, 200);
-        assert_eq!(store.take_problems(&key), [RowProblem::UnknownScope(Scope::new(text).unwrap())]);
-        let line = format!("the row of key {}: the scope \"{text}\" is not in the catalogue", key.record.id());
+        assert_eq!(store.take_problems(&key), [RowErrorKind::UnknownScope(Scope::new(text).unwrap())]);
+        let line = format!("invalid row of key {}: the scope \"{text}\" is not in the catalog", key.record.id());
         assert_eq!(logged(&line).len(), 1);
     }
     let key = store.edited(&mut sql, "scopes = 'datasets.read'").await.unwrap();
@@ -261,11 +263,11 @@ async fn scopes_in_other_syntax_are_reported_with_catalog() {
 /// Cases: 76, 83, 120.
 #[tokio::test]
 async fn edited_policies_are_applied_or_rejected() {
-    use Becomes::{Expired, Invalid, Refused, Says, Unavailable};
-    let says = || Says(scoped(&["datasets.read"]).access().clone());
+    use Becomes::{Expired, Invalid, Rejected, States, Unavailable};
+    let states = || States(scoped(&["datasets.read"]).access().clone());
     let edits = [
-        ("NULL, 0", says(), says()),
-        ("9223372036854775807, 0", says(), says()),
+        ("NULL, 0", states(), states()),
+        ("9223372036854775807, 0", states(), states()),
         ("0, 0", Expired, Expired),
         ("-1, 0", Unavailable, Unavailable),
         ("-9223372036854775807 - 1, 0", Unavailable, Unavailable),
@@ -274,16 +276,16 @@ async fn edited_policies_are_applied_or_rejected() {
         ("NULL, -1", Invalid, Invalid),
         ("NULL, 9223372036854775807", Invalid, Invalid),
         ("-1, 1", Unavailable, Unavailable),
-        ("'90 days', 0", Refused, Unavailable),
-        ("'', 0", Refused, Unavailable),
-        ("x'00', 0", Refused, Unavailable),
-        ("1.5, 0", Refused, Unavailable),
-        ("NULL, 'no'", Refused, Invalid),
-        ("NULL, ''", Refused, Invalid),
-        ("NULL, 'false'", Refused, Invalid),
-        ("NULL, x''", Refused, Invalid),
-        ("NULL, 0.5", Refused, Unavailable),
-        ("NULL, '0'", says(), Invalid),
+        ("'90 days', 0", Rejected, Unavailable),
+        ("'', 0", Rejected, Unavailable),
+        ("x'00', 0", Rejected, Unavailable),
+        ("1.5, 0", Rejected, Unavailable),
+        ("NULL, 'no'", Rejected, Invalid),
+        ("NULL, ''", Rejected, Invalid),
+        ("NULL, 'false'", Rejected, Invalid),
+        ("NULL, x''", Rejected, Invalid),
+        ("NULL, 0.5", Rejected, Unavailable),
+        ("NULL, '0'", states(), Invalid),
     ];
     for loose in [false, true] {
         let dir = Dir::new();
@@ -297,7 +299,7 @@ async fn edited_policies_are_applied_or_rejected() {
             let becomes = if loose { loose_becomes } else { strict_becomes };
             sql.run("DELETE FROM tower_api_key_organizations").await.unwrap();
             let written = sql.run(format!("INSERT INTO tower_api_key_organizations VALUES ('acme', {values})")).await;
-            assert_eq!(written.is_err(), matches!(becomes, Refused), "{values}: {written:?}");
+            assert_eq!(written.is_err(), matches!(becomes, Rejected), "{values}: {written:?}");
             if written.is_err() {
                 continue;
             }
@@ -307,12 +309,12 @@ async fn edited_policies_are_applied_or_rejected() {
             sql.run("UPDATE tower_api_key_organizations SET organization = 'acme'").await.unwrap();
             store.check(&key, &format!("policy {values}, loose: {loose}"), becomes).await;
 
-            let policy = store.store.policy(acme()).await;
+            let policy = store.store.organization_policy(acme()).await;
             assert_eq!(policy.is_err(), matches!(becomes, Unavailable), "{values}: {policy:?}");
             // A policy set anew repairs it.
             if !loose {
-                store.store.set_policy(acme(), OrganizationPolicy::default()).await.unwrap();
-                store.check(&key, "repaired", &says()).await;
+                store.store.set_organization_policy(acme(), OrganizationPolicy::default()).await.unwrap();
+                store.check(&key, "repaired", &states()).await;
             }
         }
     }
@@ -337,7 +339,7 @@ async fn key_with_invalid_row_can_be_revoked() {
     let key = issue(&store.store, full()).await;
     sql.run("INSERT INTO tower_api_key_organizations VALUES ('acme', -1, 0)").await.unwrap();
     let _ = store.store.revoke(acme(), key.record.id()).await;
-    store.store.set_policy(acme(), OrganizationPolicy::default()).await.unwrap();
+    store.store.set_organization_policy(acme(), OrganizationPolicy::default()).await.unwrap();
     assert_eq!(any(&store.store, &key).await, Reply::invalid());
 }
 
@@ -349,7 +351,7 @@ async fn revoked_key_cannot_be_restored_by_update() {
     let key = issue(&store, full()).await;
     let replaced = issue(&store, full()).await;
     store.revoke(acme(), key.record.id()).await.unwrap();
-    store.regenerate(acme(), replaced.record.id(), Default::default()).await.unwrap();
+    store.manage().regenerate(acme(), replaced.record.id(), Default::default()).await.unwrap();
     let mut sql = dir.sql().await;
     sql.run("PRAGMA ignore_check_constraints = ON").await.unwrap();
     let before = sql.dump().await;
@@ -385,7 +387,7 @@ async fn revoked_key_cannot_be_restored_by_update() {
     for revoked in [&key, &replaced] {
         assert_eq!(any(&store, revoked).await, Reply::invalid());
         assert!(matches!(
-            store.regenerate(acme(), revoked.record.id(), Default::default()).await,
+            store.manage().regenerate(acme(), revoked.record.id(), Default::default()).await,
             Err(ManageError::Conflict)
         ));
         // What does not bring it back may be edited.
@@ -397,30 +399,30 @@ async fn revoked_key_cannot_be_restored_by_update() {
 /// A store whose reports about rows are kept.
 struct Watched {
     store: SqliteStore,
-    problems: Arc<Mutex<Vec<(KeyId, RowProblem)>>>,
+    problems: Arc<Mutex<Vec<(KeyId, RowErrorKind)>>>,
 }
 
 impl Watched {
-    async fn new(dir: &Dir, catalogue: Option<Catalogue>) -> Self {
+    async fn new(dir: &Dir, catalog: Option<ScopeCatalog>) -> Self {
         record_log();
         let problems = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&problems);
         let mut store = dir.store().await;
-        if let Some(catalogue) = catalogue {
-            store = store.with_issue_policy(IssuePolicy::default().with_catalogue(catalogue));
+        if let Some(catalog) = catalog {
+            store = store.with_catalog(catalog);
         }
-        let store = store.on_bad_row(move |bad| sink.lock().unwrap().push((bad.key, bad.problem.clone())));
+        let store = store.on_invalid_row(move |row| sink.lock().unwrap().push((row.key(), row.kind().clone())));
         Self { store, problems }
     }
 
-    /// A key whose row was edited in this way, or the database's refusal to hold it.
+    /// A key whose row was edited in this way, or the database's rejection to hold it.
     async fn edited(&self, sql: &mut Sql, set: &str) -> Result<IssuedKey, sqlx::Error> {
         let key = issue(&self.store, scoped(&["datasets.read"])).await;
         sql.run(format!("UPDATE tower_api_key_keys SET {set} WHERE id = '{}'", key.record.id())).await?;
         Ok(key)
     }
 
-    fn take_problems(&self, key: &IssuedKey) -> Vec<RowProblem> {
+    fn take_problems(&self, key: &IssuedKey) -> Vec<RowErrorKind> {
         let problems = std::mem::take(&mut *self.problems.lock().unwrap());
         problems
             .into_iter()
@@ -431,23 +433,23 @@ impl Watched {
             .collect()
     }
 
-    async fn judge(&self, sql: &mut Sql, set: &str, becomes: &Becomes) {
+    async fn assert_becomes(&self, sql: &mut Sql, set: &str, becomes: &Becomes) {
         sql.run("DELETE FROM tower_api_key_keys").await.unwrap();
         let shown = set.chars().take(100).collect::<String>();
         match self.edited(sql, set).await {
-            Err(error) => assert!(matches!(becomes, Becomes::Refused), "{shown}: {error}"),
+            Err(error) => assert!(matches!(becomes, Becomes::Rejected), "{shown}: {error}"),
             Ok(key) => {
-                assert!(!matches!(becomes, Becomes::Refused), "{shown}: the database took it");
+                assert!(!matches!(becomes, Becomes::Rejected), "{shown}: the database took it");
                 self.check(&key, &shown, becomes).await;
             }
         }
     }
 
-    /// What requests of three kinds get, and that managing the key neither panics nor says more than they do.
+    /// Checks what requests of three kinds get, and that managing the key neither panics nor shows more than they do.
     async fn check(&self, key: &IssuedKey, what: &str, becomes: &Becomes) {
         let secret = key.secret.expose_secret();
         let access = match becomes {
-            Becomes::Says(access) => Some(access.clone()),
+            Becomes::States(access) => Some(access.clone()),
             Becomes::Nothing(_) => Some(Access::scoped([])),
             _ => None,
         };
@@ -467,7 +469,7 @@ impl Watched {
             match becomes {
                 Becomes::Nothing(problem) => {
                     assert_eq!(problems, std::slice::from_ref(problem), "{what}");
-                    assert!(!logged(&format!("the row of key {}: ", key.record.id())).is_empty(), "{what}");
+                    assert!(!logged(&format!("invalid row of key {}: ", key.record.id())).is_empty(), "{what}");
                 }
                 _ => assert_eq!(problems, [], "{what}"),
             }

@@ -3,9 +3,13 @@
 use std::os::unix::fs::MetadataExt;
 
 use futures::future::join_all;
-use tower_api_key::{Access, ApiKeyLayer, Expiry, KeyManager, ManageError, OrganizationPolicy, SqliteStore};
+use tower_api_key::key::OrganizationPolicy;
+use tower_api_key::manage::ManageError;
+use tower_api_key::store::{Expiry, KeyBackend, SqliteStore};
+use tower_api_key::{Access, ApiKeyLayer};
 
 use crate::support::calls::{Reply, acme, any, call, chain, full, issue};
+use crate::support::manage::Manage;
 use crate::support::other_process::{OtherProcess, serve_commands, this_program};
 use crate::support::sqlite::Dir;
 
@@ -32,12 +36,12 @@ async fn change_is_seen_by_other_process_at_next_lookup() {
         let (id, secret) = answer.split_once(' ').unwrap();
         assert_eq!(call(&layer, secret).await, Reply::accepted(&Access::Full));
         assert_eq!(there.ask(&format!("call {secret}")).await, "200");
-        let new = here.regenerate(acme(), id.parse().unwrap(), Expiry::Never).await.unwrap();
+        let new = here.manage().regenerate(acme(), id.parse().unwrap(), Expiry::Never).await.unwrap();
         assert_eq!(there.ask(&format!("call {secret}")).await, "401");
         assert_eq!(there.ask(&format!("call {}", new.secret.expose_secret())).await, "200");
 
         // The organization is disabled here and enabled there.
-        here.set_policy(acme(), OrganizationPolicy::default().with_disabled(true)).await.unwrap();
+        here.set_organization_policy(acme(), OrganizationPolicy::default().with_disabled(true)).await.unwrap();
         assert_eq!(there.ask(&format!("call {}", new.secret.expose_secret())).await, "401");
         assert_eq!(there.ask("enable").await, "ok");
         assert_eq!(any(&here, &new).await, Reply::accepted(&Access::Full));
@@ -64,10 +68,10 @@ async fn one_of_regenerates_in_two_processes_wins() {
 }
 
 /// How many of this many regenerates at once succeed, and how many conflict.
-pub(super) async fn regenerate(store: &SqliteStore, id: tower_api_key::KeyId, times: usize) -> (usize, usize) {
+pub(super) async fn regenerate(store: &SqliteStore, id: tower_api_key::key::KeyId, times: usize) -> (usize, usize) {
     let tasks = (0..times).map(|_| {
         let store = store.clone();
-        tokio::spawn(async move { store.regenerate(acme(), id, Expiry::Never).await })
+        tokio::spawn(async move { store.manage().regenerate(acme(), id, Expiry::Never).await })
     });
     let outcomes: Vec<_> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
     let (good, bad): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
@@ -134,7 +138,7 @@ async fn obey(store: &SqliteStore, command: &str, argument: &str) -> String {
             format!("{good} {conflicts}")
         }
         "enable" => {
-            store.set_policy(acme(), OrganizationPolicy::default()).await.unwrap();
+            store.set_organization_policy(acme(), OrganizationPolicy::default()).await.unwrap();
             "ok".to_owned()
         }
         other => panic!("no such command: {other}"),

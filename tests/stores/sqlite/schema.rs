@@ -1,7 +1,8 @@
-use tower_api_key::{Expiry, KeyManager, ListKeys, SqliteStore};
+use tower_api_key::store::{Expiry, KeyBackend, ListKeys, SqliteStore};
 
 use super::processes;
 use crate::support::calls::{acme, full, issue};
+use crate::support::manage::Manage;
 use crate::support::sqlite::Dir;
 
 /// Cases: 119.
@@ -27,8 +28,8 @@ async fn connecting_and_working_change_no_schema() {
     let store = SqliteStore::connect(&dir.url()).await.unwrap();
     store.check_schema().await.unwrap();
     let issued = issue(&store, full()).await;
-    store.regenerate(acme(), issued.record.id(), Expiry::Never).await.unwrap();
-    store.set_policy(acme(), Default::default()).await.unwrap();
+    store.manage().regenerate(acme(), issued.record.id(), Expiry::Never).await.unwrap();
+    store.set_organization_policy(acme(), Default::default()).await.unwrap();
     store.list(acme(), &ListKeys::new()).await.unwrap();
     assert_eq!(sql.int("PRAGMA schema_version").await, before);
 }

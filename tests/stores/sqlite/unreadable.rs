@@ -1,8 +1,11 @@
-//! A row of which no record can be made is seen and revoked by its owner all the same.
+//! The owner of a row of which no record can be made can still list and revoke it.
 
 use std::time::SystemTime;
 
-use tower_api_key::{Access, KeyManager, KeyStatus, ListKeys, ManageError, Scope, ScopeSet};
+use tower_api_key::key::KeyStatus;
+use tower_api_key::scope::ScopeSet;
+use tower_api_key::store::{BackendError, KeyBackend, KeyUpdate, ListKeys};
+use tower_api_key::{Access, Scope};
 
 use crate::support::calls::{Reply, acme, any, chain, full, issue};
 use crate::support::log_lines::{logged, record_log};
@@ -17,7 +20,7 @@ async fn unreadable_row_is_listed_and_can_be_revoked() {
     let (good, bad) = (issue(&store, full()).await, issue(&store, full()).await);
     let (good, id) = (good.record.id(), bad.record.id());
     let mut sql = dir.sql().await;
-    let edit = "PRAGMA ignore_check_constraints = ON; UPDATE tower_api_key_keys SET replaced_by = 'nobody' WHERE id = ";
+    let edit = "PRAGMA ignore_check_constraints = ON; UPDATE tower_api_key_keys SET replaced_by = 'none' WHERE id = ";
     sql.run(format!("{edit}'{id}'")).await.unwrap();
 
     assert_eq!(any(&store, &bad).await, Reply::unavailable());
@@ -69,8 +72,9 @@ async fn narrowing_full_key_to_too_many_scopes_is_rejected() {
     let id = issue(&store, full()).await.record.id();
     let scopes =
         |number: usize| -> ScopeSet { (0..number).map(|n| Scope::new(format!("scope.{n}")).unwrap()).collect() };
-    assert!(matches!(store.narrow(acme(), id, scopes(257)).await, Err(ManageError::TooManyScopes)));
+    let update = async |number| store.update(acme(), id, KeyUpdate::new().with_scopes(scopes(number))).await;
+    assert!(matches!(update(257).await, Err(BackendError::TooManyScopes)));
     assert!(store.get(acme(), id).await.unwrap().access().is_full());
-    assert_eq!(store.narrow(acme(), id, scopes(256)).await.unwrap().access(), &Access::Scoped(scopes(256)));
+    assert_eq!(update(256).await.unwrap().access(), &Access::Scoped(scopes(256)));
     assert_eq!(store.get(acme(), id).await.unwrap().access(), &Access::Scoped(scopes(256)));
 }

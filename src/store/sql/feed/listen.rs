@@ -1,23 +1,22 @@
-use std::convert::Infallible;
-use std::pin::pin;
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream;
-use sqlx::postgres::{PgListener, PgPoolOptions};
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt, TryStreamExt};
+use sqlx::postgres::{PgListener, PgNotification, PgPoolOptions};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Change, Feed, Silence};
+use super::{SqlFeedError, invalidation};
 use crate::key::KeyId;
-use crate::store::sql::SqlError;
-use crate::store::sql::backend::{Backend, Value};
+use crate::store::sql::database::{Database, Value};
 use crate::store::sql::postgres::Postgres;
+use crate::store::sql::{SqlError, SqlStore};
+use crate::store::{ChangeFeed, Invalidation};
 
-/// How often we tell ourselves something, to know that we would hear it.
+/// How often a heartbeat is sent, to know that notifications arrive.
 const BEAT: Duration = Duration::from_secs(5);
-/// How soon the first of these must come back.
+/// How soon the first heartbeat must arrive.
 const SELF_TEST: Duration = Duration::from_secs(2);
-/// What a beat begins with. No key id does.
+/// What a heartbeat begins with. No key id does.
 const BEAT_MARK: char = '!';
 
 /// The channel that the triggers of these tables use.
@@ -26,62 +25,126 @@ const CHANNEL: &str = "SELECT 'tower_api_key_' || md5(n.nspname) FROM pg_class c
 
 const NOTIFY: &str = "SELECT pg_notify($1, $2)::text";
 
-impl Feed for Postgres {
-    async fn follow(&self, changed: impl Fn(Change) + Send + Sync) -> Result<Infallible, Silence> {
-        // The listening would stay with a connection that others use next, and break into the answers they get.
-        if !self.named_statements {
-            return Err(Silence::Pooled);
-        }
-        let channel = self.fetch(CHANNEL, vec![]).await?;
-        let channel = channel.first().and_then(|row| row.first()).and_then(Value::text);
-        let channel = channel.ok_or(SqlError::bad_row("no channel"))?;
-        let me = KeyId::random().map_err(|error| sqlx::Error::Configuration(error.into()))?;
-        let beat = format!("{BEAT_MARK}{me}");
+impl ChangeFeed for SqlStore<Postgres> {
+    type Error = SqlFeedError;
 
-        // A connection beside the pool's, so that lookups lose none.
-        let options = (*self.pool.connect_options()).clone();
+    async fn listen(&self) -> Result<impl Stream<Item = Result<Invalidation, SqlFeedError>> + Send, SqlFeedError> {
+        let mut listener = Listener::connect(&self.database).await?;
+        listener.test().await?;
+        Ok(stream::try_unfold(listener, |mut listener| async move {
+            let change = listener.next().await?;
+            Ok(Some((change, listener)))
+        }))
+    }
+
+    fn retry_after(&self, error: &SqlFeedError) -> Duration {
+        error.retry_after()
+    }
+}
+
+struct Listener<'a> {
+    database: &'a Postgres,
+    channel: String,
+    /// The payload of our own heartbeats.
+    beat: String,
+    notifications: BoxStream<'static, Result<PgNotification, sqlx::Error>>,
+    /// When the next heartbeat is sent.
+    due: Instant,
+    /// Whether the last heartbeat has arrived.
+    arrived: bool,
+    /// How many heartbeats in a row have not.
+    missed: u32,
+}
+
+impl<'a> Listener<'a> {
+    async fn connect(database: &'a Postgres) -> Result<Self, SqlFeedError> {
+        // The pooler would leave LISTEN to a connection that others use next, and disturb the answers they get.
+        if !database.named_statements {
+            return Err(SqlFeedError::Pooled);
+        }
+        let channel = database.fetch(CHANNEL, vec![]).await?;
+        let channel = channel.first().and_then(|row| row.first()).and_then(Value::text);
+        let channel = channel.ok_or(SqlError::invalid_row("no channel name returned"))?.to_owned();
+        let id = KeyId::random().map_err(|error| sqlx::Error::Configuration(error.into()))?;
+
+        // A connection apart from the pool's, so that lookups lose none.
+        let options = (*database.pool.connect_options()).clone();
         let pool = PgPoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
         let pool = pool.acquire_timeout(BEAT).connect_lazy_with(options);
         let mut listener = PgListener::connect_with(&pool).await?;
-        // A new connection would have missed something. It must come with a new beginning.
+        // A new connection would have missed notifications, and must come with a new beginning.
         listener.eager_reconnect(false);
-        listener.listen(channel).await?;
-        // Holds on to a message that has half arrived when the beat is due.
-        let notifications = stream::unfold(listener, |mut listener| async {
-            let notification = listener.try_recv().await;
-            Some((notification, listener))
+        listener.listen(&channel).await?;
+        // A stream keeps a notification that has half arrived when a heartbeat is due.
+        let notifications = stream::try_unfold(listener, |mut listener| async move {
+            let notification = listener.try_recv().await?;
+            Ok(notification.map(|notification| (notification, listener)))
         });
-        let mut notifications = pin!(notifications);
+        Ok(Self {
+            database,
+            channel,
+            beat: format!("{BEAT_MARK}{id}"),
+            notifications: notifications.boxed(),
+            due: Instant::now(),
+            arrived: false,
+            missed: 0,
+        })
+    }
 
-        let (mut began, mut missed) = (false, 0);
+    /// Sends the first heartbeat and waits for it. Notifications before it are skipped: the cache forgets everything once
+    /// this has succeeded.
+    async fn test(&mut self) -> Result<(), SqlFeedError> {
+        match self.notify().await {
+            // A connection of the pool has received what the listening one should have.
+            Err(sqlx::Error::Protocol(_)) => return Err(SqlFeedError::Swallowed),
+            sent => sent?,
+        }
+        self.due = Instant::now() + SELF_TEST;
+        while let Some(notification) = self.receive().await? {
+            if notification.payload() == self.beat {
+                self.arrived = true;
+                return Ok(());
+            }
+        }
+        Err(SqlFeedError::Swallowed)
+    }
+
+    /// Returns the next change, and sends heartbeats while there is none.
+    async fn next(&mut self) -> Result<Invalidation, SqlFeedError> {
         loop {
-            match self.fetch(NOTIFY, vec![channel.to_owned().into(), beat.clone().into()]).await {
-                // A connection of the pool was told what the listening one should have been.
-                Err(sqlx::Error::Protocol(_)) if !began => return Err(Silence::Swallowed),
-                told => told?,
+            let Some(notification) = self.receive().await? else {
+                self.beat().await?;
+                continue;
             };
-            let due = Instant::now() + if began { BEAT } else { SELF_TEST };
-            let mut heard = false;
-            while let Ok(Some(notification)) = timeout_at(due, notifications.next()).await {
-                let notification = notification?.ok_or_else(|| sqlx::Error::WorkerCrashed)?;
-                match notification.payload() {
-                    payload if payload == beat => {
-                        heard = true;
-                        if !began {
-                            began = true;
-                            changed(Change::Anything);
-                        }
-                    }
-                    payload if payload.starts_with(BEAT_MARK) => {}
-                    payload => changed(Change::parse(Some(payload))),
-                }
+            match notification.payload() {
+                payload if payload == self.beat => self.arrived = true,
+                payload if payload.starts_with(BEAT_MARK) => {}
+                payload => return Ok(invalidation(Some(payload))),
             }
-            missed = if heard { 0 } else { missed + 1 };
-            match (began, missed) {
-                (false, _) => return Err(Silence::Swallowed),
-                (true, 2..) => return Err(Silence::Unheard),
-                (true, _) => {}
-            }
+        }
+    }
+
+    /// Sends a heartbeat, unless the last two have not arrived.
+    async fn beat(&mut self) -> Result<(), SqlFeedError> {
+        self.missed = if self.arrived { 0 } else { self.missed + 1 };
+        if self.missed >= 2 {
+            return Err(SqlFeedError::Silent);
+        }
+        self.notify().await?;
+        self.arrived = false;
+        self.due = Instant::now() + BEAT;
+        Ok(())
+    }
+
+    async fn notify(&mut self) -> Result<(), sqlx::Error> {
+        self.database.fetch(NOTIFY, vec![self.channel.clone().into(), self.beat.clone().into()]).await.map(drop)
+    }
+
+    /// Returns the next notification, or `None` when a heartbeat is due.
+    async fn receive(&mut self) -> Result<Option<PgNotification>, SqlFeedError> {
+        match timeout_at(self.due, self.notifications.try_next()).await {
+            Ok(received) => Ok(Some(received?.ok_or(SqlFeedError::Closed)?)),
+            Err(_elapsed) => Ok(None),
         }
     }
 }

@@ -1,60 +1,99 @@
-use std::convert::Infallible;
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use sqlx::sqlite::SqliteConnection;
+use futures::{Stream, stream};
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{Connection, Row, TypeInfo, ValueRef};
 
-use super::{Change, Feed, Silence};
-use crate::store::sql::SqlError;
-use crate::store::sql::backend::{Rows, Value, query, values};
+use super::{SqlFeedError, invalidation};
+use crate::store::sql::database::{Rows, Value, query, values};
 use crate::store::sql::sqlite::Sqlite;
+use crate::store::sql::{SqlError, SqlStore, int};
+use crate::store::{ChangeFeed, Invalidation};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Changes with every commit through another connection, and costs next to nothing to ask for.
+/// Changes with every commit through another connection, and costs next to nothing to read.
 const DATA_VERSION: &str = "PRAGMA data_version";
 
-/// The first and the last change that are still listed; zeros where there is none.
+/// The first and the last change that are still listed, or zeros.
 const RANGE: &str = "SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM tower_api_key_changes";
 
 const SINCE: &str = "SELECT key FROM tower_api_key_changes WHERE seq > $1 AND seq <= $2";
 
-impl Feed for Sqlite {
-    async fn follow(&self, changed: impl Fn(Change) + Send + Sync) -> Result<Infallible, Silence> {
-        // `data_version` speaks of other connections than its own, so this one writes nothing.
-        let options = (*self.pool.connect_options()).clone().create_if_missing(false).read_only(true);
+impl ChangeFeed for SqlStore<Sqlite> {
+    type Error = SqlFeedError;
+
+    async fn listen(&self) -> Result<impl Stream<Item = Result<Invalidation, SqlFeedError>> + Send, SqlFeedError> {
+        let poller = Poller::connect(self.pool()).await?;
+        Ok(stream::try_unfold(poller, |mut poller| async move {
+            let change = poller.next().await?;
+            Ok(Some((change, poller)))
+        }))
+    }
+
+    fn retry_after(&self, error: &SqlFeedError) -> Duration {
+        error.retry_after()
+    }
+}
+
+struct Poller {
+    connection: SqliteConnection,
+    /// The data version when the list of changes was last read.
+    version: i64,
+    /// The last change that was read.
+    seen: i64,
+    /// Changes that were read and not yet returned.
+    pending: VecDeque<Invalidation>,
+}
+
+impl Poller {
+    async fn connect(pool: &SqlitePool) -> Result<Self, SqlError> {
+        // The data version ignores the commits of its own connection, so this one writes nothing.
+        let options = (*pool.connect_options()).clone().create_if_missing(false).read_only(true);
         let mut connection = SqliteConnection::connect_with(&options).await?;
-        let mut version = version(&mut connection).await?;
-        let (_, mut seen) = range(&mut connection).await?;
-        changed(Change::Anything);
+        let version = version(&mut connection).await?;
+        let (_, seen) = range(&mut connection).await?;
+        Ok(Self { connection, version, seen, pending: VecDeque::new() })
+    }
+
+    async fn next(&mut self) -> Result<Invalidation, SqlError> {
         loop {
+            if let Some(change) = self.pending.pop_front() {
+                return Ok(change);
+            }
             tokio::time::sleep(INTERVAL).await;
-            let latest = self::version(&mut connection).await?;
-            if latest == version {
-                continue;
-            }
-            version = latest;
-            // A commit of anything else, such as usage or the application's own tables, leaves this as it was.
-            let (first, last) = range(&mut connection).await?;
-            if last < seen || first > seen + 1 {
-                changed(Change::Anything);
-            } else if last > seen {
-                let rows = fetch(&mut connection, SINCE, vec![seen.into(), last.into()]).await?;
-                rows.iter().for_each(|row| changed(Change::parse(row.first().and_then(Value::text))));
-            }
-            seen = last;
+            self.poll().await?;
         }
+    }
+
+    async fn poll(&mut self) -> Result<(), SqlError> {
+        let version = version(&mut self.connection).await?;
+        if version == self.version {
+            return Ok(());
+        }
+        self.version = version;
+        // A commit to other tables, such as usage or the application's own, leaves the range as it was.
+        let (first, last) = range(&mut self.connection).await?;
+        if last < self.seen || first > self.seen + 1 {
+            self.pending.push_back(Invalidation::All);
+        } else if last > self.seen {
+            let rows = fetch(&mut self.connection, SINCE, vec![self.seen.into(), last.into()]).await?;
+            self.pending.extend(rows.iter().map(|row| invalidation(row.first().and_then(Value::text))));
+        }
+        self.seen = last;
+        Ok(())
     }
 }
 
 async fn version(connection: &mut SqliteConnection) -> Result<i64, SqlError> {
-    crate::store::sql::int(&fetch(connection, DATA_VERSION, vec![]).await?)
+    int(&fetch(connection, DATA_VERSION, vec![]).await?, "no data version returned")
 }
 
 async fn range(connection: &mut SqliteConnection) -> Result<(i64, i64), SqlError> {
     match fetch(connection, RANGE, vec![]).await?.first().map(Vec::as_slice) {
         Some([Value::Int(Some(first)), Value::Int(Some(last))]) => Ok((*first, *last)),
-        _ => Err(SqlError::bad_row("tower_api_key_changes")),
+        _ => Err(SqlError::invalid_row("tower_api_key_changes cannot be read")),
     }
 }
 

@@ -1,10 +1,10 @@
-//! Calls whose caller has gone away.
+//! Calls that are dropped before they end.
 
-use super::super::bench::Bench;
+use super::super::bench::{Bench, limit_to};
 use super::super::interleave::{LEADS, dropped_after};
 use super::super::verdict::{Verdict, expect, expect_same};
 use crate::scope::{Access, avala};
-use crate::store::{Expiry, KeyManager, KeyStore};
+use crate::store::{Expiry, KeyBackend, KeyStore};
 
 /// More often than a pool has connections.
 const OFTEN: usize = 64;
@@ -24,25 +24,25 @@ pub(super) async fn a_dropped_lookup_leaves_the_store_working<S: KeyStore>(bench
     Ok(())
 }
 
-/// Nobody knows whether a change was made that was dropped on its way, but the next one works.
-pub(super) async fn a_dropped_change_leaves_the_store_working<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+/// A dropped change may have been made or not, but the next one works.
+pub(super) async fn a_dropped_change_leaves_the_store_working<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     for polls in LEADS {
         let key = bench.add(Access::scoped([avala::TASKS_READ])).await?;
-        dropped_after(bench.store.narrow(&bench.own, key.id(), [].into()), polls).await;
+        dropped_after(bench.store.update(&bench.own, key.id(), limit_to([])), polls).await;
         dropped_after(bench.store.revoke(&bench.own, key.id()), polls).await;
         bench.revoke(key.id()).await?;
         let found = bench.found(key.digest()).await?;
-        expect(found.is_revoked(), "a key to be revoked after a call that was dropped and one that was not", &found)?;
+        expect(found.is_revoked(), "a key to be revoked after a dropped `revoke` and a second one", &found)?;
     }
     Ok(())
 }
 
-pub(super) async fn a_dropped_regenerate_is_all_or_nothing<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn a_dropped_regenerate_is_all_or_nothing<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     for (number, polls) in (1..).zip(0..=20) {
         let key = bench.add(Access::Full).await?;
-        let done = dropped_after(bench.store.regenerate(&bench.own, key.id(), Expiry::Never), polls).await;
+        let done = dropped_after(bench.manager.regenerate(&bench.own, key.id(), Expiry::Never), polls).await;
         expect_same(
-            &format!("the number of live keys when `regenerate` was dropped {polls} polls on its way"),
+            &format!("the number of live keys when `regenerate` was dropped after {polls} polls"),
             &number,
             &bench.live().await?,
         )?;

@@ -47,7 +47,7 @@ pub(super) async fn keeps_scopes<S: KeyStore>(bench: &Bench<'_, S>) -> Verdict {
     keeps_access(bench, Access::scoped(avala::ALL)).await
 }
 
-/// Names that no catalogue has, among them what a careless column, list or pattern takes for something else.
+/// Names that no catalog has. A careless column, list or pattern takes some of them for something else.
 pub(super) async fn keeps_unknown_scopes<S: KeyStore>(bench: &Bench<'_, S>) -> Verdict {
     let longest = "x".repeat(128);
     let names = ["conformance.read", "a|b:c", "*", "null", "full", "[]", "{}", "'--", "%_$1?", "Tasks.Read", &longest];
@@ -93,8 +93,8 @@ pub(super) async fn finds_a_revoked_key<S: KeyStore>(bench: &Bench<'_, S>) -> Ve
     Ok(())
 }
 
-/// A store may refuse them, or keep an earlier time. What it keeps never becomes later, and never "no expiry".
-pub(super) async fn keeps_or_refuses_extreme_expiries<S: KeyStore>(bench: &Bench<'_, S>) -> Verdict {
+/// A store may reject them, or keep an earlier time. The expiry never becomes later, and never "no expiry".
+pub(super) async fn keeps_or_rejects_extreme_expiries<S: KeyStore>(bench: &Bench<'_, S>) -> Verdict {
     for expires_at in extreme_times() {
         let key = bench.key(Access::Full)?.with_expires_at(expires_at);
         if bench.try_keep(&key).await.is_err() {
@@ -107,8 +107,8 @@ pub(super) async fn keeps_or_refuses_extreme_expiries<S: KeyStore>(bench: &Bench
     Ok(())
 }
 
-/// Around the epoch, around the years 1 and 9999, where milli-, micro- and nanoseconds outgrow 64 bits, and the
-/// ends of what the platform can represent.
+/// Times around the epoch and the years 1 and 9999, those whose milli-, micro- or nanoseconds exceed 64 bits, and the first
+/// and the last that the platform can represent.
 pub(super) fn extreme_times() -> impl Iterator<Item = SystemTime> {
     let after = [0, 1, 253_402_300_799, 253_402_300_800, 9_223_372_036, 9_223_372_036_854, 9_223_372_036_854_775]
         .into_iter()

@@ -1,14 +1,15 @@
 use std::time::Duration;
 
-use super::super::bench::{Bench, HOUR, new_credential, new_key};
-use super::super::verdict::{Expecting, Verdict, expect, expect_refusal, expect_same};
+use super::super::bench::{Bench, HOUR, new_credential, new_key, new_record};
+use super::super::verdict::{Expecting, Verdict, expect, expect_error, expect_same};
 use super::expect_same_record;
 use crate::key::{KeyHint, KeyStatus};
+use crate::manage::StoredCredential;
 use crate::scope::{Access, Scope, ScopeSet, avala};
-use crate::store::{Expiry, KeyManager, ManageError, NewKey, StoredCredential};
+use crate::store::{BackendError, Expiry, KeyBackend, KeyStore, NewRecord};
 
-pub(super) async fn issues_a_key_that_is_found<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
-    let issued = bench.store.issue(&bench.own, new_key(Access::Full)?).await.expecting("`issue` to issue a key")?;
+pub(super) async fn issues_a_key_that_is_found<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
+    let issued = bench.manager.issue(&bench.own, new_key(Access::Full)?).await.expecting("`issue` to issue a key")?;
     let digest = issued.secret.digest();
     expect_same("`issue` to return a record with the digest of the secret", &digest, issued.record.digest())?;
     for (call, found) in bench.answers(&digest).await? {
@@ -17,10 +18,10 @@ pub(super) async fn issues_a_key_that_is_found<S: KeyManager>(bench: &Bench<'_, 
     Ok(())
 }
 
-pub(super) async fn imports_a_key_that_is_found<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn imports_a_key_that_is_found<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let credential = new_credential()?;
     let key = new_key(Access::Full)?.with_expires_at(bench.now() + HOUR);
-    let imported = bench.store.import(&bench.own, key, credential.clone()).await;
+    let imported = bench.manager.import(&bench.own, key, credential.clone()).await;
     let imported = imported.expecting("`import` to return a record")?;
     for (call, found) in bench.answers(&credential.digest).await? {
         expect_same_record(&format!("{call} to return what `import` returned"), &imported, &found)?;
@@ -29,18 +30,18 @@ pub(super) async fn imports_a_key_that_is_found<S: KeyManager>(bench: &Bench<'_,
 }
 
 /// A store that remembers what was not found must forget it.
-pub(super) async fn finds_a_key_that_was_unknown_before<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
-    let credential = new_credential()?;
-    bench.find(&credential.digest).await?;
-    bench.store.find_now(&credential.digest);
-    let key = bench.store.insert(&bench.own, new_key(Access::Full)?, credential.clone()).await;
-    key.expecting("`insert` to store a new key")?;
-    bench.answers(&credential.digest).await?;
+pub(super) async fn finds_a_key_that_was_unknown_before<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
+    let record = new_record(&bench.own, Access::Full)?;
+    let digest = record.digest;
+    bench.find(&digest).await?;
+    bench.store.try_find(&digest);
+    bench.insert(record).await?;
+    bench.answers(&digest).await?;
     Ok(())
 }
 
-/// A key without a date is as old as the epoch, and dies of the first maximum age.
-pub(super) async fn dates_new_keys<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+/// A key without a date is as old as the epoch, and expires by the first maximum age.
+pub(super) async fn dates_new_keys<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     const SKEW: Duration = Duration::from_secs(300);
     let earliest = bench.now() - SKEW;
     let key = bench.add(Access::Full).await?;
@@ -49,7 +50,7 @@ pub(super) async fn dates_new_keys<S: KeyManager>(bench: &Bench<'_, S>) -> Verdi
     expect(holds, format!("a creation time within {SKEW:?} of {:?}", bench.now()), &created)
 }
 
-pub(super) async fn keeps_names_byte_for_byte<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn keeps_names_byte_for_byte<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let longest = ["x".repeat(100), "é".repeat(100), "🔑".repeat(100)];
     let names = [
         "'; DROP TABLE keys; --",
@@ -62,30 +63,28 @@ pub(super) async fn keeps_names_byte_for_byte<S: KeyManager>(bench: &Bench<'_, S
         "null",
     ];
     for name in names.into_iter().chain(longest.iter().map(String::as_str)) {
-        let key = NewKey::new(name, Access::Full).expecting("a key that may be issued")?;
-        let key = bench.store.insert(&bench.own, key, new_credential()?).await;
-        let key = key.expecting(&format!("to keep the name {name:?}"))?;
+        let record = NewRecord { name: name.into(), ..new_record(&bench.own, Access::Full)? };
+        let key = bench.store.insert(record).await.expecting(&format!("to keep the name {name:?}"))?;
         expect_same("the name", name, bench.found(key.digest()).await?.name())?;
     }
     Ok(())
 }
 
-pub(super) async fn keeps_the_hint<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn keeps_the_hint<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     for hint in [KeyHint::from_stored("old_...1234"), KeyHint::default()] {
-        let credential = StoredCredential::from_digest(new_credential()?.digest).with_hint(hint.clone());
-        let key = bench.store.import(&bench.own, new_key(Access::Full)?, credential).await;
-        let key = key.expecting("`import` to store the key")?;
-        expect_same("the hint", hint.as_str(), bench.found(key.digest()).await?.hint())?;
+        let record = NewRecord { hint: hint.clone(), ..new_record(&bench.own, Access::Full)? };
+        let key = bench.insert(record).await?;
+        expect_same("the hint", &hint, bench.found(key.digest()).await?.hint())?;
 
         let new = bench.regenerate(key.id(), Expiry::Never).await?;
-        let hint = StoredCredential::of(&new.secret).hint;
+        let hint = StoredCredential::from_secret(&new.secret).hint;
         let found = bench.found(&new.secret.digest()).await?;
-        expect_same("the hint of a new key after `regenerate`", hint.as_str(), found.hint())?;
+        expect_same("the hint of a new key after `regenerate`", &hint, found.hint())?;
     }
     Ok(())
 }
 
-pub(super) async fn rounds_the_expiry_down<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn rounds_the_expiry_down<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let whole = bench.key(Access::Full)?.with_expires_at(bench.now() + HOUR).expires_at();
     for fraction in [0, 1, 500_000_000, 999_999_999].map(Duration::from_nanos) {
         let key = bench.add_until(whole.map(|whole| whole + fraction), Access::Full).await?;
@@ -95,34 +94,34 @@ pub(super) async fn rounds_the_expiry_down<S: KeyManager>(bench: &Bench<'_, S>) 
     Ok(())
 }
 
-/// The longest lists that may be issued. A list that was cut grants something else.
-pub(super) async fn keeps_or_refuses_many_scopes<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+/// The longest list that may be issued. A list that was cut grants something else.
+pub(super) async fn keeps_or_rejects_many_scopes<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let names = (0..ScopeSet::MAX_LEN).map(|number| Scope::new(format!("{number:0>128}")));
     let access = Access::scoped(names.collect::<Result<Vec<_>, _>>().expecting("scopes")?);
-    let credential = new_credential()?;
-    if bench.store.insert(&bench.own, new_key(access.clone())?, credential.clone()).await.is_ok() {
-        let found = bench.found(&credential.digest).await?;
+    let record = new_record(&bench.own, access.clone())?;
+    let digest = record.digest;
+    if bench.store.insert(record).await.is_ok() {
+        let found = bench.found(&digest).await?;
         expect(*found.access() == access, "an error, or 256 scopes of 128 characters as they were", &found.access())?;
     }
     Ok(())
 }
 
-pub(super) async fn stores_a_digest_once<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
-    let narrow = Access::scoped([avala::TASKS_READ]);
-    let key = bench.add(narrow).await?;
+pub(super) async fn stores_a_digest_once<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
+    let key = bench.add(Access::scoped([avala::TASKS_READ])).await?;
     let before = bench.found(key.digest()).await?;
-    let again = StoredCredential::from_digest(*key.digest());
-    let stored = bench.store.insert(&bench.own, new_key(Access::Full)?, again).await;
-    expect_refusal("`insert` of a digest that is stored", &ManageError::AlreadyExists, &stored)?;
+    let again = NewRecord { digest: *key.digest(), ..new_record(&bench.own, Access::Full)? };
+    let stored = bench.store.insert(again).await;
+    expect_error("`insert` of a digest that is stored", &BackendError::AlreadyExists, &stored)?;
     bench.expect_as_before(key.digest(), &before).await
 }
 
-/// Which organization a key belongs to must not depend on which row is found first.
-pub(super) async fn stores_a_digest_once_across_organizations<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+/// The organization of a key must not depend on the row that is found first.
+pub(super) async fn stores_a_digest_once_across_organizations<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let key = bench.add(Access::Full).await?;
-    let again = StoredCredential::from_digest(*key.digest());
-    let stored = bench.store.insert(&bench.other, new_key(Access::Full)?, again).await;
-    expect_refusal("`insert` of another organization's digest", &ManageError::AlreadyExists, &stored)?;
+    let again = NewRecord { digest: *key.digest(), ..new_record(&bench.other, Access::Full)? };
+    let stored = bench.store.insert(again).await;
+    expect_error("`insert` of another organization's digest", &BackendError::AlreadyExists, &stored)?;
     let found = bench.found(key.digest()).await?;
     expect_same("the organization", &bench.own, found.organization())?;
     expect_same("the status", &KeyStatus::Active, &found.status(bench.now()))

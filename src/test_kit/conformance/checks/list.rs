@@ -3,9 +3,9 @@ use super::super::verdict::{Expecting, Problem, Verdict, expect, expect_same};
 use super::{expect_same_record, ids, sorted_ids};
 use crate::key::{KeyId, KeyStatus};
 use crate::scope::{Access, Scope, avala};
-use crate::store::{Cursor, Expiry, KeyManager, ListKeys, Page};
+use crate::store::{Cursor, Expiry, KeyBackend, ListKeys, Page};
 
-pub(super) async fn get_and_list_agree_with_find<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn get_and_list_agree_with_find<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let unknown = Scope::from_static("conformance.read");
     let mut keys = vec![
         bench.add(Access::Full).await?,
@@ -14,7 +14,7 @@ pub(super) async fn get_and_list_agree_with_find<S: KeyManager>(bench: &Bench<'_
         bench.add_until(bench.now() - HOUR, Access::Full).await?,
     ];
     let empty = bench.add(Access::scoped([avala::TASKS_READ])).await?;
-    keys.push(bench.narrow(empty.id(), []).await?);
+    keys.push(bench.update(empty.id(), []).await?);
     let revoked = bench.add(Access::Full).await?;
     keys.push(bench.revoke(revoked.id()).await?);
     let replaced = bench.add(Access::Full).await?;
@@ -31,10 +31,10 @@ pub(super) async fn get_and_list_agree_with_find<S: KeyManager>(bench: &Bench<'_
     Ok(())
 }
 
-pub(super) async fn changes_return_what_is_found<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn changes_return_what_is_found<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let key = bench.add(Access::scoped([avala::TASKS_READ, avala::PROJECTS_READ])).await?;
-    let narrowed = bench.narrow(key.id(), [avala::TASKS_READ]).await?;
-    expect_same_record("`find` to return what `narrow` returned", &narrowed, &*bench.found(key.digest()).await?)?;
+    let updated = bench.update(key.id(), [avala::TASKS_READ]).await?;
+    expect_same_record("`find` to return what `update` returned", &updated, &*bench.found(key.digest()).await?)?;
     let new = bench.regenerate(key.id(), Expiry::Never).await?;
     let digest = new.secret.digest();
     expect_same("`regenerate` to return a record with the digest of the secret", &digest, new.record.digest())?;
@@ -43,12 +43,12 @@ pub(super) async fn changes_return_what_is_found<S: KeyManager>(bench: &Bench<'_
     expect_same_record("`find` to return what `revoke` returned", &revoked, &*bench.found(&digest).await?)
 }
 
-pub(super) async fn lists_nothing_where_there_is_nothing<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn lists_nothing_where_there_is_nothing<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let page = bench.list(&ListKeys::new()).await?;
     expect(page.keys.is_empty() && page.next.is_none(), "an empty page with no next one", &page)
 }
 
-pub(super) async fn lists_the_newest_first<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn lists_the_newest_first<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let old = bench.add_many(3).await?;
     bench.tick().await?;
     let new = bench.add_many(3).await?;
@@ -59,7 +59,7 @@ pub(super) async fn lists_the_newest_first<S: KeyManager>(bench: &Bench<'_, S>) 
     expect_same("`list` to end with the oldest keys", &sorted_ids(&old), &sorted_ids(last))
 }
 
-pub(super) async fn fills_pages_as_far_as_asked<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn fills_pages_as_far_as_asked<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     bench.add_many(5).await?;
     for limit in 1..=6 {
         let page = bench.list(&ListKeys::new().with_limit(limit)).await?;
@@ -69,7 +69,7 @@ pub(super) async fn fills_pages_as_far_as_asked<S: KeyManager>(bench: &Bench<'_,
     Ok(())
 }
 
-pub(super) async fn the_cursor_walks_every_key_once<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn the_cursor_walks_every_key_once<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let keys = sorted_ids(&bench.add_many(5).await?);
     for limit in 1..=6 {
         let mut walked = walk(bench, ListKeys::new().with_limit(limit), async |_| Ok(())).await?;
@@ -79,8 +79,8 @@ pub(super) async fn the_cursor_walks_every_key_once<S: KeyManager>(bench: &Bench
     Ok(())
 }
 
-/// Keys that come and go while somebody turns the pages push no other key off them.
-pub(super) async fn a_walk_survives_changes<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+/// Keys that are issued or revoked between two pages push no other key off the pages.
+pub(super) async fn a_walk_survives_changes<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let keys = sorted_ids(&bench.add_many(6).await?);
     let issuing = async |_: &Page| bench.add(Access::Full).await.map(drop);
     let mut walked = walk(bench, ListKeys::new().with_limit(2), issuing).await?;
@@ -99,7 +99,7 @@ pub(super) async fn a_walk_survives_changes<S: KeyManager>(bench: &Bench<'_, S>)
     expect_same("a walk over active keys to show each once while some are revoked", &keys, &walked)
 }
 
-pub(super) async fn filters_by_status<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn filters_by_status<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let (mut active, mut expired, mut revoked) = (vec![], vec![], vec![]);
     for _ in 0..2 {
         active.push(bench.add(Access::Full).await?);
@@ -123,8 +123,8 @@ pub(super) async fn filters_by_status<S: KeyManager>(bench: &Bench<'_, S>) -> Ve
     Ok(())
 }
 
-/// Turns the pages to the end, each cursor by way of its text, and calls this between them.
-async fn walk<S: KeyManager>(
+/// Lists page by page to the end, each cursor by way of its text, and calls this after each page.
+async fn walk<S: KeyBackend>(
     bench: &Bench<'_, S>,
     query: ListKeys,
     between: impl AsyncFn(&Page) -> Verdict,
@@ -135,7 +135,7 @@ async fn walk<S: KeyManager>(
         let page = bench.list(&query.clone().with_after(after)).await?;
         walked.extend(ids(&page.keys));
         let Some(next) = &page.next else { return Ok(walked) };
-        after = Some(next.to_string().parse::<Cursor>().expecting("a cursor that survives its text")?);
+        after = Some(next.to_string().parse::<Cursor>().expecting("a cursor that parses from its text")?);
         between(&page).await?;
     }
     Err(Problem::new("a walk that ends", format!("{MOST_PAGES} pages and a cursor to one more")))

@@ -25,8 +25,8 @@ pub(super) async fn finds_nothing_for_an_unknown_digest<S: KeyStore>(bench: &Ben
     for digest in &unknown {
         let found = bench.find(digest).await?;
         expect(found.is_none(), format!("`find` to find nothing for {digest:?}"), &found)?;
-        let found = bench.store.find_now(digest);
-        expect(!matches!(found, Lookup::Found(_)), format!("`find_now` to find nothing for {digest:?}"), &found)?;
+        let found = bench.store.try_find(digest);
+        expect(!matches!(found, Lookup::Found(_)), format!("`try_find` to find nothing for {digest:?}"), &found)?;
     }
     Ok(())
 }
@@ -48,7 +48,7 @@ pub(super) async fn answers_with_the_digest_asked_for<S: KeyStore>(bench: &Bench
     Ok(())
 }
 
-pub(super) async fn find_now_agrees_with_find<S: KeyStore>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn try_find_agrees_with_find<S: KeyStore>(bench: &Bench<'_, S>) -> Verdict {
     let key = bench.key(Access::scoped([]))?;
     agree(bench, key.digest(), "before there is such a key").await?;
     bench.keep(key.clone()).await?;
@@ -58,17 +58,17 @@ pub(super) async fn find_now_agrees_with_find<S: KeyStore>(bench: &Bench<'_, S>)
 }
 
 async fn agree<S: KeyStore>(bench: &Bench<'_, S>, digest: &KeyDigest, when: &str) -> Verdict {
-    let before = bench.store.find_now(digest);
+    let before = bench.store.try_find(digest);
     let awaited = bench.find(digest).await?;
-    let after = bench.store.find_now(digest);
+    let after = bench.store.try_find(digest);
     for now in [before, after] {
         match (now, &awaited) {
-            (Lookup::Later, _) | (Lookup::NotFound, None) => {}
+            (Lookup::Pending, _) | (Lookup::NotFound, None) => {}
             (Lookup::Found(now), Some(awaited)) => {
-                expect_same_record(&format!("`find_now` to return what `find` returns {when}"), awaited, &now)?;
+                expect_same_record(&format!("`try_find` to return what `find` returns {when}"), awaited, &now)?;
             }
             (now, awaited) => {
-                let expected = format!("`find_now` to say what `find` says {when}: {awaited:?}");
+                let expected = format!("`try_find` to return what `find` returns {when}: {awaited:?}");
                 return Err(Problem::new(expected, format!("{now:?}")));
             }
         }

@@ -1,18 +1,20 @@
 //! The checks. The name of each function is the name that a report shows.
 
+mod changes;
 mod dropped;
 mod facts;
 mod issue;
 mod list;
 mod lookup;
-mod narrow;
 mod organization;
 mod outage;
 mod policy;
 mod race;
 mod regenerate;
 mod revoke;
+mod update;
 mod usage;
+mod wrapper;
 
 use std::sync::Arc;
 
@@ -21,7 +23,7 @@ use futures::future::LocalBoxFuture;
 use super::bench::Bench;
 use super::verdict::{Verdict, expect, expect_same};
 use crate::key::{KeyId, KeyRecord};
-use crate::store::{KeyManager, KeyStore};
+use crate::store::{KeyBackend, KeyStore};
 
 pub(super) struct Check<S> {
     pub(super) name: &'static str,
@@ -38,28 +40,29 @@ pub(super) fn of_lookups<S: KeyStore>() -> Vec<Check<S>> {
     checks! {
         lookup:
             finds_a_key_by_its_digest, finds_nothing_for_an_unknown_digest, answers_with_the_digest_asked_for,
-            find_now_agrees_with_find;
+            try_find_agrees_with_find;
         facts:
             gives_every_key_an_id_of_its_own, keeps_the_organization, keeps_full_access,
             keeps_an_empty_scope_set_empty, keeps_scopes, keeps_unknown_scopes, keeps_the_expiry,
-            finds_an_expired_key, finds_a_revoked_key, keeps_or_refuses_extreme_expiries;
+            finds_an_expired_key, finds_a_revoked_key, keeps_or_rejects_extreme_expiries;
         dropped:
             a_dropped_lookup_leaves_the_store_working;
     }
 }
 
-pub(super) fn of_management<S: KeyManager>() -> Vec<Check<S>> {
+pub(super) fn of_management<S: KeyBackend>() -> Vec<Check<S>> {
     checks! {
         issue:
             issues_a_key_that_is_found, imports_a_key_that_is_found, finds_a_key_that_was_unknown_before,
             dates_new_keys, keeps_names_byte_for_byte, keeps_the_hint, rounds_the_expiry_down,
-            keeps_or_refuses_many_scopes, stores_a_digest_once, stores_a_digest_once_across_organizations;
+            keeps_or_rejects_many_scopes, stores_a_digest_once, stores_a_digest_once_across_organizations;
         list:
             get_and_list_agree_with_find, changes_return_what_is_found, lists_nothing_where_there_is_nothing,
             lists_the_newest_first, fills_pages_as_far_as_asked, the_cursor_walks_every_key_once,
             a_walk_survives_changes, filters_by_status;
-        narrow:
-            narrow_keeps_what_was_asked_for, narrow_never_widens, a_narrow_is_seen_at_once;
+        update:
+            update_keeps_the_scopes_asked_for, update_never_widens, an_update_is_seen_at_once,
+            an_empty_update_changes_nothing;
         revoke:
             a_revoke_is_seen_at_once, a_revoke_is_dated, revoking_again_changes_nothing,
             revokes_an_expired_key, a_revoke_touches_no_other_key, a_revoke_outlives_later_changes;
@@ -67,7 +70,7 @@ pub(super) fn of_management<S: KeyManager>() -> Vec<Check<S>> {
             regenerate_replaces_the_key, regenerate_keeps_name_and_access, a_regenerate_is_seen_at_once,
             regenerate_counts_the_lifetime_from_now, regenerate_takes_the_expiry_asked_for,
             regenerate_restores_an_expired_key, never_regenerates_a_revoked_key,
-            a_refused_replacement_changes_nothing;
+            a_rejected_replacement_changes_nothing;
         organization:
             another_organizations_key_is_not_found, an_unknown_id_is_not_found,
             lists_no_other_organizations_keys;
@@ -77,20 +80,26 @@ pub(super) fn of_management<S: KeyManager>() -> Vec<Check<S>> {
         usage:
             usage_adds_up_or_is_not_kept, usage_changes_nothing_else;
         race:
-            one_of_many_regenerates_succeeds, one_of_many_imports_succeeds, a_revoke_holds_against_a_narrow,
+            one_of_many_regenerates_succeeds, one_of_many_imports_succeeds, a_revoke_holds_against_an_update,
             a_revoke_holds_against_a_policy, a_revoke_holds_against_a_regenerate,
-            a_revoke_holds_against_usage, a_regenerate_holds_against_a_narrow, concurrent_narrows_never_widen,
+            a_revoke_holds_against_usage, a_regenerate_holds_against_an_update, concurrent_updates_never_widen,
             a_policy_reaches_a_key_issued_meanwhile;
         dropped:
             a_dropped_change_leaves_the_store_working, a_dropped_regenerate_is_all_or_nothing;
+        changes:
+            publishes_every_change_if_it_publishes, publishes_a_dropped_change_if_it_publishes;
     }
+}
+
+pub(super) fn of_wrappers<S: KeyStore>() -> Vec<Check<S>> {
+    checks! { wrapper: forwards_try_find, forwards_the_id, forwards_changes; }
 }
 
 pub(super) fn of_lookups_in_an_outage<S: KeyStore>() -> Vec<Check<S>> {
     checks! { outage: an_outage_is_an_error; }
 }
 
-pub(super) fn of_management_in_an_outage<S: KeyManager>() -> Vec<Check<S>> {
+pub(super) fn of_management_in_an_outage<S: KeyBackend>() -> Vec<Check<S>> {
     checks! { outage: an_outage_is_no_empty_answer, an_outage_fails_every_change; }
 }
 

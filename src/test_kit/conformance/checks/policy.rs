@@ -1,13 +1,13 @@
 use std::time::Duration;
 
-use super::super::bench::{Bench, HOUR, new_credential, new_key};
+use super::super::bench::{Bench, HOUR, new_record};
 use super::super::verdict::{Expecting, Verdict, expect, expect_same};
 use super::sorted_ids;
 use crate::key::{KeyStatus, OrganizationId, OrganizationPolicy};
 use crate::scope::Access;
-use crate::store::{Expiry, KeyManager, ListKeys};
+use crate::store::{Expiry, KeyBackend, ListKeys};
 
-pub(super) async fn keeps_the_policy<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn keeps_the_policy<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let none = OrganizationPolicy::default();
     expect_same("no policy where none was set", &none, &policy_of(bench, &bench.own).await?)?;
 
@@ -19,23 +19,23 @@ pub(super) async fn keeps_the_policy<S: KeyManager>(bench: &Bench<'_, S>) -> Ver
     }
 
     for age in [Duration::from_millis(1900), Duration::from_secs(i64::MAX as u64), Duration::MAX] {
-        if bench.store.set_policy(&bench.own, none.with_max_key_age(age)).await.is_ok() {
+        if bench.store.set_organization_policy(&bench.own, none.with_max_key_age(age)).await.is_ok() {
             let kept = policy_of(bench, &bench.own).await?.max_key_age();
             let holds = kept.is_some_and(|kept| kept <= age);
             expect(holds, format!("an error, or a maximum age of {age:?} or less"), &kept)?;
-            // Whoever adds it to a time must not overflow.
+            // A sum with a time must not overflow.
             bench.list(&ListKeys::new().with_status(KeyStatus::Active)).await?;
         }
     }
     Ok(())
 }
 
-pub(super) async fn a_policy_reaches_existing_keys<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn a_policy_reaches_existing_keys<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let keys = bench.add_many(2).await?;
     let strict = OrganizationPolicy::default().with_max_key_age(HOUR).with_disabled(true);
     for policy in [strict, OrganizationPolicy::default()] {
         for key in &keys {
-            // Whatever remembers lookups remembers this one.
+            // A store that remembers lookups remembers this one.
             bench.answers(key.digest()).await?;
         }
         bench.set_policy(policy).await?;
@@ -52,7 +52,7 @@ pub(super) async fn a_policy_reaches_existing_keys<S: KeyManager>(bench: &Bench<
     Ok(())
 }
 
-pub(super) async fn a_policy_reaches_new_keys<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn a_policy_reaches_new_keys<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let old = bench.add(Access::Full).await?;
     let policy = OrganizationPolicy::default().with_max_key_age(HOUR);
     bench.set_policy(policy).await?;
@@ -65,9 +65,8 @@ pub(super) async fn a_policy_reaches_new_keys<S: KeyManager>(bench: &Bench<'_, S
     Ok(())
 }
 
-pub(super) async fn a_policy_stays_in_its_organization<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
-    let theirs = bench.store.insert(&bench.other, new_key(Access::Full)?, new_credential()?).await;
-    let theirs = theirs.expecting("`insert` to store a new key")?;
+pub(super) async fn a_policy_stays_in_its_organization<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
+    let theirs = bench.insert(new_record(&bench.other, Access::Full)?).await?;
     bench.set_policy(OrganizationPolicy::default().with_max_key_age(HOUR).with_disabled(true)).await?;
     let none = OrganizationPolicy::default();
     expect_same("the policy of another organization", &none, &policy_of(bench, &bench.other).await?)?;
@@ -75,7 +74,7 @@ pub(super) async fn a_policy_stays_in_its_organization<S: KeyManager>(bench: &Be
     expect_same("the policy of another organization's key", &none, &found.policy())
 }
 
-pub(super) async fn the_status_filter_knows_the_maximum_age<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn the_status_filter_knows_the_maximum_age<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let keys = [bench.add(Access::Full).await?, bench.add_until(bench.now() + HOUR, Access::Full).await?];
     bench.set_policy(OrganizationPolicy::default().with_max_key_age(Duration::ZERO)).await?;
     for (status, keys) in [(KeyStatus::Expired, &keys[..]), (KeyStatus::Active, &[]), (KeyStatus::Revoked, &[])] {
@@ -85,6 +84,7 @@ pub(super) async fn the_status_filter_knows_the_maximum_age<S: KeyManager>(bench
     Ok(())
 }
 
-async fn policy_of<S: KeyManager>(bench: &Bench<'_, S>, organization: &OrganizationId) -> Verdict<OrganizationPolicy> {
-    bench.store.policy(organization).await.expecting("`policy` to return the policy")
+async fn policy_of<S: KeyBackend>(bench: &Bench<'_, S>, organization: &OrganizationId) -> Verdict<OrganizationPolicy> {
+    let policy = bench.store.organization_policy(organization).await;
+    policy.expecting("`organization_policy` to return the policy")
 }

@@ -1,11 +1,12 @@
-use super::super::bench::{Bench, HOUR};
-use super::super::verdict::{Verdict, expect, expect_refusal, expect_same};
+use super::super::bench::{Bench, HOUR, new_record};
+use super::super::verdict::{Verdict, expect, expect_error, expect_same};
 use super::facts::extreme_times;
 use crate::key::KeyStatus;
+use crate::manage::ManageError;
 use crate::scope::{Access, Scope, avala};
-use crate::store::{Expiry, KeyManager, ManageError, StoredCredential};
+use crate::store::{BackendError, Expiry, KeyBackend, NewRecord, Replacement};
 
-pub(super) async fn regenerate_replaces_the_key<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn regenerate_replaces_the_key<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let key = bench.add(Access::Full).await?;
     let new = bench.regenerate(key.id(), Expiry::default()).await?;
     expect(new.record.id() != key.id(), "a new key with an id of its own", &new.record)?;
@@ -18,11 +19,11 @@ pub(super) async fn regenerate_replaces_the_key<S: KeyManager>(bench: &Bench<'_,
     expect_same("the number of live keys", &1, &bench.live().await?)
 }
 
-pub(super) async fn regenerate_keeps_name_and_access<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn regenerate_keeps_name_and_access<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let unknown = Scope::from_static("conformance.read");
     let empty = bench.add(Access::scoped([avala::TASKS_READ])).await?;
     let keys = [
-        bench.narrow(empty.id(), []).await?,
+        bench.update(empty.id(), []).await?,
         bench.add(Access::Full).await?,
         bench.add(Access::scoped([avala::TASKS_READ, unknown])).await?,
     ];
@@ -36,9 +37,9 @@ pub(super) async fn regenerate_keeps_name_and_access<S: KeyManager>(bench: &Benc
     Ok(())
 }
 
-pub(super) async fn a_regenerate_is_seen_at_once<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn a_regenerate_is_seen_at_once<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let key = bench.add(Access::Full).await?;
-    // Whatever remembers lookups remembers this one.
+    // A store that remembers lookups remembers this one.
     bench.answers(key.digest()).await?;
     let new = bench.regenerate(key.id(), Expiry::default()).await?;
     for (call, old) in bench.answers(key.digest()).await? {
@@ -50,7 +51,7 @@ pub(super) async fn a_regenerate_is_seen_at_once<S: KeyManager>(bench: &Bench<'_
     Ok(())
 }
 
-pub(super) async fn regenerate_counts_the_lifetime_from_now<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn regenerate_counts_the_lifetime_from_now<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let keys = [bench.add(Access::Full).await?, bench.add_until(bench.now() + HOUR, Access::Full).await?];
     bench.tick().await?;
     for key in keys {
@@ -63,7 +64,7 @@ pub(super) async fn regenerate_counts_the_lifetime_from_now<S: KeyManager>(bench
     Ok(())
 }
 
-pub(super) async fn regenerate_takes_the_expiry_asked_for<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn regenerate_takes_the_expiry_asked_for<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let whole = bench.key(Access::Full)?.with_expires_at(bench.now() + HOUR).expires_at();
     for (asked, expected) in [(Expiry::Never, None), (whole.map_or(Expiry::Never, Expiry::At), whole)] {
         let key = bench.add_until(bench.now() + 2 * HOUR, Access::Full).await?;
@@ -73,7 +74,7 @@ pub(super) async fn regenerate_takes_the_expiry_asked_for<S: KeyManager>(bench: 
 
     for time in extreme_times() {
         let key = bench.add(Access::Full).await?;
-        let Ok(new) = bench.store.regenerate(&bench.own, key.id(), Expiry::At(time)).await else { continue };
+        let Ok(new) = bench.manager.regenerate(&bench.own, key.id(), Expiry::At(time)).await else { continue };
         let kept = bench.found(new.record.digest()).await?.expires_at();
         let earlier = kept.is_some_and(|kept| kept <= time);
         expect(earlier, format!("an error, or a key that expires at {time:?} or earlier"), &kept)?;
@@ -81,7 +82,7 @@ pub(super) async fn regenerate_takes_the_expiry_asked_for<S: KeyManager>(bench: 
     Ok(())
 }
 
-pub(super) async fn regenerate_restores_an_expired_key<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn regenerate_restores_an_expired_key<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let key = bench.add_until(bench.now() - HOUR, Access::Full).await?;
     let new = bench.regenerate(key.id(), Expiry::At(bench.now() + HOUR)).await?;
     let found = bench.found(&new.secret.digest()).await?;
@@ -90,27 +91,28 @@ pub(super) async fn regenerate_restores_an_expired_key<S: KeyManager>(bench: &Be
     expect_same("the replacement of the old key", &Some(new.record.id()), &old.replaced_by())
 }
 
-pub(super) async fn never_regenerates_a_revoked_key<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn never_regenerates_a_revoked_key<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let (revoked, replaced) = (bench.add(Access::Full).await?, bench.add(Access::Full).await?);
     bench.revoke(revoked.id()).await?;
     bench.regenerate(replaced.id(), Expiry::Never).await?;
 
     for key in [revoked, replaced] {
         let before = bench.found(key.digest()).await?;
-        let again = bench.store.regenerate(&bench.own, key.id(), Expiry::Never).await;
-        expect_refusal("`regenerate` of a revoked or replaced key", &ManageError::Conflict, &again)?;
+        let again = bench.manager.regenerate(&bench.own, key.id(), Expiry::Never).await;
+        expect_error("`regenerate` of a revoked or replaced key", &ManageError::Conflict, &again)?;
         bench.expect_as_before(key.digest(), &before).await?;
     }
     expect_same("the number of live keys", &1, &bench.live().await?)
 }
 
 /// The new key cannot be stored, so the old one must not be revoked.
-pub(super) async fn a_refused_replacement_changes_nothing<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn a_rejected_replacement_changes_nothing<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let (key, other) = (bench.add(Access::Full).await?, bench.add(Access::Full).await?);
     let before = [bench.found(key.digest()).await?, bench.found(other.digest()).await?];
-    let taken = StoredCredential::from_digest(*other.digest());
-    let replaced = bench.store.replace(&bench.own, key.id(), Expiry::Never, taken).await;
-    expect_refusal("`replace` by a digest that is stored", &ManageError::AlreadyExists, &replaced)?;
+    let NewRecord { id, hint, .. } = new_record(&bench.own, Access::Full)?;
+    let taken = Replacement { id, digest: *other.digest(), hint, expiry: Expiry::Never };
+    let replaced = bench.store.replace(&bench.own, key.id(), taken).await;
+    expect_error("`replace` by a digest that is stored", &BackendError::AlreadyExists, &replaced)?;
     bench.expect_as_before(key.digest(), &before[0]).await?;
     bench.expect_as_before(other.digest(), &before[1]).await?;
     expect_same("the number of live keys", &2, &bench.live().await?)

@@ -1,14 +1,14 @@
 use std::time::Duration;
 
-use super::super::bench::{Bench, HOUR, new_key};
-use super::super::verdict::{Verdict, expect, expect_refusal, expect_same};
+use super::super::bench::{Bench, HOUR, limit_to, new_record};
+use super::super::verdict::{Verdict, expect, expect_error, expect_same};
 use crate::key::{KeyStatus, OrganizationPolicy};
 use crate::scope::{Access, avala};
-use crate::store::{Expiry, KeyManager, ManageError, StoredCredential};
+use crate::store::{BackendError, Expiry, KeyBackend, NewRecord};
 
-pub(super) async fn a_revoke_is_seen_at_once<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn a_revoke_is_seen_at_once<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let key = bench.add(Access::Full).await?;
-    // Whatever remembers lookups remembers this one.
+    // A store that remembers lookups remembers this one.
     bench.answers(key.digest()).await?;
     let revoked = bench.revoke(key.id()).await?;
     expect(revoked.is_revoked(), "`revoke` to return a revoked key", &revoked)?;
@@ -18,7 +18,7 @@ pub(super) async fn a_revoke_is_seen_at_once<S: KeyManager>(bench: &Bench<'_, S>
     Ok(())
 }
 
-pub(super) async fn a_revoke_is_dated<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn a_revoke_is_dated<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     const SKEW: Duration = Duration::from_secs(300);
     let earliest = bench.now() - SKEW;
     let key = bench.add(Access::Full).await?;
@@ -28,7 +28,7 @@ pub(super) async fn a_revoke_is_dated<S: KeyManager>(bench: &Bench<'_, S>) -> Ve
     expect(holds, format!("a revocation within {SKEW:?} of {:?}", bench.now()), &found.revoked_at())
 }
 
-pub(super) async fn revoking_again_changes_nothing<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn revoking_again_changes_nothing<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let (key, replaced) = (bench.add(Access::Full).await?, bench.add(Access::Full).await?);
     bench.revoke(key.id()).await?;
     bench.regenerate(replaced.id(), Expiry::Never).await?;
@@ -43,14 +43,14 @@ pub(super) async fn revoking_again_changes_nothing<S: KeyManager>(bench: &Bench<
     Ok(())
 }
 
-pub(super) async fn revokes_an_expired_key<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn revokes_an_expired_key<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let key = bench.add_until(bench.now() - HOUR, Access::Full).await?;
     bench.revoke(key.id()).await?;
     let found = bench.found(key.digest()).await?;
     expect(found.is_revoked(), "an expired key to be revoked after `revoke`", &found)
 }
 
-pub(super) async fn a_revoke_touches_no_other_key<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn a_revoke_touches_no_other_key<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let keys = bench.add_many(3).await?;
     let before = [bench.found(keys[0].digest()).await?, bench.found(keys[2].digest()).await?];
     bench.revoke(keys[1].id()).await?;
@@ -58,16 +58,16 @@ pub(super) async fn a_revoke_touches_no_other_key<S: KeyManager>(bench: &Bench<'
     bench.expect_as_before(keys[2].digest(), &before[1]).await
 }
 
-pub(super) async fn a_revoke_outlives_later_changes<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn a_revoke_outlives_later_changes<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let key = bench.add(Access::scoped([avala::TASKS_READ, avala::PROJECTS_READ])).await?;
     bench.revoke(key.id()).await?;
     let before = bench.found(key.digest()).await?;
 
-    let narrowed = bench.store.narrow(&bench.own, key.id(), [avala::TASKS_READ].into()).await;
-    expect_refusal("`narrow` of a revoked key", &ManageError::Conflict, &narrowed)?;
-    let again = StoredCredential::from_digest(*key.digest());
-    let imported = bench.store.insert(&bench.own, new_key(Access::Full)?, again).await;
-    expect_refusal("`insert` of a revoked key's digest", &ManageError::AlreadyExists, &imported)?;
+    let updated = bench.store.update(&bench.own, key.id(), limit_to([avala::TASKS_READ])).await;
+    expect_error("`update` of a revoked key", &BackendError::Conflict, &updated)?;
+    let again = NewRecord { digest: *key.digest(), ..new_record(&bench.own, Access::Full)? };
+    let inserted = bench.store.insert(again).await;
+    expect_error("`insert` of a revoked key's digest", &BackendError::AlreadyExists, &inserted)?;
     bench.set_policy(OrganizationPolicy::default().with_max_key_age(HOUR)).await?;
     bench.set_policy(OrganizationPolicy::default()).await?;
 

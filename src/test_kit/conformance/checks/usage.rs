@@ -2,11 +2,10 @@ use super::super::bench::{Bench, HOUR};
 use super::super::verdict::{Expecting, Verdict, expect, expect_same};
 use crate::key::{KeyId, KeyRecord};
 use crate::scope::{Access, avala};
-use crate::store::KeyManager;
-use crate::usage::KeyUsage;
+use crate::store::{KeyBackend, KeyUsage};
 
-/// A store may keep no usage. If it does, reports that come late turn nothing back.
-pub(super) async fn usage_adds_up_or_is_not_kept<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+/// A store may keep no usage. If it keeps usage, a late report does not set the time back.
+pub(super) async fn usage_adds_up_or_is_not_kept<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let (key, idle) = (bench.add(Access::Full).await?, bench.add(Access::Full).await?);
     let before = bench.found(idle.digest()).await?;
     let gone = KeyId::random().expecting("randomness")?;
@@ -18,14 +17,14 @@ pub(super) async fn usage_adds_up_or_is_not_kept<S: KeyManager>(bench: &Bench<'_
 
     let found = bench.found(key.digest()).await?;
     let holds = match found.last_used_at() {
-        Some(last) => found.requests() == 5 && last > bench.now() - HOUR / 2,
-        None => found.requests() == 0,
+        Some(last) => found.request_count() == 5 && last > bench.now() - HOUR / 2,
+        None => found.request_count() == 0,
     };
     expect(holds, "5 requests, the last of them now, or no usage at all", &found)?;
     bench.expect_as_before(idle.digest(), &before).await
 }
 
-pub(super) async fn usage_changes_nothing_else<S: KeyManager>(bench: &Bench<'_, S>) -> Verdict {
+pub(super) async fn usage_changes_nothing_else<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let expired = bench.add_until(bench.now() - HOUR, Access::Full).await?;
     let scoped = bench.add(Access::scoped([avala::TASKS_READ])).await?;
     let revoked = bench.add(Access::Full).await?;
@@ -40,6 +39,6 @@ pub(super) async fn usage_changes_nothing_else<S: KeyManager>(bench: &Bench<'_, 
     Ok(())
 }
 
-async fn record<S: KeyManager>(bench: &Bench<'_, S>, usage: &[KeyUsage]) -> Verdict {
+async fn record<S: KeyBackend>(bench: &Bench<'_, S>, usage: &[KeyUsage]) -> Verdict {
     bench.store.record_usage(usage).await.expecting("`record_usage` to succeed")
 }

@@ -1,6 +1,8 @@
 //! Stores that keep something else than what a key may do.
 
-use tower_api_key::{Access, KeyRecord, Scope, ScopeSet, scope::avala};
+use tower_api_key::key::KeyRecord;
+use tower_api_key::scope::{ScopeSet, avala};
+use tower_api_key::{Access, Scope};
 
 use crate::broken::Broken;
 
@@ -11,22 +13,22 @@ pub(super) fn all() -> Vec<Broken> {
             |it| it.reads(|key| if *key.access() == Access::scoped([]) { key.with_access(Access::Full) } else { key }),
             &[
                 "keeps_an_empty_scope_set_empty",
-                "narrow_keeps_what_was_asked_for",
-                "narrow_never_widens",
-                "a_narrow_is_seen_at_once",
+                "update_keeps_the_scopes_asked_for",
+                "update_never_widens",
+                "an_update_is_seen_at_once",
             ],
         ),
         Broken::new(
             "an empty list of scopes is no scopes at all for a key with full access too",
             |it| it.writes(|key| if key.access().is_full() { key.with_access(Access::scoped([])) } else { key }),
-            &["keeps_full_access", "narrow_keeps_what_was_asked_for", "a_narrow_is_seen_at_once"],
+            &["keeps_full_access", "update_keeps_the_scopes_asked_for", "an_update_is_seen_at_once"],
         ),
         Broken::new(
             "full access is stored as the list of all scopes there are today",
             |it| {
                 it.writes(|key| if key.access().is_full() { key.with_access(Access::scoped(avala::ALL)) } else { key })
             },
-            &["keeps_full_access", "narrow_keeps_what_was_asked_for"],
+            &["keeps_full_access", "update_keeps_the_scopes_asked_for"],
         ),
         Broken::new(
             "an unknown scope is dropped",
@@ -37,7 +39,7 @@ pub(super) fn all() -> Vec<Broken> {
                     })
                 })
             },
-            &["keeps_unknown_scopes", "keeps_or_refuses_many_scopes", "narrow_keeps_what_was_asked_for"],
+            &["keeps_unknown_scopes", "keeps_or_rejects_many_scopes", "update_keeps_the_scopes_asked_for"],
         ),
         Broken::new(
             "scopes are separated by bars",
@@ -68,11 +70,11 @@ pub(super) fn all() -> Vec<Broken> {
             &[
                 "keeps_scopes",
                 "keeps_unknown_scopes",
-                "keeps_or_refuses_many_scopes",
-                "narrow_keeps_what_was_asked_for",
-                "a_narrow_is_seen_at_once",
-                "a_regenerate_holds_against_a_narrow",
-                "concurrent_narrows_never_widen",
+                "keeps_or_rejects_many_scopes",
+                "update_keeps_the_scopes_asked_for",
+                "an_update_is_seen_at_once",
+                "a_regenerate_holds_against_an_update",
+                "concurrent_updates_never_widen",
             ],
         ),
         Broken::new(
@@ -85,7 +87,7 @@ pub(super) fn all() -> Vec<Broken> {
                     })
                 })
             },
-            &["keeps_or_refuses_many_scopes"],
+            &["keeps_or_rejects_many_scopes"],
         ),
     ]
 }

@@ -1,11 +1,12 @@
-//! Stores that take a key they should refuse, or say something else of it than they keep.
+//! Stores that accept a key they should reject, or return another record than they keep.
 
 use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::yield_now;
-use tower_api_key::{KeyId, KeyRecord, ManageError};
+use tower_api_key::key::KeyRecord;
+use tower_api_key::store::BackendError;
 
 use crate::broken::Broken;
 
@@ -14,10 +15,7 @@ pub(super) fn all() -> Vec<Broken> {
         Broken::new(
             "a digest that is stored is overwritten",
             |it| {
-                it.on_insert(|table, (organization, key, credential)| {
-                    let id = KeyId::random().unwrap();
-                    ready(table.is_up().map(|()| table.put(key.into_record(id, organization, credential, table.now()))))
-                })
+                it.on_insert(|table, record| ready(table.is_up().map(|()| table.put(record.into_record(table.now())))))
             },
             &[
                 "stores_a_digest_once",
@@ -29,14 +27,13 @@ pub(super) fn all() -> Vec<Broken> {
         Broken::new(
             "a digest is unique within its organization alone",
             |it| {
-                it.on_insert(|table, (organization, key, credential)| {
+                it.on_insert(|table, record| {
                     let theirs =
-                        |row: &KeyRecord| *row.digest() == credential.digest && *row.organization() != organization;
+                        |row: &KeyRecord| *row.digest() == record.digest && *row.organization() != record.organization;
                     if table.is_up().is_err() || !table.rows().iter().any(theirs) {
-                        return ready(table.insert(&organization, key, credential));
+                        return ready(table.insert(record));
                     }
-                    let id = KeyId::random().unwrap();
-                    ready(Ok(table.put_beside(key.into_record(id, organization, credential, table.now()))))
+                    ready(Ok(table.put_another(record.into_record(table.now()))))
                 })
             },
             &["stores_a_digest_once_across_organizations"],
@@ -44,14 +41,13 @@ pub(super) fn all() -> Vec<Broken> {
         Broken::new(
             "whether a digest is stored is asked before it is stored",
             |it| {
-                it.on_insert(|table, (organization, key, credential)| async move {
-                    let taken = table.find(&credential.digest).map_err(ManageError::store)?.is_some();
+                it.on_insert(|table, record| async move {
+                    let taken = table.find(&record.digest).map_err(BackendError::store)?.is_some();
                     yield_now().await;
                     if taken {
-                        return Err(ManageError::AlreadyExists);
+                        return Err(BackendError::AlreadyExists);
                     }
-                    let id = KeyId::random()?;
-                    Ok(table.put_beside(key.into_record(id, organization, credential, table.now())))
+                    Ok(table.put_another(record.into_record(table.now())))
                 })
             },
             &["one_of_many_imports_succeeds"],
@@ -59,8 +55,8 @@ pub(super) fn all() -> Vec<Broken> {
         Broken::new(
             "insert returns the record as it was before it was stored",
             |it| {
-                it.on_insert(|table, (organization, key, credential)| {
-                    let stored = table.insert(&organization, key, credential);
+                it.on_insert(|table, record| {
+                    let stored = table.insert(record);
                     ready(stored.map(|stored| {
                         Arc::new(Arc::unwrap_or_clone(stored).with_created_at(table.now() - Duration::from_secs(7)))
                     }))

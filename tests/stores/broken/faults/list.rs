@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::future::ready;
 use std::sync::Mutex;
 
-use tower_api_key::{Cursor, KeyRecord, KeyStatus, OrganizationPolicy, Page};
+use tower_api_key::key::{KeyRecord, KeyStatus, OrganizationPolicy};
+use tower_api_key::store::{Cursor, Page};
 
 use crate::broken::Broken;
 
@@ -30,7 +31,7 @@ pub(super) fn all() -> Vec<Broken> {
             |it| {
                 it.on_list(|table, (organization, query)| {
                     ready(table.list(&organization, &query).map(|mut page| {
-                        page.next = page.keys.last().map(|last| Cursor::at(last));
+                        page.next = page.keys.last().map(|last| Cursor::after(last));
                         page
                     }))
                 })
@@ -42,7 +43,7 @@ pub(super) fn all() -> Vec<Broken> {
             |it| {
                 it.on_list(|table, (organization, query)| {
                     let mut found = table.sorted(|row| *row.organization() == organization);
-                    found.retain(|row| query.after().is_none_or(|after| Cursor::at(row) <= after));
+                    found.retain(|row| query.after().is_none_or(|after| Cursor::after(row) <= after));
                     found.retain(|row| query.status().is_none_or(|status| row.status(table.now()) == status));
                     ready(table.is_up().map(|()| Page::cut(found, query.limit())))
                 })
@@ -67,7 +68,7 @@ pub(super) fn all() -> Vec<Broken> {
                 it.on_list(|table, (organization, query)| {
                     let mut found = table.sorted(|row| *row.organization() == organization);
                     found.reverse();
-                    found.retain(|row| query.after().is_none_or(|after| Cursor::at(row) > after));
+                    found.retain(|row| query.after().is_none_or(|after| Cursor::after(row) > after));
                     found.retain(|row| query.status().is_none_or(|status| row.status(table.now()) == status));
                     ready(table.is_up().map(|()| Page::cut(found, query.limit())))
                 })
@@ -75,7 +76,7 @@ pub(super) fn all() -> Vec<Broken> {
             &["lists_the_newest_first"],
         ),
         Broken::new(
-            "a cursor stands for a number of keys to skip",
+            "a cursor is a number of keys to skip",
             |it| {
                 let skipped_at: Mutex<HashMap<_, usize>> = Mutex::default();
                 it.on_list(move |table, (organization, query)| {
@@ -111,7 +112,7 @@ pub(super) fn all() -> Vec<Broken> {
             |it| {
                 it.on_list(|table, (organization, query)| {
                     let mut found = table.sorted(|row| *row.organization() == organization);
-                    found.retain(|row| query.after().is_none_or(|after| Cursor::at(row) < after));
+                    found.retain(|row| query.after().is_none_or(|after| Cursor::after(row) < after));
                     found.truncate(query.limit() + 1);
                     found.retain(|row| query.status().is_none_or(|status| row.status(table.now()) == status));
                     ready(table.is_up().map(|()| Page::cut(found, query.limit())))
@@ -124,7 +125,7 @@ pub(super) fn all() -> Vec<Broken> {
             |it| {
                 it.on_list(|table, (organization, query)| {
                     let mut found = table.sorted(|row| *row.organization() == organization);
-                    found.retain(|row| query.after().is_none_or(|after| Cursor::at(row) < after));
+                    found.retain(|row| query.after().is_none_or(|after| Cursor::after(row) < after));
                     found.retain(|row| {
                         query.status().is_none_or(|status| match row.is_expired(|| table.now()) {
                             true => status == KeyStatus::Expired,
@@ -143,7 +144,7 @@ pub(super) fn all() -> Vec<Broken> {
                     let own =
                         |row: &KeyRecord| row.clone().with_policy(OrganizationPolicy::default()).status(table.now());
                     let mut found = table.sorted(|row| *row.organization() == organization);
-                    found.retain(|row| query.after().is_none_or(|after| Cursor::at(row) < after));
+                    found.retain(|row| query.after().is_none_or(|after| Cursor::after(row) < after));
                     found.retain(|row| query.status().is_none_or(|status| own(row) == status));
                     ready(table.is_up().map(|()| Page::cut(found, query.limit())))
                 })

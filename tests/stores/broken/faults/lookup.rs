@@ -5,7 +5,8 @@ use std::future::ready;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
-use tower_api_key::{KeyDigest, KeyId, KeyRecord, KeyStatus, Lookup};
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord, KeyStatus};
+use tower_api_key::store::Lookup;
 
 use super::row::rebuilt;
 use crate::broken::Broken;
@@ -27,7 +28,7 @@ pub(super) fn all() -> Vec<Broken> {
             },
             &[
                 "finds_an_expired_key",
-                "keeps_or_refuses_extreme_expiries",
+                "keeps_or_rejects_extreme_expiries",
                 "get_and_list_agree_with_find",
                 "regenerate_takes_the_expiry_asked_for",
                 "usage_changes_nothing_else",
@@ -56,11 +57,11 @@ pub(super) fn all() -> Vec<Broken> {
                 "another_organizations_key_is_not_found",
                 "usage_changes_nothing_else",
                 "one_of_many_regenerates_succeeds",
-                "a_revoke_holds_against_a_narrow",
+                "a_revoke_holds_against_an_update",
                 "a_revoke_holds_against_a_policy",
                 "a_revoke_holds_against_a_regenerate",
                 "a_revoke_holds_against_usage",
-                "a_regenerate_holds_against_a_narrow",
+                "a_regenerate_holds_against_an_update",
                 "a_dropped_change_leaves_the_store_working",
             ],
         ),
@@ -69,7 +70,7 @@ pub(super) fn all() -> Vec<Broken> {
             |it| {
                 it.on_find(|table, digest| {
                     let altered = |key: Arc<KeyRecord>| {
-                        Arc::new(rebuilt(&key, key.id(), KeyDigest::of(b"another"), key.organization().as_str()))
+                        Arc::new(rebuilt(&key, key.id(), KeyDigest::hash(b"another"), key.organization().as_str()))
                     };
                     ready(table.find(&digest).map(|found| found.map(altered)))
                 })
@@ -99,7 +100,7 @@ pub(super) fn all() -> Vec<Broken> {
                 "regenerate_restores_an_expired_key",
                 "one_of_many_regenerates_succeeds",
                 "a_revoke_holds_against_a_regenerate",
-                "a_regenerate_holds_against_a_narrow",
+                "a_regenerate_holds_against_an_update",
             ],
         ),
         Broken::new(
@@ -128,8 +129,8 @@ pub(super) fn all() -> Vec<Broken> {
             },
             &[
                 "changes_return_what_is_found",
-                "narrow_never_widens",
-                "a_narrow_is_seen_at_once",
+                "update_never_widens",
+                "an_update_is_seen_at_once",
                 "a_revoke_is_seen_at_once",
                 "a_regenerate_is_seen_at_once",
                 "a_policy_reaches_existing_keys",
@@ -153,37 +154,37 @@ pub(super) fn all() -> Vec<Broken> {
             &["finds_a_key_that_was_unknown_before"],
         ),
         Broken::new(
-            "find_now answers from a copy that is never refreshed",
+            "try_find answers from a copy that is never refreshed",
             |it| {
                 let copy: Mutex<HashMap<KeyDigest, Arc<KeyRecord>>> = Mutex::default();
-                it.on_find_now(move |table, digest| {
+                it.on_try_find(move |table, digest| {
                     let mut copy = copy.lock().unwrap();
                     if let Ok(Some(found)) = table.find(digest) {
                         copy.entry(*digest).or_insert(found);
                     }
-                    copy.get(digest).cloned().map_or(Lookup::Later, Lookup::Found)
+                    copy.get(digest).cloned().map_or(Lookup::Pending, Lookup::Found)
                 })
             },
             &[
-                "a_narrow_is_seen_at_once",
+                "an_update_is_seen_at_once",
                 "a_revoke_is_seen_at_once",
                 "a_regenerate_is_seen_at_once",
                 "a_policy_reaches_existing_keys",
             ],
         ),
         Broken::new(
-            "find_now takes what it does not remember for unknown",
-            |it| it.on_find_now(|_, _| Lookup::NotFound),
+            "try_find takes what it does not remember for unknown",
+            |it| it.on_try_find(|_, _| Lookup::NotFound),
             &[
                 "finds_a_key_by_its_digest",
                 "answers_with_the_digest_asked_for",
-                "find_now_agrees_with_find",
+                "try_find_agrees_with_find",
                 "finds_an_expired_key",
                 "finds_a_revoked_key",
                 "issues_a_key_that_is_found",
                 "imports_a_key_that_is_found",
                 "finds_a_key_that_was_unknown_before",
-                "a_narrow_is_seen_at_once",
+                "an_update_is_seen_at_once",
                 "a_revoke_is_seen_at_once",
                 "a_regenerate_is_seen_at_once",
                 "a_policy_reaches_existing_keys",
@@ -191,17 +192,17 @@ pub(super) fn all() -> Vec<Broken> {
             ],
         ),
         Broken::new(
-            "find_now makes up an id each time",
+            "try_find makes up an id each time",
             |it| {
-                it.on_find_now(|table, digest| match table.find(digest) {
+                it.on_try_find(|table, digest| match table.find(digest) {
                     Ok(Some(key)) => {
                         let id = KeyId::random().unwrap();
                         Lookup::Found(Arc::new(rebuilt(&key, id, *digest, key.organization().as_str())))
                     }
-                    _ => Lookup::Later,
+                    _ => Lookup::Pending,
                 })
             },
-            &["find_now_agrees_with_find", "issues_a_key_that_is_found", "imports_a_key_that_is_found"],
+            &["try_find_agrees_with_find", "issues_a_key_that_is_found", "imports_a_key_that_is_found"],
         ),
         Broken::new(
             "a lookup whose caller went away keeps its connection",

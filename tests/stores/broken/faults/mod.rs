@@ -1,17 +1,18 @@
 //! The broken stores, by what they do wrong.
 
 mod access;
+mod changes;
 mod facts;
 mod insert;
 mod list;
 mod lookup;
-mod narrow;
 mod organization;
 mod outage;
 mod policy;
 mod regenerate;
 mod revoke;
 mod row;
+mod update;
 mod usage;
 
 use crate::broken::Broken;
@@ -21,17 +22,18 @@ pub(crate) fn all() -> Vec<Broken> {
         list::all(),
         organization::all(),
         insert::all(),
-        narrow::all(),
+        update::all(),
         revoke::all(),
         regenerate::all(),
         policy::all(),
         usage::all(),
+        changes::all(),
         outage::all(),
     ];
     of_lookups().into_iter().chain(of_management.into_iter().flatten()).collect()
 }
 
-/// Those that already say something wrong when a key is looked up.
+/// Those that are already wrong when a key is looked up.
 pub(crate) fn of_lookups() -> Vec<Broken> {
     [access::all(), facts::all(), lookup::all()].into_iter().flatten().collect()
 }

@@ -3,7 +3,7 @@
 use std::future::ready;
 use std::sync::Arc;
 
-use tower_api_key::{Cursor, ManageError};
+use tower_api_key::store::{BackendError, Cursor};
 
 use crate::broken::Broken;
 
@@ -14,7 +14,7 @@ pub(super) fn all() -> Vec<Broken> {
             |it| {
                 it.on_get(|table, (_, id)| {
                     let found = table.is_up().map(|()| table.rows().into_iter().find(|row| row.id() == id));
-                    ready(found.and_then(|found| found.map(Arc::new).ok_or(ManageError::NotFound)))
+                    ready(found.and_then(|found| found.map(Arc::new).ok_or(BackendError::NotFound)))
                 })
             },
             &["another_organizations_key_is_not_found"],
@@ -25,7 +25,7 @@ pub(super) fn all() -> Vec<Broken> {
                 it.on_get(|table, (organization, id)| {
                     let known = table.rows().iter().any(|row| row.id() == id);
                     ready(match table.get(&organization, id) {
-                        Err(ManageError::NotFound) if known => Err(ManageError::Conflict),
+                        Err(BackendError::NotFound) if known => Err(BackendError::Conflict),
                         got => got,
                     })
                 })
@@ -53,7 +53,7 @@ pub(super) fn all() -> Vec<Broken> {
             |it| {
                 it.on_list(|table, (organization, query)| {
                     let known = table.rows().iter().any(|row| *row.organization() == organization);
-                    ready(if known { table.list(&organization, &query) } else { Err(ManageError::NotFound) })
+                    ready(if known { table.list(&organization, &query) } else { Err(BackendError::NotFound) })
                 })
             },
             &["lists_nothing_where_there_is_nothing"],

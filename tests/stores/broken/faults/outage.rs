@@ -3,7 +3,7 @@
 use std::future::ready;
 use std::sync::Arc;
 
-use tower_api_key::ManageError;
+use tower_api_key::store::BackendError;
 
 use crate::broken::Broken;
 
@@ -22,14 +22,18 @@ pub(super) fn all() -> Vec<Broken> {
             "in an outage no key is known",
             |it| {
                 it.on_get(|table, (organization, id)| {
-                    ready(table.get(&organization, id).map_err(|_| ManageError::NotFound))
+                    ready(table.get(&organization, id).map_err(|_| BackendError::NotFound))
                 })
             },
             &["an_outage_is_no_empty_answer"],
         ),
         Broken::new(
             "in an outage there is no policy",
-            |it| it.on_policy(|table, organization| ready(Ok(table.policy(&organization).unwrap_or_default()))),
+            |it| {
+                it.on_organization_policy(|table, organization| {
+                    ready(Ok(table.organization_policy(&organization).unwrap_or_default()))
+                })
+            },
             &["an_outage_is_no_empty_answer"],
         ),
         Broken::new(

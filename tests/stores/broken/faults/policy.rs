@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::task::yield_now;
-use tower_api_key::{KeyDigest, OrganizationPolicy};
+use tower_api_key::key::{KeyDigest, OrganizationPolicy};
 
 use crate::broken::Broken;
 use crate::broken::table::{Found, Table};
@@ -15,7 +15,7 @@ pub(super) fn all() -> Vec<Broken> {
     vec![
         Broken::new(
             "a policy is not kept",
-            |it| it.on_set_policy(|table, _| ready(table.is_up())),
+            |it| it.on_set_organization_policy(|table, _| ready(table.is_up())),
             &[
                 "keeps_the_policy",
                 "a_policy_reaches_existing_keys",
@@ -27,10 +27,10 @@ pub(super) fn all() -> Vec<Broken> {
         Broken::new(
             "a maximum age of zero is none",
             |it| {
-                it.on_set_policy(|table, (organization, policy)| {
+                it.on_set_organization_policy(|table, (organization, policy)| {
                     let zero = policy.max_key_age() == Some(Duration::ZERO);
                     let kept = OrganizationPolicy::default().with_disabled(policy.is_disabled());
-                    ready(table.set_policy(&organization, if zero { kept } else { policy }))
+                    ready(table.set_organization_policy(&organization, if zero { kept } else { policy }))
                 })
             },
             &["keeps_the_policy", "the_status_filter_knows_the_maximum_age"],
@@ -38,10 +38,10 @@ pub(super) fn all() -> Vec<Broken> {
         Broken::new(
             "a maximum age that does not fit is a panic",
             |it| {
-                it.on_set_policy(|table, (organization, policy)| {
+                it.on_set_organization_policy(|table, (organization, policy)| {
                     let fits = policy.max_key_age().is_none_or(|age| i64::try_from(age.as_nanos()).is_ok());
                     assert!(fits, "out of range");
-                    ready(table.set_policy(&organization, policy))
+                    ready(table.set_organization_policy(&organization, policy))
                 })
             },
             &["keeps_the_policy"],
@@ -51,12 +51,10 @@ pub(super) fn all() -> Vec<Broken> {
             |it| {
                 let of_key = PolicyOfKey::default();
                 let copies = of_key.clone();
-                it.on_find(move |table, digest| ready(of_key.find(&table, &digest))).on_insert(
-                    move |table, (organization, key, credential)| {
-                        copies.set(credential.digest, table.policy(&organization).unwrap_or_default());
-                        ready(table.insert(&organization, key, credential))
-                    },
-                )
+                it.on_find(move |table, digest| ready(of_key.find(&table, &digest))).on_insert(move |table, record| {
+                    copies.set(record.digest, table.organization_policy(&record.organization).unwrap_or_default());
+                    ready(table.insert(record))
+                })
             },
             &["a_policy_reaches_existing_keys", "a_policy_reaches_a_key_issued_meanwhile"],
         ),
@@ -66,9 +64,9 @@ pub(super) fn all() -> Vec<Broken> {
                 let of_key = PolicyOfKey::default();
                 let copies = of_key.clone();
                 it.on_find(move |table, digest| ready(of_key.find(&table, &digest))).on_replace(
-                    move |table, (organization, id, expiry, credential)| {
-                        copies.set(credential.digest, OrganizationPolicy::default());
-                        ready(table.replace(&organization, id, expiry, credential))
+                    move |table, (organization, id, replacement)| {
+                        copies.set(replacement.digest, OrganizationPolicy::default());
+                        ready(table.replace(&organization, id, replacement))
                     },
                 )
             },
@@ -80,18 +78,18 @@ pub(super) fn all() -> Vec<Broken> {
                 let of_key = PolicyOfKey::default();
                 let (copies, stale) = (of_key.clone(), of_key.clone());
                 it.on_find(move |table, digest| ready(of_key.find(&table, &digest)))
-                    .on_insert(move |table, (organization, key, credential)| {
+                    .on_insert(move |table, record| {
                         let copies = copies.clone();
                         async move {
-                            let policy = table.policy(&organization).unwrap_or_default();
+                            let policy = table.organization_policy(&record.organization).unwrap_or_default();
                             yield_now().await;
-                            copies.set(credential.digest, policy);
-                            table.insert(&organization, key, credential)
+                            copies.set(record.digest, policy);
+                            table.insert(record)
                         }
                     })
-                    .on_set_policy(move |table, (organization, policy)| {
+                    .on_set_organization_policy(move |table, (organization, policy)| {
                         stale.forget();
-                        ready(table.set_policy(&organization, policy))
+                        ready(table.set_organization_policy(&organization, policy))
                     })
             },
             &["a_policy_reaches_a_key_issued_meanwhile"],
@@ -99,8 +97,8 @@ pub(super) fn all() -> Vec<Broken> {
         Broken::new(
             "a policy is for every organization",
             |it| {
-                it.on_set_policy(|table, (organization, policy)| {
-                    let set = |organization| table.set_policy(organization, policy);
+                it.on_set_organization_policy(|table, (organization, policy)| {
+                    let set = |organization| table.set_organization_policy(organization, policy);
                     ready(
                         table
                             .rows()
@@ -113,15 +111,15 @@ pub(super) fn all() -> Vec<Broken> {
             &["a_policy_stays_in_its_organization"],
         ),
         Broken::new(
-            "set_policy writes back every row that it read a moment ago",
+            "set_organization_policy writes back every row that it read a moment ago",
             |it| {
-                it.on_set_policy(|table, (organization, policy)| async move {
+                it.on_set_organization_policy(|table, (organization, policy)| async move {
                     let rows = table.rows();
                     yield_now().await;
                     for row in rows {
                         table.put(row);
                     }
-                    table.set_policy(&organization, policy)
+                    table.set_organization_policy(&organization, policy)
                 })
             },
             &["a_revoke_holds_against_a_policy"],

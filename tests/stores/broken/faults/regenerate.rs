@@ -4,7 +4,9 @@ use std::future::ready;
 use std::sync::Arc;
 
 use tokio::task::yield_now;
-use tower_api_key::{Access, Expiry, KeyRecord, ManageError};
+use tower_api_key::Access;
+use tower_api_key::key::KeyRecord;
+use tower_api_key::store::{BackendError, Expiry, Replacement};
 
 use super::row::unrevoked;
 use crate::broken::Broken;
@@ -12,11 +14,11 @@ use crate::broken::Broken;
 pub(super) fn all() -> Vec<Broken> {
     vec![
         Broken::new(
-            "the old key lives on beside the new one",
+            "the old key lives on next to the new one",
             |it| {
-                it.on_replace(|table, (organization, id, expiry, credential)| {
+                it.on_replace(|table, (organization, id, replacement)| {
                     let old = table.get(&organization, id);
-                    let new = table.replace(&organization, id, expiry, credential);
+                    let new = table.replace(&organization, id, replacement);
                     if new.is_ok() {
                         table.put(unrevoked(&old.unwrap()));
                     }
@@ -32,12 +34,12 @@ pub(super) fn all() -> Vec<Broken> {
                 "never_regenerates_a_revoked_key",
                 "one_of_many_regenerates_succeeds",
                 "a_revoke_holds_against_a_regenerate",
-                "a_regenerate_holds_against_a_narrow",
+                "a_regenerate_holds_against_an_update",
                 "a_dropped_regenerate_is_all_or_nothing",
             ],
         ),
         Broken::new(
-            "nobody knows what replaced the old key",
+            "what replaced the old key is lost",
             |it| {
                 it.reads(|key| {
                     let time = key.revoked_at();
@@ -49,31 +51,31 @@ pub(super) fn all() -> Vec<Broken> {
                 "regenerate_restores_an_expired_key",
                 "one_of_many_regenerates_succeeds",
                 "a_revoke_holds_against_a_regenerate",
-                "a_regenerate_holds_against_a_narrow",
+                "a_regenerate_holds_against_an_update",
             ],
         ),
         Broken::new(
             "a new key has no limits",
             |it| {
-                it.on_replace(|table, (organization, id, expiry, credential)| {
-                    let new = table.replace(&organization, id, expiry, credential);
+                it.on_replace(|table, (organization, id, replacement)| {
+                    let new = table.replace(&organization, id, replacement);
                     ready(
                         new.and_then(|new| {
-                            table.update(&organization, new.id(), |row| Ok(row.with_access(Access::Full)))
+                            table.change(&organization, new.id(), |row| Ok(row.with_access(Access::Full)))
                         }),
                     )
                 })
             },
-            &["regenerate_keeps_name_and_access", "a_regenerate_holds_against_a_narrow"],
+            &["regenerate_keeps_name_and_access", "a_regenerate_holds_against_an_update"],
         ),
         Broken::new(
             "a new key has a name of its own",
             |it| {
-                it.on_replace(|table, (organization, id, expiry, credential)| {
-                    let new = table.replace(&organization, id, expiry, credential);
+                it.on_replace(|table, (organization, id, replacement)| {
+                    let new = table.replace(&organization, id, replacement);
                     ready(
                         new.and_then(|new| {
-                            table.update(&organization, new.id(), |row| Ok(row.with_name("regenerated")))
+                            table.change(&organization, new.id(), |row| Ok(row.with_name("regenerated")))
                         }),
                     )
                 })
@@ -83,13 +85,14 @@ pub(super) fn all() -> Vec<Broken> {
         Broken::new(
             "a new key expires when the old one would have",
             |it| {
-                it.on_replace(|table, (organization, id, expiry, credential)| {
+                it.on_replace(|table, (organization, id, mut replacement)| {
                     let old = table.get(&organization, id);
-                    let expiry = match (expiry, old.map(|old| old.expires_at())) {
-                        (Expiry::SameLifetime, Ok(Some(time))) => Expiry::At(time),
-                        _ => expiry,
-                    };
-                    ready(table.replace(&organization, id, expiry, credential))
+                    if let (Expiry::SameLifetime, Ok(Some(time))) =
+                        (replacement.expiry, old.map(|old| old.expires_at()))
+                    {
+                        replacement.expiry = Expiry::At(time);
+                    }
+                    ready(table.replace(&organization, id, replacement))
                 })
             },
             &["regenerate_counts_the_lifetime_from_now"],
@@ -97,8 +100,8 @@ pub(super) fn all() -> Vec<Broken> {
         Broken::new(
             "a new key never expires",
             |it| {
-                it.on_replace(|table, (organization, id, _, credential)| {
-                    ready(table.replace(&organization, id, Expiry::Never, credential))
+                it.on_replace(|table, (organization, id, replacement)| {
+                    ready(table.replace(&organization, id, Replacement { expiry: Expiry::Never, ..replacement }))
                 })
             },
             &["regenerate_counts_the_lifetime_from_now", "regenerate_takes_the_expiry_asked_for"],
@@ -106,12 +109,12 @@ pub(super) fn all() -> Vec<Broken> {
         Broken::new(
             "an expired key cannot be regenerated",
             |it| {
-                it.on_replace(|table, (organization, id, expiry, credential)| {
+                it.on_replace(|table, (organization, id, replacement)| {
                     let expired = table.get(&organization, id).is_ok_and(|old| old.is_expired(|| table.now()));
                     let new = if expired {
-                        Err(ManageError::Conflict)
+                        Err(BackendError::Conflict)
                     } else {
-                        table.replace(&organization, id, expiry, credential)
+                        table.replace(&organization, id, replacement)
                     };
                     ready(new)
                 })
@@ -121,12 +124,12 @@ pub(super) fn all() -> Vec<Broken> {
         Broken::new(
             "a revoked key can be regenerated",
             |it| {
-                it.on_replace(|table, (organization, id, expiry, credential)| {
+                it.on_replace(|table, (organization, id, replacement)| {
                     ready(table.get(&organization, id).and_then(|old| {
                         if !old.is_revoked() {
-                            return table.replace(&organization, id, expiry, credential);
+                            return table.replace(&organization, id, replacement);
                         }
-                        Ok(table.put_beside(table.successor(&old, expiry, credential)?))
+                        Ok(table.put_another(replacement.into_record(&old, table.now())))
                     }))
                 })
             },
@@ -139,38 +142,38 @@ pub(super) fn all() -> Vec<Broken> {
         Broken::new(
             "the old key is revoked before it is known whether the new one can be stored",
             |it| {
-                it.on_replace(|table, (organization, id, expiry, credential)| {
+                it.on_replace(|table, (organization, id, replacement)| {
                     let old = table.get(&organization, id);
-                    let new = table.replace(&organization, id, expiry, credential);
-                    if let (Ok(old), Err(ManageError::AlreadyExists)) = (old, &new) {
+                    let new = table.replace(&organization, id, replacement);
+                    if let (Ok(old), Err(BackendError::AlreadyExists)) = (old, &new) {
                         table.put(Arc::unwrap_or_clone(old).with_revoked_at(table.now()));
                     }
                     ready(new)
                 })
             },
-            &["a_refused_replacement_changes_nothing"],
+            &["a_rejected_replacement_changes_nothing"],
         ),
         Broken::new(
             "the new key is stored, and a moment later the old one is revoked",
             |it| {
-                it.on_replace(|table, (organization, id, expiry, credential)| async move {
+                it.on_replace(|table, (organization, id, replacement)| async move {
                     let old = table.get(&organization, id)?;
                     if old.is_revoked() {
-                        return Err(ManageError::Conflict);
+                        return Err(BackendError::Conflict);
                     }
-                    if table.find(&credential.digest).is_ok_and(|found| found.is_some()) {
-                        return Err(ManageError::AlreadyExists);
+                    if table.find(&replacement.digest).is_ok_and(|found| found.is_some()) {
+                        return Err(BackendError::AlreadyExists);
                     }
-                    let new = table.put_beside(table.successor(&old, expiry, credential)?);
+                    let new = table.put_another(replacement.into_record(&old, table.now()));
                     yield_now().await;
                     let replaced = |row: KeyRecord| Ok(row.with_replaced_by(table.now(), new.id()));
-                    table.update(&organization, id, replaced)?;
+                    table.change(&organization, id, replaced)?;
                     Ok(new)
                 })
             },
             &[
                 "one_of_many_regenerates_succeeds",
-                "a_regenerate_holds_against_a_narrow",
+                "a_regenerate_holds_against_an_update",
                 "a_dropped_regenerate_is_all_or_nothing",
             ],
         ),

@@ -3,7 +3,7 @@
 use std::future::ready;
 use std::sync::Arc;
 
-use tower_api_key::ManageError;
+use tower_api_key::store::BackendError;
 
 use crate::broken::Broken;
 
@@ -29,7 +29,7 @@ pub(super) fn all() -> Vec<Broken> {
                 "revokes_an_expired_key",
                 "a_revoke_outlives_later_changes",
                 "never_regenerates_a_revoked_key",
-                "a_revoke_holds_against_a_narrow",
+                "a_revoke_holds_against_an_update",
                 "a_revoke_holds_against_a_policy",
                 "a_revoke_holds_against_usage",
                 "a_dropped_change_leaves_the_store_working",
@@ -59,7 +59,7 @@ pub(super) fn all() -> Vec<Broken> {
                 "never_regenerates_a_revoked_key",
                 "another_organizations_key_is_not_found",
                 "usage_changes_nothing_else",
-                "a_revoke_holds_against_a_narrow",
+                "a_revoke_holds_against_an_update",
                 "a_revoke_holds_against_a_policy",
                 "a_revoke_holds_against_a_regenerate",
                 "a_revoke_holds_against_usage",
@@ -71,7 +71,7 @@ pub(super) fn all() -> Vec<Broken> {
             |it| {
                 it.on_revoke(|table, (organization, id)| {
                     let now = table.now();
-                    ready(table.update(&organization, id, |row| {
+                    ready(table.change(&organization, id, |row| {
                         Ok(match row.replaced_by() {
                             Some(replacement) => row.with_replaced_by(now, replacement),
                             None => row.with_revoked_at(now),
@@ -85,7 +85,7 @@ pub(super) fn all() -> Vec<Broken> {
             "a revoke forgets the replacement",
             |it| {
                 it.on_revoke(|table, (organization, id)| {
-                    ready(table.update(&organization, id, |row| {
+                    ready(table.change(&organization, id, |row| {
                         let time = row.revoked_at().unwrap_or(table.now());
                         Ok(row.with_revoked_at(time))
                     }))
@@ -98,7 +98,7 @@ pub(super) fn all() -> Vec<Broken> {
             |it| {
                 it.on_revoke(|table, (organization, id)| {
                     let row = table.get(&organization, id);
-                    let live = row.and_then(|row| if row.is_revoked() { Err(ManageError::NotFound) } else { Ok(()) });
+                    let live = row.and_then(|row| if row.is_revoked() { Err(BackendError::NotFound) } else { Ok(()) });
                     ready(live.and_then(|()| table.revoke(&organization, id)))
                 })
             },
@@ -113,7 +113,7 @@ pub(super) fn all() -> Vec<Broken> {
             |it| {
                 it.on_revoke(|table, (organization, id)| {
                     let live = table.get(&organization, id).and_then(|row| match row.is_expired(|| table.now()) {
-                        true => Err(ManageError::NotFound),
+                        true => Err(BackendError::NotFound),
                         false => Ok(()),
                     });
                     ready(live.and_then(|()| table.revoke(&organization, id)))
@@ -159,7 +159,7 @@ pub(super) fn all() -> Vec<Broken> {
             |it| {
                 it.on_revoke(|table, (organization, id)| {
                     let revoked = table.revoke(&organization, id);
-                    ready(revoked.map_err(|_| ManageError::store("0 rows were updated, where 1 should have been")))
+                    ready(revoked.map_err(|_| BackendError::store("0 rows were updated, where 1 should have been")))
                 })
             },
             &["another_organizations_key_is_not_found", "an_unknown_id_is_not_found"],

@@ -1,12 +1,12 @@
 //! Rows as no well-kept table would change them.
 
-use tower_api_key::{KeyDigest, KeyHint, KeyId, KeyRecord};
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
 
 /// The same key under another id or digest, or in another organization.
 pub(super) fn rebuilt(key: &KeyRecord, id: KeyId, digest: KeyDigest, organization: &str) -> KeyRecord {
     let record = KeyRecord::new(id, digest, organization.parse().unwrap(), key.access().clone())
         .with_name(key.name())
-        .with_hint(KeyHint::from_stored(key.hint()))
+        .with_hint(key.hint().clone())
         .with_created_at(key.created_at())
         .with_expires_at(key.expires_at())
         .with_policy(key.policy());
@@ -20,7 +20,7 @@ pub(super) fn rebuilt(key: &KeyRecord, id: KeyId, digest: KeyDigest, organizatio
 pub(super) fn unrevoked(row: &KeyRecord) -> KeyRecord {
     KeyRecord::new(row.id(), *row.digest(), row.organization().clone(), row.access().clone())
         .with_name(row.name())
-        .with_hint(KeyHint::from_stored(row.hint()))
+        .with_hint(row.hint().clone())
         .with_created_at(row.created_at())
         .with_expires_at(row.expires_at())
 }

@@ -3,7 +3,7 @@
 use std::future::ready;
 
 use tokio::task::yield_now;
-use tower_api_key::{KeyUsage, ManageError};
+use tower_api_key::store::{BackendError, KeyUsage};
 
 use super::row::unrevoked;
 use crate::broken::Broken;
@@ -11,12 +11,12 @@ use crate::broken::Broken;
 pub(super) fn all() -> Vec<Broken> {
     vec![
         Broken::new(
-            "usage is what the last report said",
+            "usage is that of the last report alone",
             |it| {
                 it.on_record_usage(|table, usage| {
                     for it in usage {
                         if let Some(row) = table.rows().into_iter().find(|row| row.id() == it.id) {
-                            table.put(row.with_usage(it.last_used_at, it.requests));
+                            table.put(row.with_usage(it.last_used_at, it.request_count));
                         }
                     }
                     ready(table.is_up())
@@ -29,13 +29,17 @@ pub(super) fn all() -> Vec<Broken> {
             |it| {
                 it.on_record_usage(|table, usage| {
                     let known = |it: &KeyUsage| table.rows().iter().any(|row| row.id() == it.id);
-                    ready(if usage.iter().all(known) { table.record_usage(&usage) } else { Err(ManageError::NotFound) })
+                    ready(if usage.iter().all(known) {
+                        table.record_usage(&usage)
+                    } else {
+                        Err(BackendError::NotFound)
+                    })
                 })
             },
             &["usage_adds_up_or_is_not_kept"],
         ),
         Broken::new(
-            "a key that is used is good again",
+            "a revoked key that is used is valid again",
             |it| {
                 it.on_record_usage(|table, usage| {
                     for row in table.rows().iter().filter(|row| usage.iter().any(|it| it.id == row.id())) {

@@ -1,5 +1,5 @@
--- Tells every process that a key is no longer what it was, whoever changed it. The payload is the key's id, or '*'
--- where more than one key is meant. Each schema has a channel of its own.
+-- Notifies every process of a changed key, whatever program changed it. The payload is the id of the key, or '*' for more
+-- than one key. Each schema has a channel of its own.
 CREATE FUNCTION tower_api_key_notify_key() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_notify('tower_api_key_' || md5(TG_TABLE_SCHEMA), old.id);

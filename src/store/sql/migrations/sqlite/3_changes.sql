@@ -1,5 +1,5 @@
--- Tells other processes that a key is no longer what it was, whoever changed it: "key" is its id, or NULL where more
--- than one key is meant. Only the latest are kept; who has missed one forgets everything.
+-- Lists changed keys for other processes, whatever program changed them: "key" is the id, or NULL for more than one key.
+-- Only the latest changes are kept. A process that has missed one forgets everything.
 CREATE TABLE tower_api_key_changes (
     seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     key TEXT

@@ -1,0 +1,37 @@
+//! What a layer asks others: a table of routes, and a limit.
+
+use crate::rejection::reason::Rejection;
+use crate::request::RequestHead;
+use crate::scope::Access;
+
+/// Decides which routes need a key, and what the key must be able to do.
+pub(crate) trait Authorizer: Send + Sync {
+    /// Returns the class of the route, before the key is looked up.
+    fn classify(&self, request: RequestHead<'_>) -> RouteClass;
+
+    /// Returns whether a valid key with this access may call a route of this class.
+    fn authorize(&self, route: RouteClass, access: &Access) -> Result<(), Rejection>;
+}
+
+/// The class of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "routes"), expect(dead_code, reason = "without a route table, every route is unlisted"))]
+pub(crate) enum RouteClass {
+    /// It takes no key.
+    Public,
+    /// It takes a key that meets the requirement of this entry and, if there is one, of the other entry.
+    Listed(usize, Option<usize>),
+    /// No entry matches.
+    Unlisted,
+    /// An inner router could read the target in another way.
+    Ambiguous,
+}
+
+/// Counts requests against a limit.
+pub(crate) trait Limiter: Send + Sync {
+    /// Counts one more request.
+    ///
+    /// # Errors
+    /// When the limit is reached, or the request has nothing to count it by.
+    fn try_acquire(&self, request: RequestHead<'_>) -> Result<(), Rejection>;
+}

@@ -1,0 +1,35 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::authorize::{Authorizer, Limiter};
+use super::credential::CredentialSource;
+use super::lookup::GuardedStore;
+use crate::observe::Hooks;
+use crate::rejection::Responder;
+use crate::request::RequestHead;
+use crate::scope::Requirement;
+use crate::store::StoreId;
+use crate::time::Clock;
+use crate::usage::UsageTracker;
+
+/// What a layer was configured with.
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(super) store: Arc<dyn GuardedStore>,
+    pub(super) store_id: StoreId,
+    pub(super) source: CredentialSource,
+    pub(super) requirement: Requirement,
+    pub(super) require_fn: Option<RequireFn>,
+    pub(super) routes: Option<Arc<dyn Authorizer>>,
+    pub(super) failures: Option<Arc<dyn Limiter>>,
+    pub(super) lookup_timeout: Option<Duration>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) hooks: Option<Hooks>,
+    pub(super) usage: Option<UsageTracker>,
+    pub(super) cache_control: bool,
+    pub(super) anonymous: bool,
+    pub(super) preflight: bool,
+    pub(super) responder: Responder,
+}
+
+pub(super) type RequireFn = Arc<dyn Fn(RequestHead<'_>) -> Requirement + Send + Sync>;

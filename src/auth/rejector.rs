@@ -1,0 +1,46 @@
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use super::config::Config;
+use super::inside::reject_inside;
+use crate::observe::Report;
+use crate::rejection::reason::Rejection;
+use crate::request::RequestHead;
+
+/// Rejects requests in the form of an [`ApiKeyLayer`](crate::ApiKeyLayer) and with one event in its hooks, for layers
+/// around it.
+#[derive(Clone)]
+pub(crate) struct Rejector(Arc<Config>);
+
+impl Rejector {
+    pub(super) const fn new(config: Arc<Config>) -> Self {
+        Self(config)
+    }
+
+    /// Inside a layer, that layer reports the request. Outside, the event is emitted here.
+    pub(crate) fn reject<B>(&self, rejection: Rejection, request: &mut Request<B>) -> Response<Bytes> {
+        reject_inside(rejection, RequestHead::new(request)).unwrap_or_else(|| self.reject_outside(rejection, request))
+    }
+
+    fn reject_outside<B>(&self, rejection: Rejection, request: &mut Request<B>) -> Response<Bytes> {
+        let Self(config) = self;
+        let digest = config.source.take(request.headers_mut()).ok();
+        let response = config.responder.respond(rejection, RequestHead::new(request));
+        if let Some(hooks) = &config.hooks {
+            let mut report = Report::begin(hooks, request);
+            report.digest = digest;
+            report.rejection = Some(rejection);
+            report.finish(Some(response.status()));
+        }
+        response
+    }
+}
+
+impl fmt::Debug for Rejector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejector").finish_non_exhaustive()
+    }
+}

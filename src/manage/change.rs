@@ -1,0 +1,198 @@
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+use super::ManageError;
+use crate::key::{KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
+use crate::store::KeyUpdate;
+
+/// A change that a [`KeyManager`](crate::KeyManager) was asked for, and its outcome.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangeEvent<'a> {
+    change: Change,
+    outcome: ChangeOutcome<'a>,
+    actor: Option<&'a str>,
+    organization: &'a OrganizationId,
+    key: Option<KeyId>,
+    record: Option<&'a KeyRecord>,
+    update: Option<&'a KeyUpdate>,
+    policy: Option<OrganizationPolicy>,
+}
+
+/// What was to be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Change {
+    /// A new key.
+    Issued,
+    /// A key that was issued elsewhere.
+    Imported,
+    /// The end of a key.
+    Revoked,
+    /// A new key in place of an old one.
+    Regenerated,
+    /// A change of a key that lives on.
+    Updated,
+    /// The policy of an organization.
+    PolicyChanged,
+}
+
+/// What became of a change.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum ChangeOutcome<'a> {
+    /// It was made.
+    Done,
+    /// It was rejected, or the store failed. A store that failed may still have made the change.
+    Failed(&'a ManageError),
+    /// The caller stopped waiting. The change may have been made or not.
+    Unknown,
+}
+
+impl<'a> ChangeEvent<'a> {
+    /// What was to be changed.
+    #[must_use]
+    pub const fn change(&self) -> Change {
+        self.change
+    }
+
+    /// What became of it.
+    #[must_use]
+    pub const fn outcome(&self) -> ChangeOutcome<'a> {
+        self.outcome
+    }
+
+    /// The person or key that asked, if the manager was made [on behalf of](crate::KeyManager::on_behalf_of) one.
+    #[must_use]
+    pub const fn actor(&self) -> Option<&'a str> {
+        self.actor
+    }
+
+    /// The organization of the caller.
+    #[must_use]
+    pub const fn organization(&self) -> &'a OrganizationId {
+        self.organization
+    }
+
+    /// The key that the caller named: of a regenerated key, the old one. Otherwise the new one, once it is there.
+    #[must_use]
+    pub fn key(&self) -> Option<KeyId> {
+        self.key.or_else(|| self.record.map(KeyRecord::id))
+    }
+
+    /// The key as it is after the change: of a regenerated key, the new one.
+    #[must_use]
+    pub const fn record(&self) -> Option<&'a KeyRecord> {
+        self.record
+    }
+
+    /// What was to be changed about the key, for [`Change::Updated`].
+    #[must_use]
+    pub const fn update(&self) -> Option<&'a KeyUpdate> {
+        self.update
+    }
+
+    /// The new policy of the organization, for [`Change::PolicyChanged`].
+    #[must_use]
+    pub const fn policy(&self) -> Option<OrganizationPolicy> {
+        self.policy
+    }
+}
+
+impl Change {
+    /// A short word for logs and metrics, stable between releases.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Issued => "issued",
+            Self::Imported => "imported",
+            Self::Revoked => "revoked",
+            Self::Regenerated => "regenerated",
+            Self::Updated => "updated",
+            Self::PolicyChanged => "policy_changed",
+        }
+    }
+}
+
+impl ChangeOutcome<'_> {
+    /// A short word for logs and metrics, stable between releases: `done`, `rejected`, `failed` (the store, which may
+    /// still have made the change) or `unknown`.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed(ManageError::Store(_)) => "failed",
+            Self::Failed(_) => "rejected",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+pub(super) type Hook = Arc<dyn Fn(&ChangeEvent<'_>) + Send + Sync>;
+
+/// A change that a manager was asked for, and that is reported once: when it ends, or as unknown when it is dropped.
+pub(super) struct Request<'a> {
+    hooks: &'a [Hook],
+    event: ChangeEvent<'a>,
+}
+
+impl<'a> Request<'a> {
+    pub(super) const fn new(
+        hooks: &'a [Hook],
+        change: Change,
+        organization: &'a OrganizationId,
+        actor: Option<&'a str>,
+    ) -> Self {
+        let outcome = ChangeOutcome::Unknown;
+        let event =
+            ChangeEvent { change, outcome, actor, organization, key: None, record: None, update: None, policy: None };
+        Self { hooks, event }
+    }
+
+    pub(super) const fn of_key(mut self, id: KeyId) -> Self {
+        self.event.key = Some(id);
+        self
+    }
+
+    pub(super) const fn with_update(mut self, update: &'a KeyUpdate) -> Self {
+        self.event.update = Some(update);
+        self
+    }
+
+    pub(super) const fn with_policy(mut self, policy: OrganizationPolicy) -> Self {
+        self.event.policy = Some(policy);
+        self
+    }
+
+    /// Awaits the change and reports it, with the record that `record` finds in what it returned.
+    pub(super) async fn run<T>(
+        mut self,
+        change: impl Future<Output = Result<T, ManageError>> + Send,
+        record: fn(&T) -> Option<&KeyRecord>,
+    ) -> Result<T, ManageError> {
+        let result = change.await;
+        let (outcome, record) = match &result {
+            Ok(made) => (ChangeOutcome::Done, record(made)),
+            Err(error) => (ChangeOutcome::Failed(error), None),
+        };
+        let event = ChangeEvent { outcome, record, ..self.event };
+        let panics = call_each(std::mem::take(&mut self.hooks), &event);
+        panics.into_iter().for_each(|panic| resume_unwind(panic));
+        result
+    }
+}
+
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        // This may run while a panic of the store unwinds, where a second panic would abort.
+        for _ in call_each(self.hooks, &self.event) {
+            tracing::error!("a change hook panicked on a change that was dropped by its caller");
+        }
+    }
+}
+
+/// Calls every hook, also after one that panicked. Returns the panics.
+fn call_each(hooks: &[Hook], event: &ChangeEvent<'_>) -> Vec<Box<dyn Any + Send>> {
+    hooks.iter().filter_map(|hook| catch_unwind(AssertUnwindSafe(|| hook(event))).err()).collect()
+}

@@ -1,0 +1,136 @@
+use std::time::SystemTime;
+
+use crate::key::{KeyDigest, KeyHint, KeySecret};
+use crate::scope::{Access, ScopeSet};
+
+/// What the owner of a new key chooses: name, access and expiry.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    name: Box<str>,
+    access: Access,
+    expires_at: Option<SystemTime>,
+}
+
+impl NewKey {
+    /// The most characters a name may have.
+    pub const MAX_NAME_LEN: usize = 100;
+
+    /// A key with this name and access, without an expiry.
+    ///
+    /// # Errors
+    /// When the name is blank, longer than 100 characters or has control characters, when scoped access has no
+    /// scope, or when it has more than [`ScopeSet::MAX_LEN`].
+    pub fn new(name: impl Into<Box<str>>, access: Access) -> Result<Self, InvalidNewKey> {
+        let name = name.into();
+        if name.trim().is_empty() || name.chars().count() > Self::MAX_NAME_LEN || name.chars().any(char::is_control) {
+            return Err(InvalidNewKey::Name);
+        }
+        match access.scopes().map(ScopeSet::len) {
+            Some(0) => Err(InvalidNewKey::NoScopes),
+            Some(number) if number > ScopeSet::MAX_LEN => Err(InvalidNewKey::TooManyScopes),
+            _ => Ok(Self { name, access, expires_at: None }),
+        }
+    }
+
+    /// The first moment at which the key is no longer valid.
+    #[must_use]
+    pub fn with_expires_at(mut self, time: impl Into<Option<SystemTime>>) -> Self {
+        self.expires_at = time.into();
+        self
+    }
+
+    /// What its owner calls it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the key may do.
+    #[must_use]
+    pub const fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// The first moment at which the key is no longer valid.
+    #[must_use]
+    pub const fn expires_at(&self) -> Option<SystemTime> {
+        self.expires_at
+    }
+
+    pub(super) fn into_parts(self) -> (Box<str>, Access, Option<SystemTime>) {
+        (self.name, self.access, self.expires_at)
+    }
+}
+
+/// Why a key cannot be issued as asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidNewKey {
+    /// The name is blank, too long or has control characters.
+    #[error("a key name has 1 to 100 characters, not all blank, none a control character")]
+    Name,
+    /// Scoped access without a scope would open nothing; full access must be asked for by name.
+    #[error("scoped access needs at least one scope")]
+    NoScopes,
+    /// More scopes than one key may have.
+    #[error("a key has at most {} scopes", ScopeSet::MAX_LEN)]
+    TooManyScopes,
+}
+
+/// What a store keeps of a key itself: its digest and what a list may show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredCredential {
+    /// SHA-256 of the key.
+    pub digest: KeyDigest,
+    /// Prefix and last four characters.
+    pub hint: KeyHint,
+}
+
+impl StoredCredential {
+    /// Returns the digest and the hint of this key.
+    #[must_use]
+    pub fn from_secret(secret: &KeySecret) -> Self {
+        Self::from_plaintext(secret.expose_secret().as_bytes())
+    }
+
+    /// Returns the digest and the hint of a key that was issued elsewhere, from the bytes that clients present.
+    #[must_use]
+    pub fn from_plaintext(presented: &[u8]) -> Self {
+        Self { digest: KeyDigest::hash(presented), hint: KeyHint::from_plaintext(presented) }
+    }
+
+    /// Returns the credential of a key of which only the digest is known. Its hint is empty.
+    #[must_use]
+    pub fn from_digest(digest: KeyDigest) -> Self {
+        Self { digest, hint: KeyHint::default() }
+    }
+
+    /// Sets what lists show of the key.
+    #[must_use]
+    pub fn with_hint(mut self, hint: KeyHint) -> Self {
+        self.hint = hint;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scope::Scope;
+
+    /// Cases: 57, 69.
+    #[test]
+    fn new_key_invalid_is_rejected() {
+        for name in ["", "  ", "nul\0", "line\nbreak", "\u{1b}[31m", &"x".repeat(101)] {
+            assert_eq!(NewKey::new(name, Access::Full).unwrap_err(), InvalidNewKey::Name, "{name:?}");
+        }
+        for name in ["'; drop table keys; --", "<img src=x onerror=alert(1)>", "\u{202e}rtl", &"é".repeat(100)] {
+            assert!(NewKey::new(name, Access::Full).is_ok(), "{name:?}");
+        }
+        assert_eq!(NewKey::new("x", Access::scoped([])).unwrap_err(), InvalidNewKey::NoScopes);
+        let many = |number: usize| Access::scoped((0..number).map(|n| Scope::new(format!("scope.{n}")).unwrap()));
+        assert!(NewKey::new("x", many(256)).is_ok());
+        assert_eq!(NewKey::new("x", many(257)).unwrap_err(), InvalidNewKey::TooManyScopes);
+    }
+}

@@ -1,0 +1,87 @@
+//! Hooks that record requests and changes as events of the crate `tracing`.
+
+use ::tracing::{Span, field, info, warn};
+
+use super::{DecisionEvent, Outcome};
+use crate::error_chain::error_chain;
+use crate::key::KeyRecord;
+use crate::manage::{ChangeEvent, ChangeOutcome, ManageError};
+use crate::rejection::reason::Rejection;
+
+/// Records the key id on the current span and emits an event per rejection: a hook for
+/// [`ApiKeyLayer::on_decision`](crate::ApiKeyLayer::on_decision).
+///
+/// The field is `api_key.id`, which the span must declare. It is recorded when the response head is there. A rejection has
+/// the level `INFO`, or `WARN` where the service is at fault (5xx). The event has the [reason](Rejection::code), the
+/// status, the id of a known key and the digest of an unknown one. It never has a key, and no path, into which people paste
+/// secrets: the span of the request has that.
+///
+/// ```
+/// use axum::{Router, http::Request, routing::get};
+/// use tower_api_key::{ApiKeyLayer, MemoryStore, observe};
+/// use tower_http::trace::TraceLayer;
+///
+/// let spans = TraceLayer::new_for_http().make_span_with(|request: &Request<_>| {
+///     tracing::info_span!("request", path = request.uri().path(), api_key.id = tracing::field::Empty)
+/// });
+/// let app: Router = Router::new()
+///     .route("/", get(|| async { "Hello\n" }))
+///     .layer(ApiKeyLayer::new(MemoryStore::new()).on_decision(observe::tracing::record_decision))
+///     .layer(spans);
+/// ```
+pub fn record_decision(event: &DecisionEvent<'_>) {
+    let id = event.key().map(KeyRecord::id).map(field::display);
+    if let Some(id) = &id {
+        Span::current().record("api_key.id", id);
+    }
+    let Outcome::Rejected(rejection) = event.outcome() else { return };
+    let (reason, status) = (rejection.code(), rejection.status().as_u16());
+    // An unknown key has no id; its digest finds it in a table of leaked keys.
+    let digest = event.digest().filter(|_| id.is_none()).map(field::debug);
+    let cause = event.store_error().map(|error| error_chain(error));
+    match rejection {
+        Rejection::Unavailable(_) | Rejection::Misconfigured => {
+            warn!(reason, status, api_key.id = id, cause, "request rejected");
+        }
+        _ => info!(reason, status, api_key.id = id, api_key.digest = digest, "request rejected"),
+    }
+}
+
+/// Records a change of a key as an event: a hook for [`KeyManager::on_change`](crate::KeyManager::on_change).
+///
+/// The level is `INFO`, or `WARN` where the store failed or the caller stopped waiting. The event has the change, the actor,
+/// the organization and the id of the key, and nothing else that a client has chosen: an unknown scope, which may be a key
+/// in the wrong place, is not named.
+///
+/// ```
+/// use tower_api_key::{KeyManager, MemoryStore, observe};
+///
+/// let keys = KeyManager::new(MemoryStore::new()).on_change(observe::tracing::record_change);
+/// ```
+pub fn record_change(event: &ChangeEvent<'_>) {
+    let (change, outcome) = (event.change().code(), event.outcome().code());
+    let organization = event.organization().as_str();
+    let id = event.key().map(field::display);
+    let new = event.record().map(KeyRecord::id).filter(|new| event.key() != Some(*new)).map(field::display);
+    let actor = event.actor();
+    match event.outcome() {
+        ChangeOutcome::Done => {
+            info!(change, outcome, actor, organization, api_key.id = id, new_id = new, "key changed");
+        }
+        ChangeOutcome::Failed(error) if outcome == "rejected" => {
+            let cause = match error {
+                // The client has chosen the name, which may be a key in the wrong place.
+                ManageError::UnknownScope(_) => "a scope is not in the catalog of this service".to_owned(),
+                error => error_chain(error),
+            };
+            info!(change, outcome, actor, organization, api_key.id = id, cause, "key not changed");
+        }
+        ChangeOutcome::Failed(error) => {
+            let cause = error_chain(error);
+            warn!(change, outcome, actor, organization, api_key.id = id, cause, "key perhaps not changed");
+        }
+        ChangeOutcome::Unknown => {
+            warn!(change, outcome, actor, organization, api_key.id = id, "key perhaps not changed");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Why a request is rejected, and the response to it.
+//!
+//! [`Rejection`](crate::Rejection) is the reason. Every response that rejects a request is made in one place, which knows
+//! the layer's challenge, renderer, gRPC form and exposure.
+
+mod challenge;
+mod grpc;
+pub(crate) mod reason;
+mod rejected;
+mod responder;
+mod response;
+
+pub use self::challenge::{InvalidRealm, Realm};
+pub use self::reason::{CredentialError, Outage};
+pub use self::rejected::RejectedRequest;
+
+#[cfg(feature = "openapi")]
+pub(crate) use self::challenge::TitleCase;
+pub(crate) use self::responder::Responder;

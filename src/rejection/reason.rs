@@ -1,0 +1,158 @@
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+
+use super::challenge::Challenge;
+use super::response;
+use crate::decision::Denial;
+
+/// Why a request was rejected.
+///
+/// The client learns only [`status`](Self::status) and [`detail`](Self::detail), in which an unknown, a revoked
+/// and a malformed key look the same. Events, logs and a [renderer](crate::ApiKeyLayer::rejection_response) see the
+/// reason itself.
+///
+/// ```
+/// use tower_api_key::Rejection;
+/// use tower_api_key::decision::Denial;
+///
+/// let revoked = Rejection::from(Denial::Revoked);
+/// assert_eq!(revoked.status(), 401);
+/// assert_eq!(revoked.detail(), "Invalid API key.");
+/// assert_eq!(revoked.code(), "revoked");
+/// assert_eq!(revoked.to_response().body(), &r#"{"detail":"Invalid API key."}"#);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// The request has no credential that can be looked up.
+    #[error(transparent)]
+    Credential(CredentialError),
+    /// The key was looked up and is rejected.
+    #[error(transparent)]
+    Denied(Denial),
+    /// The store gave no answer.
+    #[error(transparent)]
+    Unavailable(Outage),
+    /// Plain HTTP where HTTPS is required.
+    #[error("the request came over plain HTTP: use HTTPS")]
+    HttpsRequired,
+    /// The route is not in the table, for a valid key.
+    #[error("the route table denies this route: list the route")]
+    NotFound,
+    /// A limit was reached.
+    #[error("the limit is reached: retry after {retry_after} seconds")]
+    Throttled {
+        /// After how many seconds another request is accepted.
+        retry_after: u64,
+    },
+    /// The layers are in the wrong order. The log names them.
+    #[error("the layers are in the wrong order: the log names them")]
+    Misconfigured,
+}
+
+/// Why the credential of a request cannot be looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum CredentialError {
+    /// There is none, or it is blank.
+    #[error("the request has no API key")]
+    Missing,
+    /// There are several, in one header or in two.
+    #[error("the request has several API keys: send one")]
+    Repeated,
+    /// It is longer than 512 bytes.
+    #[error("the API key is longer than 512 bytes")]
+    TooLong,
+    /// It is in none of the formats that the layer requires.
+    #[error("the API key is in none of the required formats")]
+    Malformed,
+}
+
+/// Why a store gave no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Outage {
+    /// It returned an error.
+    #[error("the key store failed")]
+    Failed,
+    /// It did not answer within the lookup timeout.
+    #[error("the key store did not answer within the lookup timeout")]
+    TimedOut,
+    /// It panicked.
+    #[error("the key store panicked")]
+    Panicked,
+}
+
+impl Rejection {
+    /// Returns the documented status.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::Credential(_) => StatusCode::UNAUTHORIZED,
+            Self::Denied(Denial::InsufficientScope) | Self::HttpsRequired => StatusCode::FORBIDDEN,
+            Self::Denied(_) => StatusCode::UNAUTHORIZED,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Returns the documented `detail` text.
+    #[must_use]
+    pub fn detail(&self) -> Cow<'static, str> {
+        response::detail(self)
+    }
+
+    /// Returns a short word for logs and metrics, different for each reason and stable between releases. Not for
+    /// clients: it distinguishes a revoked key from an unknown one.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Credential(CredentialError::Missing) => "missing",
+            Self::Credential(CredentialError::Repeated) => "repeated",
+            Self::Credential(CredentialError::TooLong) => "too_long",
+            Self::Credential(CredentialError::Malformed) => "malformed",
+            Self::Denied(Denial::Unknown) => "unknown",
+            Self::Denied(Denial::OtherKey) => "other_key",
+            Self::Denied(Denial::Revoked) => "revoked",
+            Self::Denied(Denial::OrganizationDisabled) => "organization_disabled",
+            Self::Denied(Denial::Expired) => "expired",
+            Self::Denied(Denial::InsufficientScope) => "insufficient_scope",
+            Self::Unavailable(Outage::Failed) => "store_failed",
+            Self::Unavailable(Outage::TimedOut) => "store_timed_out",
+            Self::Unavailable(Outage::Panicked) => "store_panicked",
+            Self::HttpsRequired => "https_required",
+            Self::NotFound => "not_found",
+            Self::Throttled { .. } => "throttled",
+            Self::Misconfigured => "misconfigured",
+        }
+    }
+
+    /// Returns the documented response with the default challenge. A layer with a header or realm of its own responds
+    /// with its own challenge.
+    #[must_use]
+    pub fn to_response(&self) -> Response<Bytes> {
+        response::documented(self, Challenge::avala())
+    }
+}
+
+impl From<CredentialError> for Rejection {
+    fn from(error: CredentialError) -> Self {
+        Self::Credential(error)
+    }
+}
+
+impl From<Denial> for Rejection {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
+}
+
+impl From<Outage> for Rejection {
+    fn from(outage: Outage) -> Self {
+        Self::Unavailable(outage)
+    }
+}

@@ -1,0 +1,56 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, HeaderValue, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
+
+use super::challenge::Challenge;
+use super::reason::Rejection;
+use super::rejected::RejectedRequest;
+use super::{grpc, response};
+use crate::request::RequestHead;
+
+/// Makes the response to every rejected request.
+#[derive(Clone)]
+pub(crate) struct Responder {
+    pub(crate) challenge: Challenge,
+    pub(crate) renderer: Option<Renderer>,
+    /// Whether gRPC calls get a `grpc-status`.
+    pub(crate) grpc: bool,
+    /// Whether the rejection is put into the extensions of the response.
+    pub(crate) expose: bool,
+}
+
+pub(crate) type Renderer = Arc<dyn Fn(&RejectedRequest<'_>) -> Response<Bytes> + Send + Sync>;
+
+impl Responder {
+    /// Returns a responder for requests that no layer with another form has authenticated.
+    pub(crate) fn documented() -> Self {
+        Self { challenge: Challenge::avala().clone(), renderer: None, grpc: false, expose: false }
+    }
+
+    pub(crate) fn respond(&self, rejection: Rejection, request: RequestHead<'_>) -> Response<Bytes> {
+        let grpc = if self.grpc { grpc::content_type(request.headers()) } else { None };
+        let mut response = match (grpc, &self.renderer) {
+            (Some(content_type), _) => grpc::response(rejection, content_type),
+            (None, Some(render)) => self.complete(render(&RejectedRequest::new(rejection, request, &self.challenge))),
+            (None, None) => response::documented(&rejection, &self.challenge),
+        };
+        if self.expose {
+            response.extensions_mut().insert(rejection);
+        }
+        response::suit_method(request.method(), &mut response);
+        response
+    }
+
+    /// Adds required headers that the renderer omitted.
+    fn complete(&self, mut response: Response<Bytes>) -> Response<Bytes> {
+        let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
+        let headers = response.headers_mut();
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        if unauthorized {
+            headers.entry(WWW_AUTHENTICATE).or_insert_with(|| self.challenge.value().clone());
+        }
+        response
+    }
+}

@@ -1,0 +1,261 @@
+//! What a table of routes asks for, as an OpenAPI document.
+
+use http::{HeaderName, Method};
+use utoipa::openapi::header::Header;
+use utoipa::openapi::path::{Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::response::{Response, ResponseBuilder};
+use utoipa::openapi::schema::{Components, ObjectBuilder, Schema, Type};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Content, Info, OpenApi, Paths, Ref, RefOr, Required};
+
+use super::{Route, RouteTable, Rule};
+use crate::rejection::TitleCase;
+use crate::scope::{Requirement, Scope};
+
+/// Writes what a [`RouteTable`] asks for into an OpenAPI document: the security scheme, the scopes of each
+/// operation, and the replies of a key check. Made by [`RouteTable::openapi`].
+///
+/// In OpenAPI, the entries of an operation's `security` are alternatives. A requirement of any of several scopes has
+/// one entry for each, and one of full access an entry without scopes and a sentence.
+///
+/// ```
+/// use http::Method;
+/// use tower_api_key::routes::RouteTable;
+/// use tower_api_key::scope::avala;
+/// use utoipa::openapi::Info;
+///
+/// let table = RouteTable::builder()
+///     .public(Method::POST, "/signup/")
+///     .route(Method::GET, "/datasets/{uid}/", avala::DATASETS_READ)
+///     .build()?;
+/// let document = serde_json::to_value(table.openapi().document(Info::new("Avala", "1.0.0")))?;
+/// let operation = &document["paths"]["/datasets/{uid}/"]["get"];
+/// assert_eq!(operation["security"], serde_json::json!([{ "ApiKey": ["datasets.read"] }]));
+/// assert_eq!(operation["responses"]["401"]["$ref"], "#/components/responses/Unauthorized");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "it does nothing until it writes a document"]
+pub struct RouteTableOpenApi<'a> {
+    table: &'a RouteTable,
+    header: HeaderName,
+    throttled: bool,
+}
+
+impl RouteTable {
+    /// What this table asks for, to be written into an OpenAPI document.
+    pub const fn openapi(&self) -> RouteTableOpenApi<'_> {
+        RouteTableOpenApi { table: self, header: HeaderName::from_static("x-avala-api-key"), throttled: false }
+    }
+}
+
+impl RouteTableOpenApi<'_> {
+    /// Keys come in this header, as [`ApiKeyLayer::header`](crate::ApiKeyLayer::header) says to the layer.
+    pub fn header(self, header: HeaderName) -> Self {
+        Self { header, ..self }
+    }
+
+    /// Requests are limited: every operation can be answered with 429.
+    pub fn throttled(self) -> Self {
+        Self { throttled: true, ..self }
+    }
+
+    /// A document that says nothing but what the table asks for.
+    #[must_use]
+    pub fn document(&self, info: Info) -> OpenApi {
+        let mut document = OpenApi::new(info, Paths::new());
+        self.add_to(&mut document);
+        document
+    }
+
+    /// Adds to a document, such as one that is derived from handlers. Of an operation that it has, the security is
+    /// replaced, and replies are added where it has none of that status; an operation that it does not have is made.
+    ///
+    /// The document's paths must be full ones, as the table's are. Methods that OpenAPI does not know are left out.
+    pub fn add_to(&self, document: &mut OpenApi) {
+        let components = document.components.get_or_insert_with(Components::new);
+        components.security_schemes.insert(SCHEME.into(), self.scheme().into());
+        components.schemas.insert(ERROR.into(), error_schema().into());
+        for reply in self.replies() {
+            components.responses.insert(reply.name.into(), reply.response().into());
+        }
+        for route in self.table.iter() {
+            let item = document.paths.paths.entry(template(&route.pattern)).or_default();
+            if let Some(operation) = operation_of(item, &route.method) {
+                self.describe(operation.get_or_insert_with(|| new_operation(&route.pattern)), route);
+            }
+        }
+    }
+
+    fn describe(&self, operation: &mut Operation, route: &Route) {
+        let requirement = match &route.rule {
+            Rule::Public => {
+                // Not `None`, which would mean what the whole document asks for.
+                operation.security = Some(Vec::new());
+                None
+            }
+            Rule::Requires(requirement) => {
+                operation.security = Some(security(requirement));
+                let asks = format!("Asks for: {requirement}.");
+                operation.description = Some(match operation.description.take() {
+                    Some(description) => format!("{description}\n\n{asks}"),
+                    None => asks,
+                });
+                Some(requirement)
+            }
+        };
+        for reply in self.replies().filter(|reply| reply.applies_to(requirement)) {
+            let reference = Ref::from_response_name(reply.name);
+            operation.responses.responses.entry(reply.status.into()).or_insert_with(|| reference.into());
+        }
+    }
+
+    fn scheme(&self) -> SecurityScheme {
+        let header = TitleCase(&self.header).to_string();
+        SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(header)))
+    }
+
+    fn replies(&self) -> impl Iterator<Item = &'static Reply> {
+        let throttled = self.throttled;
+        REPLIES.iter().filter(move |reply| throttled || reply.when != When::Throttled)
+    }
+}
+
+const SCHEME: &str = "ApiKey";
+const ERROR: &str = "Error";
+
+/// A reply that an operation may get before its handler is asked.
+struct Reply {
+    name: &'static str,
+    status: &'static str,
+    description: &'static str,
+    header: Option<(&'static str, Type)>,
+    when: When,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// A key is asked for.
+    Guarded,
+    /// Some keys may not.
+    Scoped,
+    Throttled,
+}
+
+static REPLIES: [Reply; 4] = [
+    Reply {
+        name: "Unauthorized",
+        status: "401",
+        description: "There is no key, or it is not valid, or it has expired.",
+        header: Some(("WWW-Authenticate", Type::String)),
+        when: When::Guarded,
+    },
+    Reply {
+        name: "Forbidden",
+        status: "403",
+        description: "The key may not do this.",
+        header: None,
+        when: When::Scoped,
+    },
+    Reply {
+        name: "TooManyRequests",
+        status: "429",
+        description: "A limit is reached. `Retry-After` is in seconds.",
+        header: Some(("Retry-After", Type::Integer)),
+        when: When::Throttled,
+    },
+    Reply {
+        name: "ServiceUnavailable",
+        status: "503",
+        description: "The key could not be checked just now. `Retry-After` is in seconds.",
+        header: Some(("Retry-After", Type::Integer)),
+        when: When::Guarded,
+    },
+];
+
+impl Reply {
+    /// Whether an operation that asks for this may be answered so.
+    fn applies_to(&self, requirement: Option<&Requirement>) -> bool {
+        match self.when {
+            When::Guarded => requirement.is_some(),
+            When::Scoped => requirement.is_some_and(|requirement| *requirement != Requirement::any_key()),
+            When::Throttled => true,
+        }
+    }
+
+    fn response(&self) -> Response {
+        let content = Content::new(Some(Ref::from_schema_name(ERROR)));
+        let response = ResponseBuilder::new().description(self.description).content("application/json", content);
+        match &self.header {
+            Some((name, kind)) => response.header(*name, Header::new(primitive(kind.clone()))).build(),
+            None => response.build(),
+        }
+    }
+}
+
+fn error_schema() -> Schema {
+    ObjectBuilder::new().property("detail", primitive(Type::String)).required("detail").into()
+}
+
+fn primitive(kind: Type) -> Schema {
+    ObjectBuilder::new().schema_type(kind).into()
+}
+
+/// An entry for each set of scopes that will do.
+fn security(requirement: &Requirement) -> Vec<SecurityRequirement> {
+    let names = |scopes: Vec<&Scope>| scopes.into_iter().map(Scope::to_string).collect::<Vec<_>>();
+    requirement.alternatives().into_iter().map(|scopes| SecurityRequirement::new(SCHEME, names(scopes))).collect()
+}
+
+fn operation_of<'a>(item: &'a mut PathItem, method: &Method) -> Option<&'a mut Option<Operation>> {
+    Some(match method.as_str() {
+        "GET" => &mut item.get,
+        "PUT" => &mut item.put,
+        "POST" => &mut item.post,
+        "DELETE" => &mut item.delete,
+        "OPTIONS" => &mut item.options,
+        "PATCH" => &mut item.patch,
+        "TRACE" => &mut item.trace,
+        _ => return None,
+    })
+}
+
+fn new_operation(pattern: &str) -> Operation {
+    parameters(pattern).fold(OperationBuilder::new(), OperationBuilder::parameter).build()
+}
+
+fn parameters(pattern: &str) -> impl Iterator<Item = Parameter> {
+    let string = || Some(RefOr::from(primitive(Type::String)));
+    let parameter = move |name: &str| {
+        let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True);
+        parameter.schema(string()).build()
+    };
+    let names: Vec<_> = pieces(pattern).filter_map(|piece| piece.err().map(parameter)).collect();
+    names.into_iter()
+}
+
+/// The pattern as OpenAPI writes it: `{*rest}` is `{rest}`, and a brace that stands for itself is encoded.
+fn template(pattern: &str) -> String {
+    pieces(pattern).map(|piece| piece.map_or_else(|name| format!("{{{name}}}"), str::to_owned)).collect()
+}
+
+/// The pattern in pieces: text, or else the name of a parameter.
+fn pieces(pattern: &str) -> impl Iterator<Item = Result<&str, &str>> {
+    let mut rest = pattern;
+    std::iter::from_fn(move || {
+        let brace = rest.find(['{', '}']).unwrap_or(rest.len());
+        let (piece, length) = match rest.get(brace..brace + 2) {
+            _ if rest.is_empty() => return None,
+            _ if brace > 0 => (Ok(&rest[..brace]), brace),
+            Some("{{") => (Ok("%7B"), 2),
+            Some("}}") => (Ok("%7D"), 2),
+            // The table takes no pattern with a brace that is not closed.
+            _ => {
+                let end = rest.find('}')?;
+                (Err(rest[1..end].trim_start_matches('*')), end + 1)
+            }
+        };
+        rest = &rest[length..];
+        Some(piece)
+    })
+}

@@ -1,0 +1,108 @@
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+use super::entries::{Clocks, Entries};
+use super::flights::Flights;
+use super::{CachedStore, Inner};
+use crate::store::{Changes, Invalidation, KeyStore, StoreId, Subscriber};
+use crate::time::{Clock, SystemClock};
+
+/// The longest that an unknown key is remembered.
+const UNKNOWN_TIME_TO_LIVE: Duration = Duration::from_secs(1);
+
+/// How many lookups of first-seen keys may wait for their turn. More would wait longer than a lookup may take.
+const FIRST_SEEN_QUEUE: usize = 1024;
+
+/// Builds a [`CachedStore`]. Made by [`CachedStore::builder`].
+#[must_use]
+pub struct CachedStoreBuilder<S> {
+    store: S,
+    time_to_live: Duration,
+    capacity: usize,
+    first_seen_limit: usize,
+    clocks: Clocks,
+}
+
+impl<S: KeyStore> CachedStoreBuilder<S> {
+    pub(super) fn new(store: S) -> Self {
+        let clocks = Clocks { monotonic: Box::new(Instant::now), wall: Box::new(SystemClock) };
+        Self { store, time_to_live: Duration::from_secs(5), capacity: 100_000, first_seen_limit: 5, clocks }
+    }
+
+    /// Remembers a key for this long, 5 seconds by default. An unknown key is remembered for a second at most.
+    ///
+    /// This is the longest that the cache serves a key as it was before another process changed it. Zero turns the cache
+    /// off: every request reads the store.
+    pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
+        self.time_to_live = time_to_live;
+        self
+    }
+
+    /// Remembers at most this many keys, 100,000 by default, and a tenth as many unknown ones. A key takes about 400
+    /// bytes.
+    pub fn capacity(mut self, keys: usize) -> Self {
+        self.capacity = keys.max(1);
+        self
+    }
+
+    /// Looks up at most this many first-seen keys at once, 5 by default. Choose fewer than the store has connections, so
+    /// that some are left for known keys.
+    ///
+    /// Up to 1,024 more lookups wait for their turn. Further ones fail with
+    /// [`CacheError::Crowded`](super::CacheError::Crowded).
+    pub fn first_seen_limit(mut self, lookups: usize) -> Self {
+        self.first_seen_limit = lookups.clamp(1, Semaphore::MAX_PERMITS - FIRST_SEEN_QUEUE);
+        self
+    }
+
+    /// Reads the time from these clocks, in place of the system's. An entry expires as soon as it is too old by one of
+    /// them.
+    pub fn clocks(mut self, monotonic: impl Fn() -> Instant + Send + Sync + 'static, wall: impl Clock) -> Self {
+        self.clocks = Clocks { monotonic: Box::new(monotonic), wall: Box::new(wall) };
+        self
+    }
+
+    /// Returns the cache, subscribed to the changes that the store publishes.
+    #[must_use]
+    pub fn build(self) -> CachedStore<S> {
+        let off = self.time_to_live.is_zero();
+        let shared = Arc::new_cyclic(|inner| {
+            let subscriber = forgetting(Weak::clone(inner));
+            if let Some(changes) = self.store.changes() {
+                changes.subscribe(&subscriber);
+            }
+            Inner {
+                store: self.store,
+                entries: Entries::new(self.capacity, self.time_to_live, UNKNOWN_TIME_TO_LIVE, self.clocks),
+                flights: Flights::default(),
+                first_seen: Semaphore::new(self.first_seen_limit),
+                first_seen_queue: Semaphore::new(self.first_seen_limit + FIRST_SEEN_QUEUE),
+                changes: Changes::new(),
+                _subscriber: subscriber,
+            }
+        });
+        CachedStore { id: StoreId::new(), off, shared }
+    }
+}
+
+/// The cache keeps its subscriber, so the subscriber must not keep the cache.
+fn forgetting<S: KeyStore>(inner: Weak<Inner<S>>) -> Arc<Subscriber> {
+    Arc::new(move |change: &Invalidation| {
+        if let Some(inner) = inner.upgrade() {
+            inner.forget(change);
+        }
+    })
+}
+
+impl<S> fmt::Debug for CachedStoreBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedStoreBuilder")
+            .field("time_to_live", &self.time_to_live)
+            .field("capacity", &self.capacity)
+            .field("first_seen_limit", &self.first_seen_limit)
+            .finish_non_exhaustive()
+    }
+}

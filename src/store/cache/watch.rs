@@ -1,0 +1,223 @@
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::StreamExt;
+
+use super::CachedStore;
+use crate::BoxError;
+use crate::error_chain::error_chain;
+use crate::store::{ChangeFeed, KeyStore};
+
+impl<S: KeyStore + ChangeFeed> CachedStore<S> {
+    /// Forgets what other processes change. Runs until it is dropped: spawn it next to the server.
+    ///
+    /// While changes are received, they apply within milliseconds. While they are not, entries serve to the end of their
+    /// time to live. Whenever changes are received again, everything is forgotten once, since some may have been missed.
+    /// The log has one line for each loss and one for its end.
+    ///
+    /// Postgres notifies through a connection of its own, and a heartbeat every 5 seconds finds a connection that has
+    /// died silently. An SQLite file is read 10 times a second. Behind a pooler that swallows `LISTEN`, such as PgBouncer
+    /// in transaction mode, no change is received.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "postgres")]
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_api_key::ApiKeyLayer;
+    /// use tower_api_key::store::{CachedStore, PostgresStore};
+    ///
+    /// let keys = CachedStore::new(PostgresStore::connect("postgres://app@db.internal/app").await?);
+    /// tokio::spawn(keys.watch());
+    /// let layer = ApiKeyLayer::new(keys);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// On a runtime other than tokio's, or one without its timer.
+    pub fn watch(&self) -> impl Future<Output = Infallible> + Send + use<S> {
+        let cache = self.clone();
+        async move {
+            let mut logged = false;
+            loop {
+                let Loss { received, cause, retry_after } = follow(&cache).await;
+                // One line for each loss, whatever the number of attempts since.
+                if received || !logged {
+                    tracing::warn!("not receiving change notifications, relying on the cache TTL: {cause}");
+                    logged = true;
+                }
+                tokio::time::sleep(retry_after).await;
+            }
+        }
+    }
+}
+
+/// Forgets what the feed reports, until it ends or fails.
+async fn follow<S: KeyStore + ChangeFeed>(cache: &CachedStore<S>) -> Loss {
+    let feed = cache.get_ref();
+    let changes = match feed.listen().await {
+        Ok(changes) => changes,
+        Err(error) => return Loss::by(feed, error, false),
+    };
+    cache.flush();
+    tracing::info!("receiving change notifications of other processes");
+    let mut changes = pin!(changes);
+    loop {
+        match changes.next().await {
+            Some(Ok(change)) => cache.forget(&change),
+            Some(Err(error)) => return Loss::by(feed, error, true),
+            None => return Loss::by_end(),
+        }
+    }
+}
+
+/// Why no changes are received, or no longer.
+struct Loss {
+    /// Whether changes were received before.
+    received: bool,
+    cause: String,
+    retry_after: Duration,
+}
+
+impl Loss {
+    fn by<F: ChangeFeed>(feed: &F, error: F::Error, received: bool) -> Self {
+        let retry_after = feed.retry_after(&error);
+        let error: BoxError = error.into();
+        Self { received, cause: error_chain(&*error), retry_after }
+    }
+
+    fn by_end() -> Self {
+        Self { received: true, cause: "the feed ended".to_owned(), retry_after: Duration::from_millis(250) }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom_model))]
+mod tests {
+    use std::collections::VecDeque;
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use futures::Stream;
+    use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+
+    use super::*;
+    use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId};
+    use crate::scope::Access;
+    use crate::store::memory::MemoryStore;
+    use crate::store::{Invalidation, KeyBackend};
+
+    const KEY: KeyId = KeyId::from_u128(1);
+    const RETRY: Duration = Duration::from_secs(1);
+
+    type Feed = Result<UnboundedReceiver<Result<Invalidation, io::Error>>, io::Error>;
+
+    /// A store that another process changes, and whose feeds come from the test.
+    #[derive(Clone)]
+    struct Remote {
+        keys: MemoryStore,
+        feeds: Arc<Mutex<VecDeque<Feed>>>,
+    }
+
+    impl KeyStore for Remote {
+        type Error = Infallible;
+
+        async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, Infallible> {
+            self.keys.find(digest).await
+        }
+    }
+
+    impl ChangeFeed for Remote {
+        type Error = io::Error;
+
+        async fn listen(&self) -> Result<impl Stream<Item = Result<Invalidation, io::Error>> + Send, io::Error> {
+            self.feeds.lock().unwrap().pop_front().unwrap_or_else(|| Err(io::Error::other("no feed")))
+        }
+
+        fn retry_after(&self, _: &io::Error) -> Duration {
+            RETRY
+        }
+    }
+
+    impl Remote {
+        fn new() -> Self {
+            Self { keys: MemoryStore::new(), feeds: Arc::default() }
+        }
+
+        fn add(&self, id: u128) -> KeyDigest {
+            let digest = KeyDigest::hash(&id.to_be_bytes());
+            self.keys.add(KeyRecord::new(KeyId::from_u128(id), digest, acme(), Access::Full)).unwrap();
+            digest
+        }
+
+        fn feed(&self) -> UnboundedSender<Result<Invalidation, io::Error>> {
+            let (sender, receiver) = unbounded();
+            self.feeds.lock().unwrap().push_back(Ok(receiver));
+            sender
+        }
+    }
+
+    fn acme() -> OrganizationId {
+        "acme".parse().unwrap()
+    }
+
+    async fn is_revoked(cache: &CachedStore<Remote>, digest: &KeyDigest) -> bool {
+        cache.find(digest).await.unwrap().unwrap().is_revoked()
+    }
+
+    /// Lets the watching task do what it can. The clock of the cache is not tokio's and hardly moves.
+    async fn settle() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn watched_change_is_forgotten_and_published() {
+        let remote = Remote::new();
+        let (digest, other, feed) = (remote.add(1), remote.add(2), remote.feed());
+        let cache = CachedStore::new(remote.clone());
+        let outer = CachedStore::new(cache.clone());
+        let watching = tokio::spawn(cache.watch());
+        settle().await;
+        assert!(!is_revoked(&cache, &digest).await && !is_revoked(&cache, &other).await);
+        assert!(!outer.find(&digest).await.unwrap().unwrap().is_revoked());
+
+        for id in [1, 2] {
+            remote.keys.revoke(&acme(), KeyId::from_u128(id)).await.unwrap();
+        }
+        assert!(!is_revoked(&cache, &digest).await, "no notification yet");
+        feed.unbounded_send(Ok(Invalidation::Key(KEY))).unwrap();
+        settle().await;
+        assert!(is_revoked(&cache, &digest).await);
+        assert!(outer.find(&digest).await.unwrap().unwrap().is_revoked());
+        assert!(!is_revoked(&cache, &other).await, "the notification was about one key");
+        watching.abort();
+    }
+
+    /// What was changed while no feed was followed.
+    #[tokio::test(start_paused = true)]
+    async fn feed_lost_is_followed_again_and_flushes() {
+        for end in [Some(io::Error::other("connection lost")), None] {
+            let remote = Remote::new();
+            let (digest, first) = (remote.add(1), remote.feed());
+            remote.feeds.lock().unwrap().push_back(Err(io::Error::other("still down")));
+            let _second = remote.feed();
+            let cache = CachedStore::new(remote.clone());
+            let watching = tokio::spawn(cache.watch());
+            settle().await;
+            assert!(!is_revoked(&cache, &digest).await);
+            remote.keys.revoke(&acme(), KEY).await.unwrap();
+            if let Some(error) = end {
+                first.unbounded_send(Err(error)).unwrap();
+            }
+            drop(first);
+            settle().await;
+            assert!(!is_revoked(&cache, &digest).await, "the feed is lost");
+            tokio::time::sleep(RETRY).await;
+            assert!(!is_revoked(&cache, &digest).await, "the second attempt failed");
+            tokio::time::sleep(RETRY).await;
+            assert!(is_revoked(&cache, &digest).await);
+            watching.abort();
+        }
+    }
+}

@@ -1,0 +1,218 @@
+use std::fmt;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use super::{
+    BackendError, Changes, KeyBackend, KeyStore, KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord, Page, Replacement,
+    StoreId,
+};
+use crate::BoxError;
+use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
+
+/// Any store as one type, for a program that chooses its store at run time.
+///
+/// A clone is a handle to the same store. `CachedStore::watch` needs the type of the store, so put the cache in front of
+/// the store before it becomes a `DynKeyBackend`.
+///
+/// ```
+/// use tower_api_key::store::DynKeyBackend;
+/// use tower_api_key::{ApiKeyLayer, MemoryStore};
+///
+/// fn open(url: &str) -> Result<DynKeyBackend, String> {
+///     match url {
+///         "memory:" => Ok(DynKeyBackend::new(MemoryStore::new())),
+///         other => Err(format!("unknown store: {other}")),
+///     }
+/// }
+///
+/// let keys = open("memory:")?;
+/// let layer = ApiKeyLayer::new(keys.clone());
+/// # Ok::<(), String>(())
+/// ```
+#[derive(Clone)]
+pub struct DynKeyBackend {
+    id: StoreId,
+    store: Arc<dyn ErasedBackend>,
+}
+
+impl DynKeyBackend {
+    /// Hides the type of this store.
+    pub fn new(store: impl KeyBackend) -> Self {
+        Self { id: KeyStore::id(&store).unwrap_or_else(StoreId::new), store: Arc::new(store) }
+    }
+}
+
+impl fmt::Debug for DynKeyBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DynKeyBackend").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl KeyStore for DynKeyBackend {
+    type Error = BoxError;
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, BoxError> {
+        self.store.find(digest).await
+    }
+
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
+        self.store.try_find(digest)
+    }
+
+    fn id(&self) -> Option<StoreId> {
+        Some(self.id)
+    }
+
+    fn changes(&self) -> Option<&Changes> {
+        self.store.changes()
+    }
+}
+
+impl KeyBackend for DynKeyBackend {
+    async fn get(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
+        self.store.get(organization, id).await
+    }
+
+    async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, BackendError> {
+        self.store.list(organization, query).await
+    }
+
+    async fn insert(&self, record: NewRecord) -> Result<Arc<KeyRecord>, BackendError> {
+        self.store.insert(record).await
+    }
+
+    async fn update(
+        &self,
+        organization: &OrganizationId,
+        id: KeyId,
+        update: KeyUpdate,
+    ) -> Result<Arc<KeyRecord>, BackendError> {
+        self.store.update(organization, id, update).await
+    }
+
+    async fn revoke(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
+        self.store.revoke(organization, id).await
+    }
+
+    async fn replace(
+        &self,
+        organization: &OrganizationId,
+        id: KeyId,
+        replacement: Replacement,
+    ) -> Result<Arc<KeyRecord>, BackendError> {
+        self.store.replace(organization, id, replacement).await
+    }
+
+    async fn organization_policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, BackendError> {
+        self.store.organization_policy(organization).await
+    }
+
+    async fn set_organization_policy(
+        &self,
+        organization: &OrganizationId,
+        policy: OrganizationPolicy,
+    ) -> Result<(), BackendError> {
+        self.store.set_organization_policy(organization, policy).await
+    }
+
+    async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), BackendError> {
+        self.store.record_usage(usage).await
+    }
+}
+
+type Managed<'a, T> = BoxFuture<'a, Result<T, BackendError>>;
+
+/// [`KeyBackend`] in the form that can be a trait object.
+trait ErasedBackend: Send + Sync {
+    fn find<'a>(&'a self, digest: &'a KeyDigest) -> BoxFuture<'a, Result<Option<Arc<KeyRecord>>, BoxError>>;
+    fn try_find(&self, digest: &KeyDigest) -> Lookup;
+    fn changes(&self) -> Option<&Changes>;
+    fn get<'a>(&'a self, organization: &'a OrganizationId, id: KeyId) -> Managed<'a, Arc<KeyRecord>>;
+    fn list<'a>(&'a self, organization: &'a OrganizationId, query: &'a ListKeys) -> Managed<'a, Page>;
+    fn insert(&self, record: NewRecord) -> Managed<'_, Arc<KeyRecord>>;
+    fn update<'a>(
+        &'a self,
+        organization: &'a OrganizationId,
+        id: KeyId,
+        update: KeyUpdate,
+    ) -> Managed<'a, Arc<KeyRecord>>;
+    fn revoke<'a>(&'a self, organization: &'a OrganizationId, id: KeyId) -> Managed<'a, Arc<KeyRecord>>;
+    fn replace<'a>(
+        &'a self,
+        organization: &'a OrganizationId,
+        id: KeyId,
+        replacement: Replacement,
+    ) -> Managed<'a, Arc<KeyRecord>>;
+    fn organization_policy<'a>(&'a self, organization: &'a OrganizationId) -> Managed<'a, OrganizationPolicy>;
+    fn set_organization_policy<'a>(
+        &'a self,
+        organization: &'a OrganizationId,
+        policy: OrganizationPolicy,
+    ) -> Managed<'a, ()>;
+    fn record_usage<'a>(&'a self, usage: &'a [KeyUsage]) -> Managed<'a, ()>;
+}
+
+impl<B: KeyBackend> ErasedBackend for B {
+    fn find<'a>(&'a self, digest: &'a KeyDigest) -> BoxFuture<'a, Result<Option<Arc<KeyRecord>>, BoxError>> {
+        Box::pin(async move { KeyStore::find(self, digest).await.map_err(Into::into) })
+    }
+
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
+        KeyStore::try_find(self, digest)
+    }
+
+    fn changes(&self) -> Option<&Changes> {
+        KeyStore::changes(self)
+    }
+
+    fn get<'a>(&'a self, organization: &'a OrganizationId, id: KeyId) -> Managed<'a, Arc<KeyRecord>> {
+        Box::pin(KeyBackend::get(self, organization, id))
+    }
+
+    fn list<'a>(&'a self, organization: &'a OrganizationId, query: &'a ListKeys) -> Managed<'a, Page> {
+        Box::pin(KeyBackend::list(self, organization, query))
+    }
+
+    fn insert(&self, record: NewRecord) -> Managed<'_, Arc<KeyRecord>> {
+        Box::pin(KeyBackend::insert(self, record))
+    }
+
+    fn update<'a>(
+        &'a self,
+        organization: &'a OrganizationId,
+        id: KeyId,
+        update: KeyUpdate,
+    ) -> Managed<'a, Arc<KeyRecord>> {
+        Box::pin(KeyBackend::update(self, organization, id, update))
+    }
+
+    fn revoke<'a>(&'a self, organization: &'a OrganizationId, id: KeyId) -> Managed<'a, Arc<KeyRecord>> {
+        Box::pin(KeyBackend::revoke(self, organization, id))
+    }
+
+    fn replace<'a>(
+        &'a self,
+        organization: &'a OrganizationId,
+        id: KeyId,
+        replacement: Replacement,
+    ) -> Managed<'a, Arc<KeyRecord>> {
+        Box::pin(KeyBackend::replace(self, organization, id, replacement))
+    }
+
+    fn organization_policy<'a>(&'a self, organization: &'a OrganizationId) -> Managed<'a, OrganizationPolicy> {
+        Box::pin(KeyBackend::organization_policy(self, organization))
+    }
+
+    fn set_organization_policy<'a>(
+        &'a self,
+        organization: &'a OrganizationId,
+        policy: OrganizationPolicy,
+    ) -> Managed<'a, ()> {
+        Box::pin(KeyBackend::set_organization_policy(self, organization, policy))
+    }
+
+    fn record_usage<'a>(&'a self, usage: &'a [KeyUsage]) -> Managed<'a, ()> {
+        Box::pin(KeyBackend::record_usage(self, usage))
+    }
+}

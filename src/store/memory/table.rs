@@ -1,0 +1,63 @@
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::{Arc, PoisonError};
+
+use crate::key::{KeyDigest, KeyRecord};
+use crate::store::digest_hash::DigestHasher;
+use crate::sync::RwLock;
+
+/// Fewer for loom, whose threads have small stacks.
+const SHARDS: usize = if cfg!(loom_model) { 4 } else { 64 };
+
+type Shard = RwLock<HashSet<ByDigest, BuildHasherDefault<DigestHasher>>>;
+
+/// Records by digest, in shards that have a lock each.
+pub(super) struct DigestTable {
+    shards: [Shard; SHARDS],
+}
+
+impl DigestTable {
+    pub(super) fn new() -> Self {
+        Self { shards: std::array::from_fn(|_| RwLock::default()) }
+    }
+
+    pub(super) fn find(&self, digest: &KeyDigest) -> Option<Arc<KeyRecord>> {
+        let shard = self.shard(digest).read().unwrap_or_else(PoisonError::into_inner);
+        shard.get(digest).map(|ByDigest(record)| Arc::clone(record))
+    }
+
+    /// Stores this record in place of an earlier one with its digest.
+    pub(super) fn replace(&self, record: Arc<KeyRecord>) {
+        let mut shard = self.shard(record.digest()).write().unwrap_or_else(PoisonError::into_inner);
+        shard.replace(ByDigest(record));
+    }
+
+    fn shard(&self, digest: &KeyDigest) -> &Shard {
+        // A byte that does not also place the record within its shard.
+        &self.shards[usize::from(digest.as_bytes()[8]) % SHARDS]
+    }
+}
+
+/// A record that is found by its digest, so that the digest is stored once.
+struct ByDigest(Arc<KeyRecord>);
+
+impl Borrow<KeyDigest> for ByDigest {
+    fn borrow(&self) -> &KeyDigest {
+        self.0.digest()
+    }
+}
+
+impl PartialEq for ByDigest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.digest() == other.0.digest()
+    }
+}
+
+impl Eq for ByDigest {}
+
+impl Hash for ByDigest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.digest().hash(state);
+    }
+}

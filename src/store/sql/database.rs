@@ -1,0 +1,145 @@
+//! What differs between the databases.
+
+use std::future::Future;
+
+use super::error::SqlError;
+use super::schema::Migration;
+use crate::key::{KeyDigest, KeyId, OrganizationId};
+
+/// A database that a [`SqlStore`](super::SqlStore) keeps its keys in.
+#[expect(unnameable_types, reason = "sealed: it is public only as the bound of a public type")]
+pub trait Database: Send + Sync + 'static {
+    /// A statement that selects the database's time in Unix seconds.
+    const NOW: &'static str;
+    /// `statements::GET` with a lock: no other transaction changes the row until this one ends.
+    const GET_LOCKED: &'static str;
+    /// Adds the usage in the JSON text `$1`.
+    const RECORD_USAGE: &'static str;
+    const MIGRATIONS: &'static [Migration];
+
+    type Transaction: Send;
+
+    fn fetch(
+        &self,
+        statement: &'static str,
+        values: Vec<Value>,
+    ) -> impl Future<Output = Result<Rows, sqlx::Error>> + Send;
+
+    /// Begins a transaction that is durable when it is committed.
+    fn begin(&self) -> impl Future<Output = Result<Self::Transaction, SqlError>> + Send;
+
+    /// Begins a transaction that excludes other migrations.
+    fn begin_migration(&self) -> impl Future<Output = Result<Self::Transaction, SqlError>> + Send;
+
+    fn fetch_in(
+        transaction: &mut Self::Transaction,
+        statement: &'static str,
+        values: Vec<Value>,
+    ) -> impl Future<Output = Result<Rows, sqlx::Error>> + Send;
+
+    fn run_script(
+        transaction: &mut Self::Transaction,
+        script: &'static str,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    fn commit(transaction: Self::Transaction) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    fn is_missing_table(error: &dyn sqlx::error::DatabaseError) -> bool;
+}
+
+pub(super) type Rows = Vec<Vec<Value>>;
+
+/// A value in a statement or a row. A row with a value of another type is an error.
+#[expect(unnameable_types, reason = "part of a sealed trait")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// NULL of any type is `None`.
+    Int(Option<i64>),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl Value {
+    pub(super) const fn int(&self) -> Option<i64> {
+        if let Self::Int(int) = self { *int } else { None }
+    }
+
+    pub(super) fn text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    pub(super) fn bytes(&self) -> Option<&[u8]> {
+        if let Self::Bytes(bytes) = self { Some(bytes) } else { None }
+    }
+
+    pub(super) const fn is_null(&self) -> bool {
+        matches!(self, Self::Int(None))
+    }
+}
+
+impl From<i64> for Value {
+    fn from(int: i64) -> Self {
+        Self::Int(Some(int))
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<KeyId> for Value {
+    fn from(id: KeyId) -> Self {
+        Self::Text(id.to_string())
+    }
+}
+
+impl From<&OrganizationId> for Value {
+    fn from(organization: &OrganizationId) -> Self {
+        Self::Text(organization.as_str().to_owned())
+    }
+}
+
+impl From<&KeyDigest> for Value {
+    fn from(digest: &KeyDigest) -> Self {
+        Self::Bytes(digest.as_bytes().to_vec())
+    }
+}
+
+/// A query with its values.
+macro_rules! query {
+    ($statement:expr, $values:expr) => {
+        $values.into_iter().fold(sqlx::query($statement), |query, value| match value {
+            Value::Int(int) => query.bind(int),
+            Value::Text(text) => query.bind(text),
+            Value::Bytes(bytes) => query.bind(bytes),
+        })
+    };
+}
+
+/// The values of rows, each by its type in the database.
+macro_rules! values {
+    ($rows:expr) => {
+        $rows
+            .iter()
+            .map(|row| {
+                (0..row.len())
+                    .map(|column| {
+                        let raw = row.try_get_raw(column)?;
+                        let null = raw.is_null();
+                        match raw.type_info().name() {
+                            _ if null => Ok(Value::Int(None)),
+                            "INTEGER" | "INT8" => row.try_get(column).map(|int| Value::Int(Some(int))),
+                            "TEXT" => row.try_get(column).map(Value::Text),
+                            "BLOB" | "BYTEA" => row.try_get(column).map(Value::Bytes),
+                            other => Err(sqlx::Error::Decode(format!("a column of type {other}").into())),
+                        }
+                    })
+                    .collect()
+            })
+            .collect()
+    };
+}
+
+pub(super) use {query, values};

@@ -1,0 +1,151 @@
+use std::array;
+use std::collections::HashMap;
+use std::mem;
+use std::sync::PoisonError;
+
+use crate::key::KeyId;
+use crate::store::KeyUsage;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard};
+use crate::time::Timestamp;
+
+/// loom tries every interleaving, so that it needs a small number.
+pub(super) const SHARDS: usize = if cfg!(loom_model) { 2 } else { 16 };
+
+/// How often each key was used since the last report, for a bounded number of keys.
+pub(super) struct Counters {
+    capacity: usize,
+    /// How many keys all shards have together.
+    keys: AtomicUsize,
+    dropped: AtomicU64,
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+pub(super) type Shard = HashMap<KeyId, Counter>;
+
+#[derive(Clone, Copy)]
+pub(super) struct Counter {
+    requests: u64,
+    last: Timestamp,
+}
+
+impl Counters {
+    pub(super) fn new(capacity: usize) -> Self {
+        let shards = array::from_fn(|_| Mutex::default());
+        Self { capacity, keys: AtomicUsize::new(0), dropped: AtomicU64::new(0), shards }
+    }
+
+    /// Adds requests to the counter of a key, or drops them when the capacity is exhausted.
+    pub(super) fn add(&self, id: KeyId, requests: u64, last: Timestamp) {
+        let [.., last_byte] = *id.as_bytes();
+        let mut shard = lock(&self.shards[usize::from(last_byte) % SHARDS]);
+        if let Some(counter) = shard.get_mut(&id) {
+            counter.requests += requests;
+            counter.last = counter.last.max(last);
+        } else if self.reserve() {
+            shard.insert(id, Counter { requests, last });
+        } else {
+            self.drop_requests(requests);
+        }
+    }
+
+    /// Takes all requests out of the counters, to report them.
+    pub(super) fn take(&self) -> Vec<KeyUsage> {
+        self.shards.iter().flat_map(|shard| usage(self.empty(&mut lock(shard)))).collect()
+    }
+
+    /// Empties a shard and makes room for other keys. The caller holds the lock, so that no request sees only one of the
+    /// two.
+    pub(super) fn empty(&self, shard: &mut Shard) -> Shard {
+        self.keys.fetch_sub(shard.len(), Ordering::Relaxed);
+        mem::take(shard)
+    }
+
+    /// Returns the requests of a failed report to the counters.
+    pub(super) fn keep(&self, usage: &[KeyUsage]) {
+        usage.iter().for_each(|usage| self.add(usage.id, usage.request_count, Timestamp::floor(usage.last_used_at)));
+    }
+
+    pub(super) fn drop_requests(&self, requests: u64) {
+        self.dropped.fetch_add(requests, Ordering::Relaxed);
+    }
+
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Makes room for one more key, unless the capacity is exhausted.
+    fn reserve(&self) -> bool {
+        let one_more = |keys| (keys < self.capacity).then_some(keys + 1);
+        self.keys.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    #[cfg(all(test, loom_model))]
+    pub(super) const fn shards(&self) -> &[Mutex<Shard>; SHARDS] {
+        &self.shards
+    }
+}
+
+/// Returns what a shard counted.
+pub(super) fn usage(shard: Shard) -> impl Iterator<Item = KeyUsage> {
+    shard.into_iter().map(|(id, Counter { requests, last })| KeyUsage::new(id, requests, last.system_time()))
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[cfg(not(loom_model))]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(seconds)
+    }
+
+    fn id(number: u128) -> KeyId {
+        KeyId::from_u128(number)
+    }
+
+    #[test]
+    fn counters_add_up_requests_of_each_key() {
+        let counters = Counters::new(100);
+        for (key, requests, seconds) in [(1, 1, 7), (2, 1, 8), (1, 5, 6), (17, 1, 9), (1, 1, 8)] {
+            counters.add(id(key), requests, at(seconds));
+        }
+        let mut taken = counters.take();
+        taken.sort_by_key(|usage| usage.id);
+        let usage = |key, requests, seconds| KeyUsage::new(id(key), requests, at(seconds).system_time());
+        assert_eq!(taken, [usage(1, 7, 8), usage(2, 1, 8), usage(17, 1, 9)]);
+        assert_eq!((counters.take(), counters.dropped()), (vec![], 0));
+    }
+
+    #[test]
+    fn counters_beyond_capacity_drop_requests() {
+        let counters = Counters::new(2);
+        for key in 0..5 {
+            (0..4).for_each(|_| counters.add(id(key), 1, at(0)));
+        }
+        assert_eq!(counters.dropped(), 12);
+        assert_eq!(counters.take().iter().map(|usage| usage.request_count).collect::<Vec<_>>(), [4, 4]);
+        counters.add(id(9), 1, at(0));
+        assert_eq!((counters.take().len(), counters.dropped()), (1, 12), "a report makes room");
+    }
+
+    /// Another key is used while the report is on its way.
+    #[test]
+    fn counters_of_failed_report_must_fit_too() {
+        for (capacity, dropped) in [(1, 3), (2, 0)] {
+            let counters = Counters::new(capacity);
+            counters.add(id(1), 3, at(0));
+            let failed = counters.take();
+            counters.add(id(2), 1, at(0));
+            counters.keep(&failed);
+            assert_eq!(counters.dropped(), dropped);
+            let kept = counters.take();
+            assert_eq!(kept.iter().map(|usage| usage.request_count).sum::<u64>(), 4 - dropped);
+            assert_eq!(kept.len(), capacity);
+        }
+    }
+}

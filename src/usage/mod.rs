@@ -1,0 +1,111 @@
+//! When each key was last used, and how often: [`UsageTracker`].
+
+mod counters;
+#[cfg(all(test, loom_model))]
+mod loom;
+mod report;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use self::counters::Counters;
+use crate::key::KeyId;
+use crate::time::Timestamp;
+
+/// Counts the requests of each key, and reports them to the store from time to time.
+///
+/// A request only adds to a counter in memory, so that a slow or failed store affects no request. A report that failed is
+/// kept for the next one. Memory is bounded: requests of keys beyond the [capacity](UsageTrackerBuilder::capacity) are
+/// [dropped](Self::dropped). A killed process loses the requests since its last report. A process that ends with
+/// [`Background::shutdown`](crate::background::Background::shutdown) or [`flush`](Self::flush) loses none.
+///
+/// A clone counts into the same tracker.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use std::time::Duration;
+/// use tower_api_key::background::Background;
+/// use tower_api_key::usage::UsageTracker;
+/// use tower_api_key::{ApiKeyLayer, MemoryStore};
+///
+/// let store = MemoryStore::new();
+/// let usage = UsageTracker::new();
+/// let layer = ApiKeyLayer::new(store.clone()).track_usage(&usage);
+///
+/// let background = Background::new();
+/// background.report_usage(&usage, store, Duration::from_secs(10));
+/// // Serve. When the server has ended:
+/// background.shutdown().await;
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct UsageTracker {
+    counters: Arc<Counters>,
+}
+
+impl UsageTracker {
+    /// Returns a tracker of at most 100,000 keys between two reports.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Configures a tracker.
+    ///
+    /// ```
+    /// use tower_api_key::usage::UsageTracker;
+    ///
+    /// let usage = UsageTracker::builder().capacity(1_000_000).build();
+    /// assert_eq!(usage.dropped(), 0);
+    /// ```
+    pub const fn builder() -> UsageTrackerBuilder {
+        UsageTrackerBuilder { capacity: 100_000 }
+    }
+
+    /// Returns how many requests were not counted, because the capacity was exhausted or the outcome of a report is
+    /// unknown.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.counters.dropped()
+    }
+
+    /// Counts a request with this key.
+    pub(crate) fn count(&self, id: KeyId, now: SystemTime) {
+        self.counters.add(id, 1, Timestamp::floor(now));
+    }
+}
+
+impl Default for UsageTracker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for UsageTracker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UsageTracker").field("dropped", &self.dropped()).finish_non_exhaustive()
+    }
+}
+
+/// Configures a [`UsageTracker`]. Made by [`UsageTracker::builder`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct UsageTrackerBuilder {
+    capacity: usize,
+}
+
+impl UsageTrackerBuilder {
+    /// Sets how many keys are counted at most between two reports: 100,000 by default.
+    pub const fn capacity(mut self, keys: usize) -> Self {
+        self.capacity = keys;
+        self
+    }
+
+    /// Builds the tracker.
+    #[must_use]
+    pub fn build(self) -> UsageTracker {
+        UsageTracker { counters: Arc::new(Counters::new(self.capacity)) }
+    }
+}

@@ -1,0 +1,326 @@
+use std::convert::Infallible;
+use std::future::{Future, pending};
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::time::timeout;
+
+use super::UsageTracker;
+use crate::background::Background;
+use crate::error_chain::{error_chain, panic_text};
+use crate::store::{BackendError, KeyBackend, KeyUsage};
+
+/// How long a report may take, so that a store that hangs does not end reporting.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Background {
+    /// Reports what this tracker counted to this store at this interval, and a last time at shutdown.
+    ///
+    /// The shutdown completes a report that is on its way. Each report may take 10 seconds.
+    ///
+    /// # Panics
+    /// When called outside a tokio runtime. The runtime needs its timer.
+    #[track_caller]
+    pub fn report_usage(&self, tracker: &UsageTracker, backend: impl KeyBackend, interval: Duration) {
+        let tracker = tracker.clone();
+        self.start(|mut stopped| async move { tracker.run_until(stopped.wait(), &backend, interval).await });
+    }
+}
+
+impl UsageTracker {
+    /// Reports to this store at this interval, forever. [`Background::report_usage`] also reports at shutdown.
+    ///
+    /// The first of several failures in a row is logged. A report that takes longer than 10 seconds is dropped.
+    ///
+    /// # Panics
+    /// When polled outside a tokio runtime, or in one without its timer.
+    pub async fn run(self, backend: impl KeyBackend, interval: Duration) -> Infallible {
+        self.run_until(pending(), &backend, interval).await
+    }
+
+    /// Reports everything that was counted to this store, in one call. With nothing to report, the store is not called.
+    ///
+    /// A report that is dropped may have reached the store. Its requests are [dropped](Self::dropped) too, since sending
+    /// them again could count them twice.
+    ///
+    /// # Errors
+    /// [`BackendError`] when the store fails. The requests are kept for the next report.
+    pub async fn flush(&self, backend: &impl KeyBackend) -> Result<(), BackendError> {
+        let mut report = Report { tracker: self, usage: self.counters.take(), is_outcome_known: false };
+        if report.usage.is_empty() {
+            return Ok(());
+        }
+        let stored = backend.record_usage(&report.usage).await;
+        report.is_outcome_known = true;
+        if stored.is_err() {
+            self.counters.keep(&report.usage);
+        }
+        stored
+    }
+
+    /// Reports at this interval, and a last time when `stopped` completes.
+    async fn run_until<T>(
+        &self,
+        stopped: impl Future<Output = T> + Send,
+        backend: &impl KeyBackend,
+        interval: Duration,
+    ) -> T {
+        let mut stopped = pin!(stopped);
+        let mut failing = false;
+        loop {
+            let signal = timeout(interval, stopped.as_mut()).await;
+            let failure = self.report(backend).await.err();
+            if let Some(failure) = failure.as_ref().filter(|_| !failing || signal.is_ok()) {
+                tracing::warn!("{failure}");
+            }
+            failing = failure.is_some();
+            if let Ok(output) = signal {
+                return output;
+            }
+        }
+    }
+
+    /// Flushes, and returns the log line of a failure.
+    async fn report(&self, backend: &impl KeyBackend) -> Result<(), String> {
+        match timeout(REPORT_TIMEOUT, AssertUnwindSafe(self.flush(backend)).catch_unwind()).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(error))) => {
+                Err(format!("cannot report key usage, keeping it for the next report: {}", error_chain(&error)))
+            }
+            Ok(Err(panic)) => {
+                Err(format!("the store panicked on a usage report, dropping it: {}", panic_text(&*panic)))
+            }
+            Err(_) => Err(format!("the store did not take a usage report within {REPORT_TIMEOUT:?}, dropping it")),
+        }
+    }
+}
+
+/// A report on its way to the store.
+struct Report<'a> {
+    tracker: &'a UsageTracker,
+    usage: Vec<KeyUsage>,
+    is_outcome_known: bool,
+}
+
+impl Drop for Report<'_> {
+    fn drop(&mut self) {
+        if !self.is_outcome_known {
+            self.tracker.counters.drop_requests(self.usage.iter().map(|usage| usage.request_count).sum());
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom_model))]
+mod tests {
+    use std::sync::atomic::{AtomicU8, Ordering};
+    use std::sync::{Arc, Mutex};
+    use std::time::SystemTime;
+
+    use futures::executor::block_on;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
+    use crate::store::{KeyStore, KeyUpdate, ListKeys, NewRecord, Page, Replacement};
+
+    const INTERVAL: Duration = Duration::from_secs(60);
+
+    const WORKS: u8 = 0;
+    const FAILS: u8 = 1;
+    const PANICS: u8 = 2;
+    const HANGS: u8 = 3;
+    const TAKES_A_SECOND: u8 = 4;
+
+    /// A store without keys, which takes reports as it is set to.
+    #[derive(Default)]
+    struct Reports {
+        behavior: AtomicU8,
+        taken: Mutex<Vec<Vec<u64>>>,
+    }
+
+    impl Reports {
+        fn will(&self, behavior: u8) {
+            self.behavior.store(behavior, Ordering::Relaxed);
+        }
+
+        /// How many requests of each key were in each report.
+        fn taken(&self) -> Vec<Vec<u64>> {
+            self.taken.lock().unwrap().clone()
+        }
+    }
+
+    impl KeyStore for Reports {
+        type Error = Infallible;
+
+        async fn find(&self, _: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, Infallible> {
+            Ok(None)
+        }
+    }
+
+    impl KeyBackend for Reports {
+        async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), BackendError> {
+            match self.behavior.load(Ordering::Relaxed) {
+                FAILS => return Err(BackendError::store("down")),
+                PANICS => panic!("broken"),
+                HANGS => pending().await,
+                TAKES_A_SECOND => sleep(Duration::from_secs(1)).await,
+                _ => {}
+            }
+            self.taken.lock().unwrap().push(usage.iter().map(|usage| usage.request_count).collect());
+            Ok(())
+        }
+
+        async fn get(&self, _: &OrganizationId, _: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
+            Err(BackendError::NotFound)
+        }
+
+        async fn list(&self, _: &OrganizationId, _: &ListKeys) -> Result<Page, BackendError> {
+            Err(BackendError::NotFound)
+        }
+
+        async fn insert(&self, _: NewRecord) -> Result<Arc<KeyRecord>, BackendError> {
+            Err(BackendError::NotFound)
+        }
+
+        async fn update(&self, _: &OrganizationId, _: KeyId, _: KeyUpdate) -> Result<Arc<KeyRecord>, BackendError> {
+            Err(BackendError::NotFound)
+        }
+
+        async fn revoke(&self, _: &OrganizationId, _: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
+            Err(BackendError::NotFound)
+        }
+
+        async fn replace(&self, _: &OrganizationId, _: KeyId, _: Replacement) -> Result<Arc<KeyRecord>, BackendError> {
+            Err(BackendError::NotFound)
+        }
+
+        async fn organization_policy(&self, _: &OrganizationId) -> Result<OrganizationPolicy, BackendError> {
+            Err(BackendError::NotFound)
+        }
+
+        async fn set_organization_policy(&self, _: &OrganizationId, _: OrganizationPolicy) -> Result<(), BackendError> {
+            Err(BackendError::NotFound)
+        }
+    }
+
+    /// A tracker that has counted so many requests, and a store.
+    fn counted(requests: usize) -> (UsageTracker, Arc<Reports>) {
+        let usage = UsageTracker::new();
+        count(&usage, requests);
+        (usage, Arc::default())
+    }
+
+    fn count(usage: &UsageTracker, requests: usize) {
+        (0..requests).for_each(|_| usage.count(KeyId::from_u128(1), SystemTime::UNIX_EPOCH));
+    }
+
+    /// Collects the log lines of this thread until it is dropped.
+    fn log() -> (Arc<Mutex<Vec<u8>>>, tracing::subscriber::DefaultGuard) {
+        struct Writer(Arc<Mutex<Vec<u8>>>);
+        impl std::io::Write for Writer {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().write(bytes)
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let written = Arc::clone(&lines);
+        let subscriber = tracing_subscriber::fmt().with_writer(move || Writer(Arc::clone(&written))).finish();
+        (lines, tracing::subscriber::set_default(subscriber))
+    }
+
+    #[test]
+    fn flush_reports_once() {
+        let (usage, store) = counted(3);
+        block_on(usage.flush(&store)).unwrap();
+        block_on(usage.flush(&store)).unwrap();
+        assert_eq!(store.taken(), [[3]]);
+    }
+
+    /// Cases: 118.
+    #[test]
+    fn flush_that_fails_is_kept() {
+        let (usage, store) = counted(3);
+        store.will(FAILS);
+        assert!(block_on(usage.flush(&store)).is_err());
+        count(&usage, 1);
+        store.will(WORKS);
+        block_on(usage.flush(&store)).unwrap();
+        assert_eq!((store.taken(), usage.dropped()), (vec![vec![4]], 0));
+    }
+
+    #[test]
+    fn flush_that_is_dropped_counts_as_dropped() {
+        let (usage, store) = counted(3);
+        store.will(HANGS);
+        assert!(usage.flush(&store).now_or_never().is_none());
+        assert_eq!(usage.dropped(), 3);
+        count(&usage, 1);
+        store.will(WORKS);
+        block_on(usage.flush(&store)).unwrap();
+        assert_eq!(store.taken(), [[1]]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn run_survives_store_that_fails_panics_or_hangs() {
+        let (lines, _guard) = log();
+        let (usage, store) = counted(0);
+        let run = tokio::spawn(usage.clone().run(Arc::clone(&store), INTERVAL));
+        tokio::task::yield_now().await;
+        for behavior in [FAILS, PANICS, HANGS, WORKS, PANICS, WORKS] {
+            store.will(behavior);
+            count(&usage, 1);
+            sleep(INTERVAL + REPORT_TIMEOUT).await;
+        }
+        run.abort();
+        // The panic also drops the request of the failed report before it.
+        assert_eq!((store.taken(), usage.dropped()), (vec![vec![1], vec![1]], 4));
+        let lines = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
+        let lines: Vec<_> = lines.lines().collect();
+        assert_eq!(lines.len(), 2, "one line for several failures in a row: {lines:?}");
+        assert!(lines[0].contains("cannot report key usage, keeping it for the next report: "), "{lines:?}");
+        assert!(lines[1].contains("the store panicked on a usage report, dropping it: broken"), "{lines:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn report_usage_reports_at_interval_and_shutdown() {
+        let (usage, store) = counted(2);
+        let background = Background::new();
+        background.report_usage(&usage, Arc::clone(&store), INTERVAL);
+        sleep(INTERVAL + Duration::from_secs(1)).await;
+        assert_eq!(store.taken(), [[2]]);
+        count(&usage, 1);
+        background.shutdown().await;
+        assert_eq!(store.taken(), [[2], [1]]);
+    }
+
+    /// A request that is counted while the report is on its way is in the last one.
+    #[tokio::test(start_paused = true)]
+    async fn report_usage_on_its_way_is_completed() {
+        let (usage, store) = counted(2);
+        store.will(TAKES_A_SECOND);
+        let background = Background::new();
+        background.report_usage(&usage, Arc::clone(&store), INTERVAL);
+        sleep(INTERVAL + Duration::from_millis(500)).await;
+        count(&usage, 1);
+        background.shutdown().await;
+        assert_eq!((store.taken(), usage.dropped()), (vec![vec![2], vec![1]], 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn report_usage_to_store_that_hangs_ends() {
+        let (usage, store) = counted(2);
+        store.will(HANGS);
+        let background = Background::new();
+        background.report_usage(&usage, store, INTERVAL);
+        let began = Instant::now();
+        background.shutdown().await;
+        assert_eq!((began.elapsed(), usage.dropped()), (REPORT_TIMEOUT, 2));
+    }
+}

@@ -1,0 +1,87 @@
+//! Wrappers that hide something of the store that they wrap.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use tower_api_key::key::{KeyDigest, KeyRecord};
+use tower_api_key::store::{Changes, Lookup, StoreId};
+use tower_api_key::test_kit::Conformance;
+use tower_api_key::{BoxError, KeyStore, MemoryStore};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// Each lookup is awaited.
+    Pending,
+    /// No key is known without waiting.
+    NotFound,
+    NoId,
+    /// The wrapper has an id of its own.
+    OtherId,
+    NoChanges,
+    /// The wrapper has subscribers of its own.
+    OtherChanges,
+}
+
+struct Wrapper {
+    inner: MemoryStore,
+    fault: Fault,
+    id: StoreId,
+    changes: Changes,
+}
+
+impl KeyStore for Wrapper {
+    type Error = Infallible;
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, Infallible> {
+        self.inner.find(digest).await
+    }
+
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
+        match self.fault {
+            Fault::Pending => Lookup::Pending,
+            Fault::NotFound => Lookup::NotFound,
+            _ => self.inner.try_find(digest),
+        }
+    }
+
+    fn id(&self) -> Option<StoreId> {
+        match self.fault {
+            Fault::NoId => None,
+            Fault::OtherId => Some(self.id),
+            _ => self.inner.id(),
+        }
+    }
+
+    fn changes(&self) -> Option<&Changes> {
+        match self.fault {
+            Fault::NoChanges => None,
+            Fault::OtherChanges => Some(&self.changes),
+            _ => self.inner.changes(),
+        }
+    }
+}
+
+async fn failed(fault: Fault) -> Vec<&'static str> {
+    let inner = MemoryStore::new();
+    let wrap = async || Wrapper { inner: inner.clone(), fault, id: StoreId::new(), changes: Changes::new() };
+    let keep = async |store: &Wrapper, record: KeyRecord| store.inner.add(record).map(drop).map_err(BoxError::from);
+    let suite = Conformance::of_store(wrap, keep).with_inner(inner.clone());
+    let of_wrappers = suite.checks().filter(|check| check.starts_with("forwards_"));
+    assert_eq!(of_wrappers.collect::<Vec<_>>(), ["forwards_try_find", "forwards_the_id", "forwards_changes"]);
+    suite.run().await.map_or_else(|failures| failures.names(), |()| vec![])
+}
+
+#[tokio::test]
+async fn wrapper_that_hides_the_store_is_caught() {
+    assert_eq!(failed(Fault::None).await, [""; 0]);
+    assert_eq!(failed(Fault::Pending).await, ["forwards_try_find"]);
+    let not_found = failed(Fault::NotFound).await;
+    assert!(not_found.contains(&"forwards_try_find") && not_found.contains(&"try_find_agrees_with_find"));
+    for fault in [Fault::NoId, Fault::OtherId] {
+        assert_eq!(failed(fault).await, ["forwards_the_id"]);
+    }
+    for fault in [Fault::NoChanges, Fault::OtherChanges] {
+        assert_eq!(failed(fault).await, ["forwards_changes"]);
+    }
+}
