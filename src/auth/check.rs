@@ -142,8 +142,9 @@ impl<'a> Check<'a> {
     fn look_up<B>(&mut self, digest: &KeyDigest, route: RouteClass, request: &mut Request<B>) -> Progress {
         let answer = self.config.store.try_find(digest);
         if let Some(report) = &mut self.report {
-            report.digest = Some(*digest);
-            report.lookup = if matches!(answer, Answer::Pending) { LookupKind::Awaited } else { LookupKind::Immediate };
+            report.facts.digest = Some(*digest);
+            report.facts.lookup =
+                if matches!(answer, Answer::Pending) { LookupKind::Awaited } else { LookupKind::Immediate };
         }
         match answer {
             Answer::Found(record) => self.decide(digest, route, record, request),
@@ -167,7 +168,7 @@ impl<'a> Check<'a> {
         request: &mut Request<B>,
     ) -> Progress {
         if let Some(report) = &mut self.report {
-            report.record = Some(Arc::clone(&record)).filter(|record| record.digest() == digest);
+            report.facts.record = Some(Arc::clone(&record)).filter(|record| record.digest() == digest);
         }
         let mut read = None;
         if let Err(denial) = authenticate(digest, &record, || *read.insert(self.config.clock.now())) {
@@ -228,7 +229,7 @@ impl<'a> Check<'a> {
         let LookupError { outage, cause } = error;
         tracing::warn!("no answer from the key store, answering 503: {}", error_chain(&*cause));
         if let Some(report) = &mut self.report {
-            report.store_error = Some(cause);
+            report.facts.store_error = Some(cause);
         }
         outage.into()
     }

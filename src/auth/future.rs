@@ -128,7 +128,7 @@ fn own<B>(response: Response<Bytes>, report: &mut Option<Box<Report>>) -> Respon
 }
 
 fn emit(report: &mut Option<Box<Report>>, status: Option<StatusCode>) {
-    if let Some(report) = report.take() {
+    if let Some(mut report) = report.take() {
         report.finish(status);
     }
 }

@@ -31,7 +31,7 @@ impl Rejector {
         let response = config.responder.respond(rejection, RequestHead::new(request));
         if let Some(hooks) = &config.hooks {
             let mut report = Report::begin(hooks, request);
-            report.digest = digest;
+            report.facts.digest = digest;
             report.rejection = Some(rejection);
             report.finish(Some(response.status()));
         }

@@ -177,8 +177,9 @@ impl<'a> Request<'a> {
             Err(error) => (ChangeOutcome::Failed(error), None),
         };
         let event = ChangeEvent { outcome, record, ..self.event };
-        let panics = call_each(std::mem::take(&mut self.hooks), &event);
-        panics.into_iter().for_each(|panic| resume_unwind(panic));
+        if let Some(panic) = call_each(std::mem::take(&mut self.hooks), &event).into_iter().next() {
+            resume_unwind(panic);
+        }
         result
     }
 }

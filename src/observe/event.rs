@@ -1,9 +1,10 @@
 use std::fmt;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 
-use super::report::Report;
+use crate::BoxError;
 use crate::key::{KeyDigest, KeyRecord};
 use crate::rejection::reason::Rejection;
 
@@ -12,7 +13,7 @@ use crate::rejection::reason::Rejection;
 /// The hooks of [`ApiKeyLayer::on_decision`](crate::ApiKeyLayer::on_decision) get exactly one event for each request: when
 /// the response head is there, or when the request is dropped. An event holds no key.
 pub struct DecisionEvent<'a> {
-    report: &'a Report,
+    facts: &'a Facts,
     outcome: Outcome,
     status: Option<StatusCode>,
 }
@@ -65,8 +66,8 @@ pub enum LookupKind {
 }
 
 impl<'a> DecisionEvent<'a> {
-    pub(super) const fn new(report: &'a Report, outcome: Outcome, status: Option<StatusCode>) -> Self {
-        Self { report, outcome, status }
+    pub(super) const fn new(facts: &'a Facts, outcome: Outcome, status: Option<StatusCode>) -> Self {
+        Self { facts, outcome, status }
     }
 
     /// How the request ended.
@@ -78,13 +79,13 @@ impl<'a> DecisionEvent<'a> {
     /// Returns the record of the key that was presented, accepted or not. `None` when there is none.
     #[must_use]
     pub fn key(&self) -> Option<&KeyRecord> {
-        self.report.record.as_deref()
+        self.facts.record.as_deref()
     }
 
     /// The digest of the key that was presented, known or not. `None` when no credential could be read.
     #[must_use]
     pub const fn digest(&self) -> Option<&KeyDigest> {
-        self.report.digest.as_ref()
+        self.facts.digest.as_ref()
     }
 
     /// The digest of a key that crossed the network in the clear, known or not: the request was rejected since it came
@@ -97,14 +98,14 @@ impl<'a> DecisionEvent<'a> {
     /// The method of the request.
     #[must_use]
     pub const fn method(&self) -> &Method {
-        &self.report.method
+        &self.facts.method
     }
 
     /// The path of the request, as the layer saw it and as the client chose it: escape it before you print it.
     /// The query is left out, since people put secrets there.
     #[must_use]
     pub fn path(&self) -> &str {
-        &self.report.path
+        &self.facts.path
     }
 
     /// The status of the response, unless there is none: the request was dropped, or the inner service failed.
@@ -116,20 +117,31 @@ impl<'a> DecisionEvent<'a> {
     /// How the store answered.
     #[must_use]
     pub const fn lookup(&self) -> LookupKind {
-        self.report.lookup
+        self.facts.lookup
     }
 
     /// Why the store gave no answer. For operators: never show it to a client.
     #[must_use]
     pub fn store_error(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
-        self.report.store_error.as_deref()
+        self.facts.store_error.as_deref()
     }
 
     /// From the call of the layer to the end: with an accepted request, the time of the inner service too.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        self.report.started.elapsed()
+        self.facts.started.elapsed()
     }
+}
+
+/// What is known of a request, for its event.
+pub(crate) struct Facts {
+    pub(super) started: Instant,
+    pub(super) method: Method,
+    pub(super) path: Box<str>,
+    pub(crate) digest: Option<KeyDigest>,
+    pub(crate) record: Option<Arc<KeyRecord>>,
+    pub(crate) lookup: LookupKind,
+    pub(crate) store_error: Option<BoxError>,
 }
 
 impl fmt::Debug for DecisionEvent<'_> {

@@ -3,11 +3,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use http::{Method, Request, StatusCode};
+use http::{Request, StatusCode};
 
-use super::event::{DecisionEvent, LookupKind, Outcome};
-use crate::BoxError;
-use crate::key::{KeyDigest, KeyRecord};
+use super::event::{DecisionEvent, Facts, LookupKind, Outcome};
 use crate::rejection::reason::Rejection;
 
 /// The hooks of a layer, which are called with the event of each request.
@@ -20,13 +18,7 @@ pub(crate) type InnerRejection = Arc<OnceLock<Rejection>>;
 /// when the report is dropped before.
 pub(crate) struct Report {
     hooks: Option<Hooks>,
-    pub(super) started: Instant,
-    pub(super) method: Method,
-    pub(super) path: Box<str>,
-    pub(crate) digest: Option<KeyDigest>,
-    pub(crate) record: Option<Arc<KeyRecord>>,
-    pub(crate) lookup: LookupKind,
-    pub(crate) store_error: Option<BoxError>,
+    pub(crate) facts: Facts,
     pub(crate) rejection: Option<Rejection>,
     /// The outcome of a request that is not rejected.
     pub(crate) accepted: Outcome,
@@ -37,25 +29,29 @@ impl Report {
     pub(crate) fn begin<B>(hooks: &Hooks, request: &Request<B>) -> Box<Self> {
         Box::new(Self {
             hooks: Some(Arc::clone(hooks)),
-            started: Instant::now(),
-            method: request.method().clone(),
-            path: request.uri().path().into(),
-            digest: None,
-            record: None,
-            lookup: LookupKind::None,
-            store_error: None,
+            facts: Facts {
+                started: Instant::now(),
+                method: request.method().clone(),
+                path: request.uri().path().into(),
+                digest: None,
+                record: None,
+                lookup: LookupKind::None,
+                store_error: None,
+            },
             rejection: None,
             accepted: Outcome::Accepted,
             inner_rejection: InnerRejection::default(),
         })
     }
 
-    pub(crate) fn finish(mut self: Box<Self>, status: Option<StatusCode>) {
+    pub(crate) fn finish(&mut self, status: Option<StatusCode>) {
         let rejection = self.rejection.or_else(|| self.inner_rejection.get().copied());
         let outcome = rejection.map_or(self.accepted, Outcome::Rejected);
         if let Some(hooks) = self.hooks.take() {
-            let event = DecisionEvent::new(&self, outcome, status);
-            call_each(&hooks, &event).into_iter().for_each(|panic| resume_unwind(panic));
+            let event = DecisionEvent::new(&self.facts, outcome, status);
+            if let Some(panic) = call_each(&hooks, &event).into_iter().next() {
+                resume_unwind(panic);
+            }
         }
     }
 }
@@ -63,7 +59,7 @@ impl Report {
 impl Drop for Report {
     fn drop(&mut self) {
         let Some(hooks) = self.hooks.take() else { return };
-        let event = DecisionEvent::new(self, Outcome::Cancelled, None);
+        let event = DecisionEvent::new(&self.facts, Outcome::Cancelled, None);
         // This may run while a panic of the inner service unwinds, where a second panic would abort.
         for _ in call_each(&hooks, &event) {
             tracing::error!("a decision hook panicked on a cancelled request");

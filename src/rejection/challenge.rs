@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 
-use super::response::headers_with;
+use super::headers::headers_with;
 
 /// The protection space that a 401 names (RFC 9110, 11.5): 1 to 128 printable ASCII characters without `"` and `\`.
 ///

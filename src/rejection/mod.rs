@@ -5,6 +5,7 @@
 
 mod challenge;
 mod grpc;
+mod headers;
 pub(crate) mod reason;
 mod rejected;
 mod responder;

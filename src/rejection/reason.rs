@@ -1,10 +1,5 @@
-use std::borrow::Cow;
+use http::StatusCode;
 
-use bytes::Bytes;
-use http::{Response, StatusCode};
-
-use super::challenge::Challenge;
-use super::response;
 use crate::decision::Denial;
 
 /// Why a request was rejected.
@@ -100,12 +95,6 @@ impl Rejection {
         }
     }
 
-    /// Returns the documented `detail` text.
-    #[must_use]
-    pub fn detail(&self) -> Cow<'static, str> {
-        response::detail(self)
-    }
-
     /// Returns a short word for logs and metrics, different for each reason and stable between releases. Not for
     /// clients: it distinguishes a revoked key from an unknown one.
     #[must_use]
@@ -129,13 +118,6 @@ impl Rejection {
             Self::Throttled { .. } => "throttled",
             Self::Misconfigured => "misconfigured",
         }
-    }
-
-    /// Returns the documented response with the default challenge. A layer with a header or realm of its own responds
-    /// with its own challenge.
-    #[must_use]
-    pub fn to_response(&self) -> Response<Bytes> {
-        response::documented(self, Challenge::avala())
     }
 }
 

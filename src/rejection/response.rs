@@ -1,15 +1,33 @@
 //! The documented responses, byte for byte.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, HeaderMap, RETRY_AFTER};
 use http::{Method, Response, StatusCode};
 
 use super::challenge::Challenge;
+use super::headers::{HEADERS, OUTAGE_HEADERS, headers_with};
 use super::reason::{CredentialError, Rejection};
 use crate::decision::Denial;
+
+impl Rejection {
+    /// Returns the documented `detail` text.
+    #[must_use]
+    pub fn detail(&self) -> Cow<'static, str> {
+        match text(self) {
+            Some(text) => text.detail.into(),
+            None => throttled_detail(self).into(),
+        }
+    }
+
+    /// Returns the documented response with the default challenge. A layer with a header or realm of its own responds
+    /// with its own challenge.
+    #[must_use]
+    pub fn to_response(&self) -> Response<Bytes> {
+        documented(self, Challenge::avala())
+    }
+}
 
 /// Returns the documented response to a request that is rejected for this reason.
 pub(super) fn documented(rejection: &Rejection, challenge: &Challenge) -> Response<Bytes> {
@@ -21,13 +39,6 @@ pub(super) fn documented(rejection: &Rejection, challenge: &Challenge) -> Respon
     *response.status_mut() = rejection.status();
     *response.headers_mut() = headers(rejection, challenge);
     response
-}
-
-pub(super) fn detail(rejection: &Rejection) -> Cow<'static, str> {
-    match text(rejection) {
-        Some(text) => text.detail.into(),
-        None => throttled_detail(rejection).into(),
-    }
 }
 
 /// Returns a copy of prepared headers, which costs less than building them for each response.
@@ -66,22 +77,6 @@ pub(super) fn suit_method(method: &Method, response: &mut Response<Bytes>) {
         let length = std::mem::take(response.body_mut()).len();
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
-}
-
-static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
-    let mut headers = HeaderMap::with_capacity(3);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers
-});
-
-static OUTAGE_HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| headers_with(RETRY_AFTER, HeaderValue::from_static("1")));
-
-/// Returns the headers of every response, and this one.
-pub(super) fn headers_with(name: HeaderName, value: HeaderValue) -> HeaderMap {
-    let mut headers = HEADERS.clone();
-    headers.insert(name, value);
-    headers
 }
 
 struct Text {

@@ -3,7 +3,6 @@
 use std::future::Future;
 
 use super::error::SqlError;
-use super::schema::Migration;
 use crate::key::{KeyDigest, KeyId, OrganizationId};
 
 /// A database that a [`SqlStore`](super::SqlStore) keeps its keys in.
@@ -45,6 +44,17 @@ pub trait Database: Send + Sync + 'static {
     fn commit(transaction: Self::Transaction) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
     fn is_missing_table(error: &dyn sqlx::error::DatabaseError) -> bool;
+}
+
+/// A script that changes the tables of this crate.
+#[expect(unnameable_types, reason = "part of a sealed trait")]
+#[derive(Debug)]
+pub struct Migration {
+    pub(super) version: i64,
+    /// The oldest schema version that a program must know to work with the tables after this migration. A migration that
+    /// only adds does not raise it.
+    pub(super) compatible_from: i64,
+    pub(super) script: &'static str,
 }
 
 pub(super) type Rows = Vec<Vec<Value>>;

@@ -3,10 +3,9 @@ use std::str::FromStr;
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
-use super::database::{Database, Rows, Value};
+use super::database::{Database, Migration, Rows, Value};
 use super::error::SqlError;
 use super::lease::Lease;
-use super::schema::Migration;
 use super::{ACQUIRE_TIMEOUT, SqlStore, statements as sql};
 
 /// Keys in a PostgreSQL database that many processes share.

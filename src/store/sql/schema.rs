@@ -7,16 +7,6 @@ use super::database::{Database, Rows, Value};
 use super::error::{SchemaError, SqlError};
 use super::statements as sql;
 
-#[expect(unnameable_types, reason = "part of a sealed trait")]
-#[derive(Debug)]
-pub struct Migration {
-    pub(super) version: i64,
-    /// The oldest schema version that a program must know to work with the tables after this migration. A migration that
-    /// only adds does not raise it.
-    pub(super) compatible_from: i64,
-    pub(super) script: &'static str,
-}
-
 pub(super) async fn migrate<B: Database>(database: &B) -> Result<(), SchemaError> {
     // Without anything to migrate, no right to create tables is needed.
     if is_complete::<B>(&present(database).await?)? {

@@ -7,9 +7,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{Row, TypeInfo, ValueRef};
 use tokio::time::{Instant, timeout};
 
-use super::database::{Database, Rows, Value, query, values};
+use super::database::{Database, Migration, Rows, Value, query, values};
 use super::error::SqlError;
-use super::schema::Migration;
 use super::{ACQUIRE_TIMEOUT, SqlStore, statements as sql};
 
 /// Keys in one SQLite file: the store of a service that runs on one host.
