@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 
 use super::authorize::RouteClass;
 use super::config::Config;
 use super::identity::{Anonymous, ApiKey, Origin};
-use super::lookup::{Answer, Found, LookupError};
+use super::lookup::{Answer, Awaited, LookupError, Waiting};
 use super::preflight::is_preflight;
 use super::response_headers::ResponseHeaders;
 use crate::decision::{Denial, authenticate, authorize};
@@ -38,13 +37,6 @@ pub(super) enum Progress {
     Waiting(Waiting),
 }
 
-/// A lookup that is under way, and what its answer is checked against.
-pub(super) struct Waiting {
-    pub(super) lookup: BoxFuture<'static, Found>,
-    digest: KeyDigest,
-    route: RouteClass,
-}
-
 impl<'a> Check<'a> {
     pub(super) const fn new(config: &'a Arc<Config>, report: Option<Box<Report>>) -> Self {
         Self { config, report }
@@ -62,9 +54,9 @@ impl<'a> Check<'a> {
     }
 
     /// Goes on with a request whose lookup has ended.
-    pub(super) fn resume<B>(&mut self, waiting: &Waiting, found: Found, request: &mut Request<B>) -> Progress {
-        match found {
-            Ok(Some(record)) => self.decide(&waiting.digest, waiting.route, record, request),
+    pub(super) fn resume<B>(&mut self, awaited: Awaited, request: &mut Request<B>) -> Progress {
+        match awaited.found {
+            Ok(Some(record)) => self.decide(&awaited.digest, awaited.route, record, request),
             Ok(None) => Progress::Rejected(Denial::Unknown.into()),
             Err(error) => Progress::Rejected(self.unavailable(*error)),
         }
@@ -87,7 +79,6 @@ impl<'a> Check<'a> {
     }
 
     /// Step 1: public routes and CORS preflights need no key.
-    #[inline(always)]
     fn classify<B>(&mut self, request: &mut Request<B>) -> Progress {
         let route = self.route(request);
         if route == RouteClass::Public {
@@ -102,7 +93,6 @@ impl<'a> Check<'a> {
     }
 
     /// Step 2: the one credential of the request, which leaves it here, as does an identity from elsewhere.
-    #[inline(always)]
     fn read_credential<B>(&mut self, route: RouteClass, request: &mut Request<B>) -> Progress {
         let digest = self.config.source.take(request.headers_mut());
         let foreign = request.extensions_mut().remove::<ApiKey>();
@@ -138,7 +128,6 @@ impl<'a> Check<'a> {
     }
 
     /// Step 3: what the store can answer at once, or else a lookup to wait for.
-    #[inline(always)]
     fn look_up<B>(&mut self, digest: &KeyDigest, route: RouteClass, request: &mut Request<B>) -> Progress {
         let answer = self.config.store.try_find(digest);
         if let Some(report) = &mut self.report {
@@ -150,8 +139,7 @@ impl<'a> Check<'a> {
             Answer::Found(record) => self.decide(digest, route, record, request),
             Answer::NotFound => Progress::Rejected(Denial::Unknown.into()),
             Answer::Pending => {
-                let lookup = Arc::clone(&self.config.store).find(*digest, self.config.lookup_timeout);
-                Progress::Waiting(Waiting { lookup, digest: *digest, route })
+                Progress::Waiting(Arc::clone(&self.config.store).find(*digest, route, self.config.lookup_timeout))
             }
             Answer::Failed(error) => Progress::Rejected(self.unavailable(*error)),
         }
@@ -159,6 +147,7 @@ impl<'a> Check<'a> {
 
     /// Steps 4 and 5: the decision about the key, and the requirements of the route and of this layer. An accepted
     /// request carries the identity of its key.
+    // Inlined, as is `authorize`: every accepted request takes both, and neither is called from one place only.
     #[inline(always)]
     fn decide<B>(
         &mut self,

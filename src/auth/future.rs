@@ -10,8 +10,9 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::ResponseBody;
-use super::check::{Check, Progress, Waiting};
+use super::check::{Check, Progress};
 use super::config::Config;
+use super::lookup::Waiting;
 use super::preflight::is_answered;
 use super::response_headers::ResponseHeaders;
 use crate::observe::Report;
@@ -86,11 +87,11 @@ where
                 Poll::Ready(Ok(Response::from_parts(head, ResponseBody::inner(body))))
             }
             StateProj::Waiting { inner, request, waiting, config } => {
-                let found = ready!(waiting.lookup.as_mut().poll(cx));
+                let awaited = ready!(waiting.as_mut().poll(cx));
                 let mut request = request.take().expect("it is taken with the state");
                 let mut check = Check::new(config, this.report.take());
                 // The ready instance is called, or dropped with this state so that it reserves nothing.
-                let next = match check.resume(waiting, found, &mut request) {
+                let next = match check.resume(awaited, &mut request) {
                     Progress::Accepted(headers) => State::Accepted { future: inner.call(request), headers },
                     Progress::Rejected(rejection) => {
                         State::Rejected { response: Some(check.reject(rejection, &request)) }

@@ -12,13 +12,22 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use super::authorize::RouteClass;
 use crate::BoxError;
 use crate::error_chain::panic_text;
 use crate::key::{KeyDigest, KeyRecord};
 use crate::rejection::Outage;
 use crate::store::{KeyStore, Lookup};
 
-pub(super) type Found = Result<Option<Arc<KeyRecord>>, Box<LookupError>>;
+/// A lookup that is under way.
+pub(super) type Waiting = BoxFuture<'static, Awaited>;
+
+/// What a store found after a while, and what that is checked against.
+pub(super) struct Awaited {
+    pub(super) digest: KeyDigest,
+    pub(super) route: RouteClass,
+    pub(super) found: Result<Option<Arc<KeyRecord>>, Box<LookupError>>,
+}
 
 /// What a store answers at once.
 pub(super) enum Answer {
@@ -37,7 +46,7 @@ pub(super) struct LookupError {
 /// A [`KeyStore`] of any type with a timeout and without panics.
 pub(super) trait GuardedStore: Send + Sync {
     fn try_find(&self, digest: &KeyDigest) -> Answer;
-    fn find(self: Arc<Self>, digest: KeyDigest, timeout: Option<Duration>) -> BoxFuture<'static, Found>;
+    fn find(self: Arc<Self>, digest: KeyDigest, route: RouteClass, timeout: Option<Duration>) -> Waiting;
 }
 
 impl<S: KeyStore> GuardedStore for S {
@@ -50,7 +59,7 @@ impl<S: KeyStore> GuardedStore for S {
         }
     }
 
-    fn find(self: Arc<Self>, digest: KeyDigest, timeout: Option<Duration>) -> BoxFuture<'static, Found> {
+    fn find(self: Arc<Self>, digest: KeyDigest, route: RouteClass, timeout: Option<Duration>) -> Waiting {
         // One box holds all of it. The timer is made inside the guard as well: where tokio has none, making it
         // panics.
         let guarded = AssertUnwindSafe(async move {
@@ -65,7 +74,10 @@ impl<S: KeyStore> GuardedStore for S {
             let answer = poll_fn(|cx| if mem::take(&mut asked) { Poll::Pending } else { find.as_mut().poll(cx) });
             tokio::time::timeout(limit, answer).await.unwrap_or_else(|elapsed| Err(timed_out(elapsed)))
         });
-        Box::pin(guarded.catch_unwind().map(|found| found.unwrap_or_else(|panic| Err(panicked(panic)))))
+        Box::pin(guarded.catch_unwind().map(move |found| {
+            let found = found.unwrap_or_else(|panic| Err(panicked(panic)));
+            Awaited { digest, route, found }
+        }))
     }
 }
 
