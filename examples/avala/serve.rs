@@ -68,7 +68,7 @@ async fn serve(
     tokio::select! {
         served = server => served,
         () = overdue => {
-            tracing::warn!("stopped with requests under way, {} seconds after being told to", DRAIN.as_secs());
+            tracing::warn!("stopped {} seconds after the signal, with requests under way", DRAIN.as_secs());
             Ok(())
         }
     }

@@ -17,7 +17,7 @@ use super::ResponseBody;
 /// Accepts or rejects a request before the inner service is called.
 #[expect(unnameable_types, reason = "sealed: it is public only as the bound of a public type")]
 pub trait Gate: Clone {
-    /// What is done to the headers of the response, whoever gives it.
+    /// What is done to the headers of every response.
     type Finish: Finish;
 
     /// Returns the response to a rejected request, and what is done to the headers of any response.

@@ -16,19 +16,19 @@ use crate::request::RequestHead;
 use crate::time::{Clock, SystemClock};
 use crate::{ApiKey, ApiKeyLayer};
 
-/// Lets through never more than so many requests of each client, or of each key, in any span of time.
+/// Limits the requests of each client, or of each key, in any span of time.
 ///
-/// One request too many gets the documented 429, with `Retry-After` in whole seconds. Each reply that passes this
-/// layer says how things stand, refusals included, unless a handler or another such layer further in has said so:
+/// A request beyond the limit gets the documented 429, with `Retry-After` in whole seconds. Every response has the state of
+/// the limit, unless a handler or an inner layer of this type has set these headers:
 ///
-/// | header | |
+/// | header | value |
 /// |---|---|
-/// | `X-RateLimit-Limit` | how many requests a window may have |
-/// | `X-RateLimit-Remaining` | how many more would be let through now |
-/// | `X-RateLimit-Reset` | when one more will be, as Unix time |
+/// | `X-RateLimit-Limit` | the number of requests in a window |
+/// | `X-RateLimit-Remaining` | the number of requests that would be accepted now |
+/// | `X-RateLimit-Reset` | when the next one is accepted, as Unix time |
 ///
-/// Inside an [`ApiKeyLayer`] it refuses as that layer does, gRPC calls [too](ApiKeyLayer::grpc_responses), and that layer's event
-/// says so. Outside of it, [`reject_as`](Self::reject_as) has the same effect. A clone shares the counts.
+/// Inside an [`ApiKeyLayer`] it rejects in the form of that layer, gRPC calls [too](ApiKeyLayer::grpc_responses), and that
+/// layer's event reports it. Outside, call [`reject_as`](Self::reject_as). A clone shares the counts.
 ///
 /// ```
 /// use std::num::NonZeroU32;
@@ -50,12 +50,12 @@ pub struct ThrottleLayer {
     rejector: Option<Rejector>,
 }
 
-/// What counting a request has come to.
+/// The result of counting a request.
 enum Count {
     Hit(Hit),
-    /// There is no limit for this one.
+    /// The request has no limit.
     Unlimited,
-    /// What it is counted by is not there; the log says why.
+    /// The request has nothing to count it by. The log names the mistake.
     Misconfigured,
 }
 
@@ -73,8 +73,8 @@ impl ThrottleLayer {
         })
     }
 
-    /// Counts by the id of the API key. An [`ApiKeyLayer`] must stand outside; without it the answer is 500, and the
-    /// log says so. A request that it lets in without a key is not counted.
+    /// Counts by the id of the API key. Requires an outer [`ApiKeyLayer`]: without it the response is 500, and the log names
+    /// the missing layer. An anonymous request is not counted.
     pub fn per_key(window: SlidingWindow<KeyId>) -> Self {
         Self::new(move |request| {
             let extensions = request.extensions();
@@ -85,17 +85,17 @@ impl ThrottleLayer {
                 return Count::Unlimited;
             }
             tracing::error!(
-                "a ThrottleLayer that counts by key got a request without an API key: no ApiKeyLayer stands outside \
+                "a ThrottleLayer that counts by key got a request without an API key: no ApiKeyLayer is outside \
                  it (in an axum Router, the layer that is added last runs first); answering 500"
             );
             Count::Misconfigured
         })
     }
 
-    /// Counts by what this function says. `None` is let through without being counted.
+    /// Counts by the value that this function returns. A request for which it returns `None` is not counted.
     ///
-    /// Outside the [`ApiKeyLayer`], the key is still among the headers: do not count by it, or each wrong one gets a
-    /// count of its own.
+    /// Outside the [`ApiKeyLayer`], the key is still among the headers: do not count by it, or each invalid key gets a count
+    /// of its own.
     ///
     /// ```
     /// # use std::num::NonZeroU32;
@@ -116,8 +116,7 @@ impl ThrottleLayer {
         Self::new(move |request| key(request).map_or(Count::Unlimited, |key| Count::Hit(window.hit(key))))
     }
 
-    /// Refuses in the form of this layer, which stands further in, and with one event in its hook. Later changes to
-    /// it go unnoticed.
+    /// Rejects in the form of this inner layer, and with one event in its hooks. Later changes to that layer do not apply.
     pub fn reject_as(self, keys: &ApiKeyLayer) -> Self {
         Self { rejector: Some(keys.rejector()), ..self }
     }

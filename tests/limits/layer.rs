@@ -250,7 +250,7 @@ async fn missing_limit_subject_is_500() {
         (&per_client, "a ThrottleLayer got a request without a ClientInfo: either no ClientInfoLayer is outside it"),
         (
             &per_key,
-            "a ThrottleLayer that counts by key got a request without an API key: no ApiKeyLayer stands outside it",
+            "a ThrottleLayer that counts by key got a request without an API key: no ApiKeyLayer is outside it",
         ),
     ] {
         record_log();
