@@ -36,7 +36,9 @@ use crate::scope::{Access, Requirement};
 /// use axum::{Router, routing::get};
 /// use http::Method;
 /// use tower::Layer;
-/// use tower_api_key::{ApiKeyLayer, MemoryStore, Unlisted, Requirement, RouteTable, scope::avala};
+/// use tower_api_key::routes::RouteTable;
+/// use tower_api_key::scope::avala;
+/// use tower_api_key::{ApiKeyLayer, MemoryStore, Requirement};
 ///
 /// let table = RouteTable::builder()
 ///     .catalog(avala::catalog())
@@ -59,7 +61,7 @@ use crate::scope::{Access, Requirement};
 /// let guarded = ApiKeyLayer::new(MemoryStore::new()).routes(table).layer(router);
 /// // A router again, for `axum::serve`.
 /// let app: Router = Router::new().fallback_service(guarded);
-/// # Ok::<(), tower_api_key::RouteTableError>(())
+/// # Ok::<(), tower_api_key::routes::RouteTableError>(())
 /// ```
 ///
 /// A route that comes after the layer does not compile:
@@ -67,7 +69,8 @@ use crate::scope::{Access, Requirement};
 /// ```compile_fail,E0599
 /// # use axum::{Router, routing::get};
 /// # use tower::Layer;
-/// # use tower_api_key::{ApiKeyLayer, MemoryStore, Unlisted, RouteTable};
+/// # use tower_api_key::routes::RouteTable;
+/// # use tower_api_key::{ApiKeyLayer, MemoryStore};
 /// # let table = RouteTable::builder().build().unwrap();
 /// # let router: Router = Router::new();
 /// let guarded = ApiKeyLayer::new(MemoryStore::new()).routes(table).layer(router);
@@ -109,14 +112,15 @@ impl RouteTable {
     ///
     /// ```
     /// use http::Method;
-    /// use tower_api_key::{Unlisted, Requirement, RouteTable};
+    /// use tower_api_key::Requirement;
+    /// use tower_api_key::routes::RouteTable;
     ///
     /// let table = RouteTable::builder()
     ///     .route(Method::GET, "/datasets/{uid}/", Requirement::any_key())
     ///     .build()?;
     /// assert!(table.methods("/datasets/1/").eq([&Method::GET]));
     /// assert_eq!(table.methods("/datasets/1/../").next(), None);
-    /// # Ok::<(), tower_api_key::RouteTableError>(())
+    /// # Ok::<(), tower_api_key::routes::RouteTableError>(())
     /// ```
     pub fn methods(&self, path: &str) -> impl Iterator<Item = &Method> {
         let listed = if is_ambiguous_path(path) { &[][..] } else { self.listed.methods(path) };
