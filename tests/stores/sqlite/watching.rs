@@ -1,9 +1,11 @@
 //! A cache that watches the file forgets what another process changes there, and nothing else.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use tower_api_key::manage::IssuedKey;
-use tower_api_key::store::{CachedStore, KeyBackend, KeyUsage, SqliteStore};
+use tower_api_key::store::{CachedStore, ChangeFeed, Invalidation, KeyBackend, KeyUsage, SqliteStore};
 use tower_api_key::{Access, ApiKeyLayer};
 
 use super::processes;
@@ -121,4 +123,28 @@ async fn lost_watch_is_logged_once_and_recovers() {
     rejected(&cache, &missed).await;
     assert_eq!(logged(LOSS), [LOSS]);
     watching.abort();
+}
+
+/// Cases: 123.
+/// A change that is missing from the list may be about any key.
+#[tokio::test]
+async fn watch_with_missing_change_forgets_everything() {
+    let dir = Dir::new();
+    let (here, mut sql) = (dir.store().await, dir.sql().await);
+    let mut changes = pin!(here.listen().await.unwrap());
+    for (removed, expected) in [(false, false), (true, true)] {
+        for _ in 0..3 {
+            issue(&here, full()).await;
+        }
+        sql.run("BEGIN IMMEDIATE").await.unwrap();
+        sql.run("UPDATE tower_api_key_keys SET revoked_at = 1 WHERE revoked_at IS NULL").await.unwrap();
+        if removed {
+            let middle = "(SELECT max(seq) - 1 FROM tower_api_key_changes)";
+            sql.run(format!("DELETE FROM tower_api_key_changes WHERE seq = {middle}")).await.unwrap();
+        }
+        sql.run("COMMIT").await.unwrap();
+        let seen = changes.by_ref().take(3).map(Result::unwrap).collect();
+        let seen: Vec<_> = tokio::time::timeout(Duration::from_secs(5), seen).await.expect("three changes");
+        assert_eq!(seen.contains(&Invalidation::All), expected, "{seen:?}");
+    }
 }

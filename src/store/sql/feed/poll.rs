@@ -73,14 +73,20 @@ impl Poller {
             return Ok(());
         }
         self.version = version;
+        // One transaction, so that no commit between the two reads removes what the second one is to find.
+        let mut snapshot = self.connection.begin().await?;
         // A commit to other tables, such as usage or the application's own, leaves the range as it was.
-        let (first, last) = range(&mut self.connection).await?;
+        let (first, last) = range(&mut snapshot).await?;
         if last < self.seen || first > self.seen + 1 {
             self.pending.push_back(Invalidation::All);
         } else if last > self.seen {
-            let rows = fetch(&mut self.connection, SINCE, vec![self.seen.into(), last.into()]).await?;
+            let rows = fetch(&mut snapshot, SINCE, vec![self.seen.into(), last.into()]).await?;
+            let missed = i64::try_from(rows.len()) != Ok(last - self.seen);
             self.pending.extend(rows.iter().map(|row| invalidation(row.first().and_then(Value::text))));
+            // A change was removed by hand.
+            self.pending.extend(missed.then_some(Invalidation::All));
         }
+        snapshot.rollback().await?;
         self.seen = last;
         Ok(())
     }
