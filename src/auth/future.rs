@@ -13,7 +13,7 @@ use super::ResponseBody;
 use super::check::{Check, Progress};
 use super::config::Config;
 use super::lookup::Waiting;
-use super::preflight::is_answered;
+use super::preflight::{is_answered, without_body};
 use super::response_headers::ResponseHeaders;
 use crate::observe::Report;
 use crate::rejection::CredentialError;
@@ -112,7 +112,7 @@ where
                     return Poll::Ready(Ok(own(response, this.report)));
                 }
                 emit(this.report, result.as_ref().ok().map(Response::status));
-                Poll::Ready(result.map(|response| response.map(ResponseBody::inner)))
+                Poll::Ready(result.map(without_body))
             }
             StateProj::Rejected { response } => {
                 let response = response.take().expect("polled after it was ready");

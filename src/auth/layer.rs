@@ -277,7 +277,8 @@ impl ApiKeyLayer {
     /// Prefer an outer CORS layer: it answers preflights itself, and scripts can read rejections too.
     ///
     /// A preflight is an `OPTIONS` request with `Origin` and `Access-Control-Request-Method`. If the response to it has no
-    /// `Access-Control-Allow-` header, no CORS layer gave it, and the client gets the 401 instead.
+    /// `Access-Control-Allow-` header, no CORS layer gave it, and the client gets the 401 instead. The response never has a
+    /// body.
     ///
     /// ```
     /// use axum::{Router, body::Body, http::Request, routing::get};

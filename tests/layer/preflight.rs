@@ -128,3 +128,18 @@ fn of(method: &Method, origin: bool, asks: bool, key: Option<&str>) -> Request<(
     let request = if let Some(key) = key { request.header("x-avala-api-key", key) } else { request };
     request.body(()).unwrap()
 }
+
+/// Cases: 126.
+/// A handler for any method that sets the CORS headers itself.
+#[tokio::test]
+async fn preflight_answered_by_handler_has_no_body() {
+    let handler = any(async || ([("access-control-allow-origin", "*"), ("content-type", "text/plain")], "leaked"));
+    let app = ApiKeyLayer::new(MemoryStore::new()).allow_preflight().layer(Router::new().route("/", handler));
+    let request = of(&Method::OPTIONS, true, true, None).map(|()| Body::empty());
+    let reply = Reply::of(app.oneshot(request).await.unwrap()).await;
+    assert_eq!((reply.status, &*reply.body), (200, ""));
+    assert_eq!(reply.headers["access-control-allow-origin"], "*");
+    for header in ["content-length", "content-type"] {
+        assert!(!reply.headers.contains_key(header), "{header}");
+    }
+}
