@@ -37,6 +37,12 @@ impl OrganizationPolicy {
         self.max_key_age
     }
 
+    /// Returns the policy that requires what either of the two requires.
+    pub(crate) fn stricter(self, other: Self) -> Self {
+        let ages = self.max_key_age.into_iter().chain(other.max_key_age);
+        Self { max_key_age: ages.min(), disabled: self.disabled || other.disabled }
+    }
+
     /// Returns whether all keys of the organization are rejected.
     #[must_use]
     pub const fn is_disabled(&self) -> bool {

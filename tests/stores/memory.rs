@@ -840,3 +840,30 @@ async fn find(keys: &impl Manage, key: &str) -> Option<Arc<KeyRecord>> {
 async fn ids(keys: &impl Manage, organization: &OrganizationId, query: &ListKeys) -> Vec<KeyId> {
     keys.list(organization, query).await.unwrap().keys.iter().map(|record| record.id()).collect()
 }
+
+/// Cases: 125.
+#[test]
+fn added_record_grants_no_more_than_its_policy() {
+    let (store, acme) = (MemoryStore::new(), OrganizationId::new("acme").unwrap());
+    let record = |number: u128| {
+        let digest = KeyDigest::hash(&number.to_be_bytes());
+        KeyRecord::new(KeyId::from_u128(number), digest, acme.clone(), Access::Full)
+    };
+    let policy = OrganizationPolicy::default;
+    let first = store.add(record(1).with_policy(policy().with_max_key_age(2 * DAY))).unwrap();
+    assert_eq!(first.policy(), policy().with_max_key_age(2 * DAY));
+    // The stricter of both, also for the keys that are there.
+    store.add(record(2).with_policy(policy().with_max_key_age(DAY))).unwrap();
+    let disabled = store.add(record(3).with_policy(policy().with_disabled(true))).unwrap();
+    let strictest = policy().with_max_key_age(DAY).with_disabled(true);
+    assert_eq!(disabled.policy(), strictest);
+    store.add(record(4)).unwrap();
+    for number in 1..=4 {
+        let found = block_on(store.find(record(number).digest())).unwrap().unwrap();
+        assert_eq!(found.policy(), strictest, "{number}");
+    }
+    // A rejected record changes nothing.
+    block_on(store.set_organization_policy(&acme, policy())).unwrap();
+    store.add(record(4).with_policy(policy().with_disabled(true))).unwrap_err();
+    assert_eq!(block_on(store.organization_policy(&acme)).unwrap(), policy());
+}

@@ -22,6 +22,10 @@ struct Organization {
 }
 
 impl Index {
+    pub(super) fn policy(&self, organization: &OrganizationId) -> OrganizationPolicy {
+        self.organizations.get(organization).map(|organization| organization.policy).unwrap_or_default()
+    }
+
     pub(super) fn find_own(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
         let own = self.records.get(&id).filter(|record| record.organization() == organization);
         own.cloned().ok_or(BackendError::NotFound)
@@ -37,6 +41,17 @@ impl MemoryStore {
         organization.keys.insert(Cursor::after(&record));
         let record = record.with_policy(organization.policy);
         Ok(self.write(index, record))
+    }
+
+    /// Sets the policy of an organization and of each of its keys.
+    pub(super) fn set_policy(&self, index: &mut Index, organization: &OrganizationId, policy: OrganizationPolicy) {
+        let own = index.organizations.entry(organization.clone()).or_default();
+        own.policy = policy;
+        let ids: Vec<_> = own.keys.iter().map(Cursor::id).collect();
+        let records: Vec<_> = ids.iter().filter_map(|id| index.records.get(id).cloned()).collect();
+        for record in records {
+            self.write(index, KeyRecord::clone(&record).with_policy(policy));
+        }
     }
 
     /// Stores this record in place of an earlier one of its key.
@@ -113,7 +128,7 @@ impl KeyBackend for MemoryStore {
     }
 
     async fn organization_policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, BackendError> {
-        Ok(self.index().organizations.get(organization).map(|organization| organization.policy).unwrap_or_default())
+        Ok(self.index().policy(organization))
     }
 
     async fn set_organization_policy(
@@ -122,14 +137,7 @@ impl KeyBackend for MemoryStore {
         policy: OrganizationPolicy,
     ) -> Result<(), BackendError> {
         let _publish = self.shared.changes.publish_on_drop([Invalidation::Organization(organization.clone())]);
-        let mut index = self.index();
-        let own = index.organizations.entry(organization.clone()).or_default();
-        own.policy = policy;
-        let ids: Vec<_> = own.keys.iter().map(Cursor::id).collect();
-        for id in ids {
-            let record = index.find_own(organization, id)?;
-            self.write(&mut index, KeyRecord::clone(&record).with_policy(policy));
-        }
+        self.set_policy(&mut self.index(), organization, policy);
         Ok(())
     }
 

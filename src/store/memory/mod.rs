@@ -59,14 +59,29 @@ impl MemoryStore {
         MemoryStoreBuilder { clock: Box::new(SystemClock) }
     }
 
-    /// Adds a record: for keys that come from a configuration. The stored record has the policy of its organization.
+    /// Adds a record: for keys that come from a configuration.
+    ///
+    /// The organization then has the stricter of its policy and the record's, so that no key can do more than its record
+    /// grants.
     ///
     /// # Errors
     /// [`BackendError::AlreadyExists`] when the digest or the id is taken.
     pub fn add(&self, record: KeyRecord) -> Result<Arc<KeyRecord>, BackendError> {
-        let _publish = self.shared.changes.publish_on_drop([Invalidation::Digest(*record.digest())]);
+        let (digest, organization) = (*record.digest(), record.organization().clone());
         let mut index = self.index();
-        self.add_to(&mut index, record)
+        let policy = index.policy(&organization);
+        let stricter = policy.stricter(record.policy());
+        let mut added = self.add_to(&mut index, record)?;
+        if stricter != policy {
+            self.set_policy(&mut index, &organization, stricter);
+            added = index.find_own(&organization, added.id())?;
+        }
+        drop(index);
+        self.shared.changes.publish(&Invalidation::Digest(digest));
+        if stricter != policy {
+            self.shared.changes.publish(&Invalidation::Organization(organization));
+        }
+        Ok(added)
     }
 
     fn read(&self, digest: &KeyDigest) -> Option<Arc<KeyRecord>> {
