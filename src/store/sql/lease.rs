@@ -13,6 +13,9 @@ use super::database::{Rows, Value, query, values};
 /// How long a connection has to prove that it works before it is closed.
 const PROOF_OF_LIFE: Duration = Duration::from_secs(2);
 
+/// A change reads the row again after it has waited for a lock. A stricter default of the database would fail it instead.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
 /// How long a statement may take. A lookup takes no longer than its layer allows.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -40,7 +43,7 @@ impl Lease {
     pub(super) async fn begin(&mut self) -> Result<(), sqlx::Error> {
         // Set before it is sent, since it may have arrived when this is dropped.
         self.in_transaction = true;
-        in_time(execute(self.connection(), "BEGIN")).await
+        in_time(execute(self.connection(), BEGIN)).await
     }
 
     pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {

@@ -3,6 +3,7 @@
 
 mod clock;
 mod durable;
+mod isolation;
 #[cfg(feature = "cache")]
 mod listening;
 mod nonsense;
