@@ -21,9 +21,9 @@ impl<B: Database> KeyBackend for SqlStore<B> {
 
     async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, BackendError> {
         // No key sorts before this place.
-        let (created, id) = match query.after() {
-            Some(cursor) => (Timestamp::floor(cursor.created_at()).seconds(), cursor.id().to_string()),
-            None => (i64::MAX, "g".to_owned()),
+        let (mut created, mut id) = match query.after() {
+            Some(cursor) => (Timestamp::floor(cursor.created_at()).seconds().into(), cursor.id().into()),
+            None => (i64::MAX.into(), Value::from("g".to_owned())),
         };
         let now = match query.status() {
             Some(_) => timestamp(&self.database.fetch(B::NOW, vec![]).await.map_err(SqlError::from)?)?,
@@ -31,13 +31,21 @@ impl<B: Database> KeyBackend for SqlStore<B> {
         };
         let status = query.status().map_or("", KeyStatus::as_str);
         let one_more = i64::try_from(query.limit() + 1).unwrap_or(i64::MAX);
-        let values =
-            vec![organization.into(), created.into(), id.into(), now.into(), status.to_owned().into(), one_more.into()];
-        let rows = self.database.fetch(sql::LIST, values).await.map_err(SqlError::from)?;
-        let more = rows.len() > query.limit();
-        let keys: Vec<_> = rows.iter().take(query.limit()).filter_map(|row| self.listed(row)).collect();
-        let next = if more { keys.last().map(|last| Cursor::after(last)) } else { None };
-        Ok(Page { keys, next })
+        loop {
+            let values = vec![organization.into(), created, id, now.into(), status.to_owned().into(), one_more.into()];
+            let rows = self.database.fetch(sql::LIST, values).await.map_err(SqlError::from)?;
+            let more = rows.len() > query.limit();
+            let rows = &rows[..rows.len().min(query.limit())];
+            let keys: Vec<_> = rows.iter().filter_map(|row| self.listed(row)).collect();
+            match rows.last() {
+                // A page of rows without a readable id. They must not hide the older keys.
+                Some(last) if more && keys.is_empty() => (created, id) = row::place(last)?,
+                _ => {
+                    let next = if more { keys.last().map(|last| Cursor::after(last)) } else { None };
+                    return Ok(Page { keys, next });
+                }
+            }
+        }
     }
 
     async fn insert(&self, record: NewRecord) -> Result<Arc<KeyRecord>, BackendError> {

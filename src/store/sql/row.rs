@@ -174,6 +174,12 @@ pub(super) fn stand_in(row: &[Value]) -> Option<KeyRecord> {
     Some(record)
 }
 
+/// Returns the creation time and the id of a row as they are, for a list to continue behind it.
+pub(super) fn place(row: &[Value]) -> Result<(Value, Value), SqlError> {
+    let [id, _, _, _, _, _, _, created, ..] = row else { return Err(SqlError::invalid_row("too few columns")) };
+    Ok((created.clone(), id.clone()))
+}
+
 /// Returns the policy in the two columns of `statements::POLICY`.
 pub(super) fn policy(columns: &[Value]) -> Result<OrganizationPolicy, SqlError> {
     let [max_key_age, disabled] = columns else { return Err(SqlError::invalid_row("too few columns")) };

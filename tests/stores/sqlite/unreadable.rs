@@ -78,3 +78,36 @@ async fn narrowing_full_key_to_too_many_scopes_is_rejected() {
     assert_eq!(update(256).await.unwrap().access(), &Access::Scoped(scopes(256)));
     assert_eq!(store.get(acme(), id).await.unwrap().access(), &Access::Scoped(scopes(256)));
 }
+
+/// Cases: 124.
+#[tokio::test]
+async fn rows_with_unreadable_ids_hide_no_older_keys() {
+    let dir = Dir::new();
+    let (store, mut sql) = (dir.store().await, dir.sql().await);
+    let mut keys = Vec::new();
+    for _ in 0..5 {
+        keys.push(issue(&store, full()).await.record.id());
+    }
+    for (id, later) in [("x1", 10), ("x2", 10), ("x3", 20)] {
+        sql.run(format!(
+            "INSERT INTO tower_api_key_keys (id, digest, organization, name, hint, access, scopes, created_at) \
+             SELECT '{id}', randomblob(32), organization, name, hint, access, scopes, created_at + {later} \
+             FROM tower_api_key_keys WHERE id = '{}'",
+            keys[0]
+        ))
+        .await
+        .unwrap();
+    }
+    keys.sort_unstable();
+    for limit in 1..=9 {
+        let (mut seen, mut query) = (Vec::new(), ListKeys::new().with_limit(limit));
+        loop {
+            let page = store.list(acme(), &query).await.unwrap();
+            seen.extend(page.keys.iter().map(|key| key.id()));
+            let Some(next) = page.next else { break };
+            query = query.with_after(next);
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, keys, "{limit}");
+    }
+}
