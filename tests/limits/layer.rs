@@ -248,10 +248,7 @@ async fn missing_limit_subject_is_500() {
     let misconfigured = r#"{"detail":"Internal server error."}"#;
     for (service, part) in [
         (&per_client, "a ThrottleLayer got a request without a ClientInfo: either no ClientInfoLayer is outside it"),
-        (
-            &per_key,
-            "a ThrottleLayer that counts by key got a request without an API key: no ApiKeyLayer is outside it",
-        ),
+        (&per_key, "a ThrottleLayer that counts by key got a request without an API key: no ApiKeyLayer is outside it"),
     ] {
         record_log();
         let reply = ask(service, request(KEY)).await;

@@ -49,11 +49,11 @@ impl<B: Database> KeyBackend for SqlStore<B> {
     }
 
     async fn insert(&self, record: NewRecord) -> Result<Arc<KeyRecord>, BackendError> {
-        let _publish = self.changes.publish_on_drop([Invalidation::Digest(record.digest)]);
+        let changed = [Invalidation::Digest(record.digest)];
         let mut change = Change::begin(self).await?;
         let record = record.into_record(change.time());
         let record = change.insert(record).await?;
-        change.commit().await?;
+        change.commit(changed).await?;
         Ok(record)
     }
 
@@ -63,25 +63,23 @@ impl<B: Database> KeyBackend for SqlStore<B> {
         id: KeyId,
         update: KeyUpdate,
     ) -> Result<Arc<KeyRecord>, BackendError> {
-        let _publish = self.changes.publish_on_drop([Invalidation::Key(id)]);
         let mut change = Change::begin(self).await?;
         let old = change.lock(organization, id).await?;
         let new = update.apply(&old)?;
         if update != KeyUpdate::new() {
             change.run(sql::UPDATE, row::encode_update(&new)).await?;
         }
-        change.commit().await?;
+        change.commit([Invalidation::Key(id)]).await?;
         Ok(Arc::new(new))
     }
 
     async fn revoke(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
-        let _publish = self.changes.publish_on_drop([Invalidation::Key(id)]);
         let mut change = Change::begin(self).await?;
         let values = vec![id.into(), organization.into(), change.now.into()];
         change.run(sql::REVOKE, values).await?;
         let rows = change.run(sql::GET, vec![id.into(), organization.into()]).await;
         // Before the row is decoded, so that a key with an invalid row is revoked too.
-        change.commit().await?;
+        change.commit([Invalidation::Key(id)]).await?;
         self.only(&rows?)
     }
 
@@ -92,7 +90,6 @@ impl<B: Database> KeyBackend for SqlStore<B> {
         replacement: Replacement,
     ) -> Result<Arc<KeyRecord>, BackendError> {
         let changed = [Invalidation::Key(id), Invalidation::Digest(replacement.digest)];
-        let _publish = self.changes.publish_on_drop(changed);
         let mut change = Change::begin(self).await?;
         let old = change.lock(organization, id).await?;
         if old.is_revoked() {
@@ -101,7 +98,7 @@ impl<B: Database> KeyBackend for SqlStore<B> {
         change.run(sql::REPLACE, vec![id.into(), change.now.into(), replacement.id.into()]).await?;
         let new = replacement.into_record(&old, change.time());
         let new = change.insert(new).await?;
-        change.commit().await?;
+        change.commit(changed).await?;
         Ok(new)
     }
 
@@ -115,18 +112,17 @@ impl<B: Database> KeyBackend for SqlStore<B> {
         organization: &OrganizationId,
         policy: OrganizationPolicy,
     ) -> Result<(), BackendError> {
-        let _publish = self.changes.publish_on_drop([Invalidation::Organization(organization.clone())]);
         let age = policy.max_key_age().map(|age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX).min(MAX_AGE));
         let mut change = Change::begin(self).await?;
         let values = vec![organization.into(), Value::Int(age), i64::from(policy.is_disabled()).into()];
         change.run(sql::SET_POLICY, values).await?;
-        Ok(change.commit().await?)
+        Ok(change.commit([Invalidation::Organization(organization.clone())]).await?)
     }
 
     async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), BackendError> {
         let mut change = Change::begin(self).await?;
         change.run(B::RECORD_USAGE, vec![row::encode_usage(usage).into()]).await?;
-        Ok(change.commit().await?)
+        Ok(change.commit([]).await?)
     }
 }
 
@@ -177,7 +173,17 @@ impl<'a, B: Database> Change<'a, B> {
         self.store.only(&rows)
     }
 
-    async fn commit(self) -> Result<(), SqlError> {
-        Ok(B::commit(self.transaction).await?)
+    /// Commits, and then publishes what the change made obsolete.
+    ///
+    /// In a task of its own: a commit that was sent may be made after the caller stopped waiting. Published before that, a
+    /// cache could read the old row once more and keep it.
+    async fn commit<const N: usize>(self, changed: [Invalidation; N]) -> Result<(), SqlError> {
+        let (changes, transaction) = (Arc::clone(&self.store.changes), self.transaction);
+        let commit = tokio::spawn(async move {
+            // Also after an error, which may hide a commit that was made.
+            let _publish = changes.publish_on_drop(changed);
+            B::commit(transaction).await
+        });
+        Ok(commit.await.unwrap_or_else(|error| Err(sqlx::Error::Io(error.into())))?)
     }
 }

@@ -16,7 +16,7 @@ pub trait Database: Send + Sync + 'static {
     const RECORD_USAGE: &'static str;
     const MIGRATIONS: &'static [Migration];
 
-    type Transaction: Send;
+    type Transaction: Send + 'static;
 
     fn fetch(
         &self,

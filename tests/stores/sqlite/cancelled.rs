@@ -322,3 +322,34 @@ async fn harness_detects_open_transaction() {
     });
     assert!(noticed.await.unwrap_err().is_panic());
 }
+
+/// Cases: 128.
+/// A commit that was sent lands after its caller has gone. The cache in front must not keep what it read before that.
+#[cfg(feature = "cache")]
+#[tokio::test]
+async fn dropped_revoke_is_not_cached_as_live() {
+    let mut made = 0;
+    for then in [Then::DropAtOnce, Then::DropWhenWoken] {
+        for polls in 0..12 {
+            for _ in 0..10 {
+                let dir = Dir::new();
+                let store = dir.store().await;
+                let cache = tower_api_key::store::CachedStore::new(store.clone());
+                let key = issue(&store, full()).await.record;
+                cache.find(key.digest()).await.unwrap();
+                poll_and_drop(polls, then, cache.revoke(acme(), key.id())).await;
+                cache.find(key.digest()).await.unwrap();
+                settle(&store).await;
+                let revoked = store.get(acme(), key.id()).await.unwrap().is_revoked();
+                made += usize::from(revoked);
+                let served = async || cache.find(key.digest()).await.unwrap().unwrap().is_revoked();
+                let start = Instant::now();
+                while served().await != revoked {
+                    assert!(start.elapsed() < Duration::from_secs(1), "{then:?} after {polls} polls");
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        }
+    }
+    assert!(made > 20, "{made}");
+}

@@ -1,6 +1,7 @@
 //! What a store publishes in the process. A store without `changes` passes.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::super::bench::{Bench, HOUR};
 use super::super::interleave::{LEADS, dropped_after};
@@ -44,6 +45,13 @@ pub(super) async fn publishes_a_dropped_change_if_it_publishes<S: KeyBackend>(be
         let published = Published::by(changes);
         dropped_after(bench.store.revoke(&bench.own, key.id()), polls).await;
         if bench.get(key.id()).await?.is_revoked() {
+            // A change without a waiting caller is published soon after it is made.
+            for _ in 0..100 {
+                if published.has(|change| concerns_key(change, &key)) {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
             published.expect("a dropped `revoke` to publish the key", |change| concerns_key(change, &key))?;
         }
     }
@@ -69,6 +77,10 @@ impl Published {
 
     fn clear(&self) {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn has(&self, is_expected: impl Fn(&Invalidation) -> bool) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).iter().any(is_expected)
     }
 
     pub(super) fn expect(&self, expected: &str, is_expected: impl Fn(&Invalidation) -> bool) -> Verdict {
