@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use super::{BackendError, KeyStore, KeyUpdate, ListKeys, NewRecord, Page, Replacement};
 use crate::key::{KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
 
-/// What management needs of a store. People call a [`KeyManager`](crate::KeyManager), which is built on one.
+/// What management needs of a store. People call a [`KeyManager`](crate::KeyManager), which is built on one: a change that
+/// is made on the backend itself follows no issue rules and calls no hooks.
 ///
 /// A backend works on digests only and never sees a key. Every method takes the organization of the caller: the key of
 /// another organization is [not found](BackendError::NotFound). When a method has returned, its effect is visible to
