@@ -295,6 +295,7 @@
 #![forbid(unsafe_code)]
 
 mod error_chain;
+mod hooks;
 mod sync;
 mod text;
 pub mod time;

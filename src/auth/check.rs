@@ -173,7 +173,7 @@ impl<'a> Check<'a> {
         Progress::Accepted(self.response_headers())
     }
 
-    /// Returns the class of the route. Without a table, every route is listed with no requirement of its own.
+    /// Returns the class of the route. Without a table, every route is unlisted, and the table is not asked.
     fn route<B>(&self, request: &Request<B>) -> RouteClass {
         let routes = self.config.routes.as_ref();
         routes.map_or(RouteClass::Unlisted, |routes| routes.classify(RequestHead::new(request)))

@@ -46,12 +46,3 @@ pub(crate) use self::identity::Anonymous;
 pub(crate) use self::inside::reject_inside;
 #[cfg(feature = "transport")]
 pub(crate) use self::rejector::Rejector;
-
-/// Returns the documented response to a request that no layer has authenticated.
-#[cfg(any(feature = "throttle", all(feature = "transport", feature = "axum")))]
-pub(crate) fn respond(
-    rejection: crate::Rejection,
-    request: crate::request::RequestHead<'_>,
-) -> http::Response<bytes::Bytes> {
-    crate::rejection::Responder::documented().respond(rejection, request)
-}

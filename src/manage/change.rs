@@ -1,9 +1,9 @@
-use std::any::Any;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use super::ManageError;
+use crate::hooks::call_each;
 use crate::key::{KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
 use crate::store::KeyUpdate;
 
@@ -177,7 +177,7 @@ impl<'a> Request<'a> {
             Err(error) => (ChangeOutcome::Failed(error), None),
         };
         let event = ChangeEvent { outcome, record, ..self.event };
-        if let Some(panic) = call_each(std::mem::take(&mut self.hooks), &event).into_iter().next() {
+        if let Some(panic) = call_each(std::mem::take(&mut self.hooks), |hook| hook(&event)).into_iter().next() {
             resume_unwind(panic);
         }
         result
@@ -187,13 +187,8 @@ impl<'a> Request<'a> {
 impl Drop for Request<'_> {
     fn drop(&mut self) {
         // This may run while a panic of the store unwinds, where a second panic would abort.
-        for _ in call_each(self.hooks, &self.event) {
+        for _ in call_each(self.hooks, |hook| hook(&self.event)) {
             tracing::error!("a change hook panicked on a change that was dropped by its caller");
         }
     }
-}
-
-/// Calls every hook, also after one that panicked. Returns the panics.
-fn call_each(hooks: &[Hook], event: &ChangeEvent<'_>) -> Vec<Box<dyn Any + Send>> {
-    hooks.iter().filter_map(|hook| catch_unwind(AssertUnwindSafe(|| hook(event))).err()).collect()
 }

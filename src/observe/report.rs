@@ -1,11 +1,11 @@
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use http::{Request, StatusCode};
 
 use super::event::{DecisionEvent, Facts, LookupKind, Outcome};
+use crate::hooks::call_each;
 use crate::rejection::reason::Rejection;
 
 /// The hooks of a layer, which are called with the event of each request.
@@ -49,7 +49,7 @@ impl Report {
         let outcome = rejection.map_or(self.accepted, Outcome::Rejected);
         if let Some(hooks) = self.hooks.take() {
             let event = DecisionEvent::new(&self.facts, outcome, status);
-            if let Some(panic) = call_each(&hooks, &event).into_iter().next() {
+            if let Some(panic) = call_each(hooks.iter(), |hook| hook(&event)).into_iter().next() {
                 resume_unwind(panic);
             }
         }
@@ -61,13 +61,8 @@ impl Drop for Report {
         let Some(hooks) = self.hooks.take() else { return };
         let event = DecisionEvent::new(&self.facts, Outcome::Cancelled, None);
         // This may run while a panic of the inner service unwinds, where a second panic would abort.
-        for _ in call_each(&hooks, &event) {
+        for _ in call_each(hooks.iter(), |hook| hook(&event)) {
             tracing::error!("a decision hook panicked on a cancelled request");
         }
     }
-}
-
-/// Calls every hook, also after one that panicked. Returns the panics.
-fn call_each(hooks: &Hooks, event: &DecisionEvent<'_>) -> Vec<Box<dyn Any + Send>> {
-    hooks.iter().filter_map(|hook| catch_unwind(AssertUnwindSafe(|| hook(event))).err()).collect()
 }

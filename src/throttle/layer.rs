@@ -8,9 +8,10 @@ use tower_layer::Layer;
 
 use super::headers::RateLimitHeaders;
 use super::{Hit, SlidingWindow};
-use crate::auth::{Anonymous, Gate, GateService, Rejector, reject_inside, respond};
+use crate::auth::{Anonymous, Gate, GateService, Rejector, reject_inside};
 use crate::client::{ClientInfo, ClientNetwork, log_missing};
 use crate::key::KeyId;
+use crate::rejection::Responder;
 use crate::rejection::reason::Rejection;
 use crate::request::RequestHead;
 use crate::time::{Clock, SystemClock};
@@ -135,7 +136,7 @@ impl ThrottleLayer {
             return rejector.reject(rejection, request);
         }
         let head = RequestHead::new(request);
-        reject_inside(rejection, head).unwrap_or_else(|| respond(rejection, head))
+        reject_inside(rejection, head).unwrap_or_else(|| Responder::documented().respond(rejection, head))
     }
 }
 

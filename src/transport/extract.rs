@@ -5,8 +5,8 @@ use bytes::Bytes;
 use http::Response as HttpResponse;
 use http::request::Parts;
 
-use crate::auth::respond;
 use crate::client::{ClientInfo, log_missing};
+use crate::rejection::Responder;
 use crate::rejection::reason::Rejection;
 use crate::request::RequestHead;
 
@@ -29,7 +29,7 @@ impl<S: Sync> FromRequestParts<S> for ClientInfo {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, MissingClientInfo> {
         parts.extensions.get::<Self>().copied().ok_or_else(|| {
             log_missing("a handler");
-            let response = respond(Rejection::Misconfigured, RequestHead::of_parts(parts));
+            let response = Responder::documented().respond(Rejection::Misconfigured, RequestHead::of_parts(parts));
             MissingClientInfo { response: Box::new(response) }
         })
     }
