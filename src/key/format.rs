@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use zeroize::Zeroizing;
 
-use super::KeySecret;
+use super::{KeyHint, KeySecret};
 use super::secret::{RandomError, random};
 
 const RANDOM_BYTES: usize = 16;
@@ -69,7 +69,24 @@ impl KeyFormat {
         push_hex(&mut text, &*bytes);
         let checksum = crc32fast::hash(text.as_bytes()).to_be_bytes();
         push_hex(&mut text, &checksum);
-        Ok(KeySecret::new(text))
+        Ok(KeySecret::new(text, self.prefix.len()))
+    }
+
+    /// Returns what a list shows of a key: its last four characters, and the prefix if the key begins with that of this
+    /// format. A long prefix is cut, so that the hint shows at most a quarter of the key.
+    ///
+    /// ```
+    /// use tower_api_key::key::KeyFormat;
+    ///
+    /// let old = KeyFormat::new("sk_live_")?;
+    /// assert_eq!(old.hint(b"sk_live_Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4cXV4").as_str(), "sk_live...cXV4");
+    /// assert_eq!(old.hint(b"Zm9vYmFyYmF6cXV4_Zm9vYmFyYmF6cXV4cXV4").as_str(), "...cXV4");
+    /// # Ok::<(), tower_api_key::key::InvalidPrefix>(())
+    /// ```
+    #[must_use]
+    pub fn hint(&self, presented: &[u8]) -> KeyHint {
+        let has_prefix = presented.starts_with(self.prefix.as_bytes());
+        KeyHint::with_prefix_len(presented, if has_prefix { self.prefix.len() } else { 0 })
     }
 
     /// Returns whether a presented key has this prefix, this length and a correct checksum. `false` means that the key

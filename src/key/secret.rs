@@ -2,7 +2,7 @@ use std::fmt;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{KeyDigest, KeyFormat};
+use super::{KeyDigest, KeyFormat, KeyHint};
 
 /// A new key in plaintext, to be shown to its owner once.
 ///
@@ -18,7 +18,10 @@ use super::{KeyDigest, KeyFormat};
 /// assert_eq!(format!("{secret:?}"), "KeySecret([redacted])");
 /// # Ok::<(), tower_api_key::key::RandomError>(())
 /// ```
-pub struct KeySecret(String);
+pub struct KeySecret {
+    text: String,
+    prefix_len: usize,
+}
 
 impl KeySecret {
     /// Generates a new key in the documented format, [`KeyFormat::AVALA`].
@@ -29,21 +32,27 @@ impl KeySecret {
         KeyFormat::AVALA.generate()
     }
 
-    /// Takes a key that was never cloned or printed.
-    pub(super) fn new(text: String) -> Self {
-        Self(text)
+    /// Takes a key that was never cloned or printed, and the length of its public prefix.
+    pub(super) fn new(text: String, prefix_len: usize) -> Self {
+        Self { text, prefix_len }
     }
 
     /// Returns the key itself, for the one response that shows it. Copies of the returned text are not wiped.
     #[must_use]
     pub fn expose_secret(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Returns the digest of the key, which a store keeps.
     #[must_use]
     pub fn digest(&self) -> KeyDigest {
-        KeyDigest::hash(self.0.as_bytes())
+        KeyDigest::hash(self.text.as_bytes())
+    }
+
+    /// Returns what a list shows of the key: the prefix of its format and its last four characters.
+    #[must_use]
+    pub fn hint(&self) -> KeyHint {
+        KeyHint::with_prefix_len(self.text.as_bytes(), self.prefix_len)
     }
 }
 
@@ -55,7 +64,7 @@ impl fmt::Debug for KeySecret {
 
 impl Drop for KeySecret {
     fn drop(&mut self) {
-        self.0.zeroize();
+        self.text.zeroize();
     }
 }
 

@@ -83,7 +83,7 @@ pub enum InvalidNewKey {
 pub struct StoredCredential {
     /// SHA-256 of the key.
     pub digest: KeyDigest,
-    /// Prefix and last four characters.
+    /// What lists show of the key.
     pub hint: KeyHint,
 }
 
@@ -91,10 +91,24 @@ impl StoredCredential {
     /// Returns the digest and the hint of this key.
     #[must_use]
     pub fn from_secret(secret: &KeySecret) -> Self {
-        Self::from_plaintext(secret.expose_secret().as_bytes())
+        Self { digest: secret.digest(), hint: secret.hint() }
     }
 
     /// Returns the digest and the hint of a key that was issued elsewhere, from the bytes that clients present.
+    ///
+    /// The hint is the last four characters. Where the format of the key is known, [`KeyFormat::hint`] adds its prefix:
+    ///
+    /// ```
+    /// use tower_api_key::key::KeyFormat;
+    /// use tower_api_key::manage::StoredCredential;
+    ///
+    /// let (old, key) = (KeyFormat::new("sk_")?, b"sk_2f6b1d0c9e8a7f5b4d3c2a190817263544536271");
+    /// let credential = StoredCredential::from_plaintext(key).with_hint(old.hint(key));
+    /// assert_eq!(credential.hint.as_str(), "sk_...6271");
+    /// # Ok::<(), tower_api_key::key::InvalidPrefix>(())
+    /// ```
+    ///
+    /// [`KeyFormat::hint`]: crate::key::KeyFormat::hint
     #[must_use]
     pub fn from_plaintext(presented: &[u8]) -> Self {
         Self { digest: KeyDigest::hash(presented), hint: KeyHint::from_plaintext(presented) }

@@ -184,8 +184,7 @@ async fn scanner_finds_planted_key() {
     ] {
         assert!(canary.find_in(&planted).is_some(), "{planted}");
     }
-    for allowed in [KeyHint::from_plaintext(text.as_bytes()).as_str(), &format!("{:?}", canary.secret.digest()), "avk_"]
-    {
+    for allowed in [canary.secret.hint().as_str(), &format!("{:?}", canary.secret.digest()), "avk_"] {
         assert_eq!(canary.find_in(allowed), None, "{allowed}");
     }
 }

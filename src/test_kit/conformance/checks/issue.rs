@@ -71,7 +71,9 @@ pub(super) async fn keeps_names_byte_for_byte<S: KeyBackend>(bench: &Bench<'_, S
 }
 
 pub(super) async fn keeps_the_hint<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
-    for hint in [KeyHint::from_stored("old_...1234"), KeyHint::default()] {
+    let imported = StoredCredential::from_plaintext(b"abcdefghijklmno_qrstuvwx").hint;
+    let longest = KeyHint::from_stored("sixteen_letters_...1234");
+    for hint in [KeyHint::from_stored("old_...1234"), KeyHint::default(), imported, longest] {
         let record = NewRecord { hint: hint.clone(), ..new_record(&bench.own, Access::Full)? };
         let key = bench.insert(record).await?;
         expect_same("the hint", &hint, bench.found(key.digest()).await?.hint())?;

@@ -139,6 +139,30 @@ pub(super) fn all() -> Vec<Broken> {
             &["keeps_the_hint"],
         ),
         Broken::new(
+            "hints are cut to the width of a column",
+            |it| {
+                it.writes(|key| {
+                    let hint: String = key.hint().as_str().chars().take(20).collect();
+                    key.with_hint(KeyHint::from_stored(&hint))
+                })
+            },
+            &["keeps_the_hint"],
+        ),
+        Broken::new(
+            "hints are guessed from what precedes the last separator",
+            |it| {
+                it.writes(|key| {
+                    let guessed = key.hint().as_str() == "...uvwx";
+                    key.clone().with_hint(if guessed {
+                        KeyHint::from_stored("abcdefghijklmno_...uvwx")
+                    } else {
+                        key.hint().clone()
+                    })
+                })
+            },
+            &["keeps_the_hint"],
+        ),
+        Broken::new(
             "the time of a revoke is lost",
             |it| it.reads(|key| if key.is_revoked() { key.with_revoked_at(UNIX_EPOCH) } else { key }),
             &[
