@@ -82,6 +82,7 @@ impl From<ManageError> for ApiError {
             ManageError::Conflict => {
                 Self::Other(StatusCode::CONFLICT, "The key is already revoked or replaced.".into())
             }
+            ManageError::ExpiryInPast => Self::field("expires_at", "This time is in the past."),
             ManageError::UnknownScope(_) => Self::field("scopes", "Not a scope of this API."),
             failed @ ManageError::Store(_) => Self::unavailable(failed),
             other => Self::internal(other),

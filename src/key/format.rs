@@ -2,8 +2,8 @@ use std::borrow::Cow;
 
 use zeroize::Zeroizing;
 
-use super::{KeyHint, KeySecret};
 use super::secret::{RandomError, random};
+use super::{KeyHint, KeySecret};
 
 const RANDOM_BYTES: usize = 16;
 const BODY_LEN: usize = 2 * (RANDOM_BYTES + CHECKSUM_BYTES);

@@ -19,6 +19,9 @@ pub enum ManageError {
     /// More scopes than one key may have.
     #[error("a key has at most {} scopes", ScopeSet::MAX_LEN)]
     TooManyScopes,
+    /// The key would have expired already. Nothing was changed.
+    #[error("the expiry is in the past: ask for a later one")]
+    ExpiryInPast,
     /// A key with this digest or id is stored already.
     #[error("a key with this digest or id is stored already")]
     AlreadyExists,
@@ -40,6 +43,7 @@ impl From<BackendError> for ManageError {
             BackendError::Conflict => Self::Conflict,
             BackendError::WouldWiden => Self::WouldWiden,
             BackendError::TooManyScopes => Self::TooManyScopes,
+            BackendError::ExpiryInPast => Self::ExpiryInPast,
             BackendError::AlreadyExists => Self::AlreadyExists,
             BackendError::Store(cause) => Self::Store(cause),
         }

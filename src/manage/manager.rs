@@ -114,8 +114,9 @@ impl<B: KeyBackend> KeyManager<B> {
     /// Issues a new key. The secret in the answer is the only copy there is.
     ///
     /// # Errors
-    /// [`ManageError::UnknownScope`] when a scope is not in the catalog, [`ManageError::Random`] when there is no
-    /// randomness, [`ManageError::Store`] when the store fails.
+    /// [`ManageError::UnknownScope`] when a scope is not in the catalog, [`ManageError::ExpiryInPast`] when the key would
+    /// have expired already, [`ManageError::Random`] when there is no randomness, [`ManageError::Store`] when the store
+    /// fails.
     pub async fn issue(&self, organization: &OrganizationId, key: NewKey) -> Result<IssuedKey, ManageError> {
         let request = self.request(Change::Issued, organization);
         let issue = async {
@@ -130,8 +131,9 @@ impl<B: KeyBackend> KeyManager<B> {
     /// Takes over a key that was issued elsewhere, by its digest.
     ///
     /// # Errors
-    /// [`ManageError::UnknownScope`] when a scope is not in the catalog, [`ManageError::AlreadyExists`] when the digest
-    /// is taken, [`ManageError::Random`] when there is no randomness, [`ManageError::Store`] when the store fails.
+    /// [`ManageError::UnknownScope`] when a scope is not in the catalog, [`ManageError::ExpiryInPast`] when the key would
+    /// have expired already, [`ManageError::AlreadyExists`] when the digest is taken, [`ManageError::Random`] when there
+    /// is no randomness, [`ManageError::Store`] when the store fails.
     pub async fn import(
         &self,
         organization: &OrganizationId,
@@ -196,7 +198,8 @@ impl<B: KeyBackend> KeyManager<B> {
     ///
     /// # Errors
     /// [`ManageError::Conflict`] when the key is already revoked or replaced; of several callers at once, one succeeds.
-    /// [`ManageError::NotFound`] when the organization has no such key, [`ManageError::Random`] when there is no
+    /// [`ManageError::NotFound`] when the organization has no such key, [`ManageError::ExpiryInPast`] when the new key
+    /// would have expired already: the old key goes on working then. [`ManageError::Random`] when there is no
     /// randomness, [`ManageError::Store`] when the store fails.
     #[doc(alias = "rotate")]
     pub async fn regenerate(

@@ -38,7 +38,8 @@ pub trait KeyBackend: KeyStore {
     /// Stores a new key and returns its record, which carries the policy of its organization.
     ///
     /// # Errors
-    /// [`BackendError::AlreadyExists`] when the digest or the id is taken, [`BackendError::Store`] when the store fails.
+    /// [`BackendError::ExpiryInPast`] when the key would have expired already, [`BackendError::AlreadyExists`] when the
+    /// digest or the id is taken, [`BackendError::Store`] when the store fails.
     fn insert(&self, record: NewRecord) -> impl Future<Output = Result<Arc<KeyRecord>, BackendError>> + Send;
 
     /// Changes a key as [`KeyUpdate::apply`] does, in one step.
@@ -68,8 +69,9 @@ pub trait KeyBackend: KeyStore {
     ///
     /// # Errors
     /// [`BackendError::Conflict`] when the old key is already revoked or replaced; of several callers at once, one
-    /// succeeds. [`BackendError::NotFound`] when the organization has no such key, [`BackendError::AlreadyExists`] when
-    /// the new digest or id is taken, [`BackendError::Store`] when the store fails.
+    /// succeeds. [`BackendError::NotFound`] when the organization has no such key, [`BackendError::ExpiryInPast`] when
+    /// the new key would have expired already, [`BackendError::AlreadyExists`] when the new digest or id is taken,
+    /// [`BackendError::Store`] when the store fails. After any error but the last, the old key is as it was.
     fn replace(
         &self,
         organization: &OrganizationId,

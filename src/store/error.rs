@@ -17,6 +17,9 @@ pub enum BackendError {
     /// More scopes than one key may have.
     #[error("a key has at most {} scopes", ScopeSet::MAX_LEN)]
     TooManyScopes,
+    /// The key would have expired already. Nothing was changed.
+    #[error("the expiry is in the past: ask for a later one")]
+    ExpiryInPast,
     /// A key with this digest or id is stored already.
     #[error("a key with this digest or id is stored already")]
     AlreadyExists,

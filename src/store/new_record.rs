@@ -1,5 +1,6 @@
 use std::time::{Duration, SystemTime};
 
+use super::BackendError;
 use crate::key::{KeyDigest, KeyHint, KeyId, KeyRecord, OrganizationId};
 use crate::scope::Access;
 use crate::time::Timestamp;
@@ -25,14 +26,17 @@ pub struct NewRecord {
 }
 
 impl NewRecord {
-    /// Returns the record of this key, created at this time.
-    #[must_use]
-    pub fn into_record(self, created_at: SystemTime) -> KeyRecord {
-        KeyRecord::new(self.id, self.digest, self.organization, self.access)
+    /// Returns the record of this key, created at the time `now` of the store's clock.
+    ///
+    /// # Errors
+    /// [`BackendError::ExpiryInPast`] when the key would have expired already. Call this before anything is written.
+    pub fn into_record(self, now: SystemTime) -> Result<KeyRecord, BackendError> {
+        let record = KeyRecord::new(self.id, self.digest, self.organization, self.access)
             .with_name(self.name)
             .with_hint(self.hint)
-            .with_created_at(created_at)
-            .with_expires_at(self.expires_at)
+            .with_created_at(now)
+            .with_expires_at(self.expires_at);
+        unexpired(record, now)
     }
 }
 
@@ -51,15 +55,24 @@ pub struct Replacement {
 }
 
 impl Replacement {
-    /// Returns the record of the key that replaces `old` at the time `now`.
-    #[must_use]
-    pub fn into_record(self, old: &KeyRecord, now: SystemTime) -> KeyRecord {
-        KeyRecord::new(self.id, self.digest, old.organization().clone(), old.access().clone())
+    /// Returns the record of the key that replaces `old` at the time `now` of the store's clock.
+    ///
+    /// # Errors
+    /// [`BackendError::ExpiryInPast`] when the new key would have expired already. Call this before anything is written,
+    /// so that the old key goes on working.
+    pub fn into_record(self, old: &KeyRecord, now: SystemTime) -> Result<KeyRecord, BackendError> {
+        let record = KeyRecord::new(self.id, self.digest, old.organization().clone(), old.access().clone())
             .with_name(old.name())
             .with_hint(self.hint)
             .with_created_at(now)
-            .with_expires_at(self.expiry.resolve(old, now))
+            .with_expires_at(self.expiry.resolve(old, now));
+        unexpired(record, now)
     }
+}
+
+/// Compares the expiry as the record keeps it, in whole seconds.
+fn unexpired(record: KeyRecord, now: SystemTime) -> Result<KeyRecord, BackendError> {
+    if record.expires_at().is_some_and(|time| time <= now) { Err(BackendError::ExpiryInPast) } else { Ok(record) }
 }
 
 /// When a regenerated key expires.
@@ -93,6 +106,27 @@ impl Expiry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Cases: 159.
+    #[test]
+    fn record_of_expired_key_is_an_error() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(5_500);
+        let (id, digest, hint) = (KeyId::from_u128(1), KeyDigest::hash(b"x"), KeyHint::default());
+        let new = |expires_at| {
+            let (organization, hint) = ("acme".parse().unwrap(), hint.clone());
+            NewRecord { id, digest, hint, organization, name: "x".into(), access: Access::Full, expires_at }
+        };
+        let old = new(None).into_record(SystemTime::UNIX_EPOCH).unwrap();
+        for (millis, valid) in [(0, false), (5_499, false), (5_500, false), (5_999, false), (6_000, true)] {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+            let replacement = Replacement { id, digest, hint: hint.clone(), expiry: Expiry::At(time) };
+            for record in [new(Some(time)).into_record(now), replacement.into_record(&old, now)] {
+                assert_eq!(record.is_ok(), valid, "{millis}");
+                assert!(valid || matches!(record, Err(BackendError::ExpiryInPast)));
+            }
+        }
+        assert_eq!(new(None).into_record(now).unwrap().expires_at(), None);
+    }
 
     #[test]
     fn same_lifetime_counts_from_now() {

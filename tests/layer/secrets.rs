@@ -237,7 +237,7 @@ impl Canary {
     }
 
     fn record(&self, access: Access) -> KeyRecord {
-        self.new_record(access).into_record(UNIX_EPOCH)
+        self.new_record(access).into_record(UNIX_EPOCH).unwrap()
     }
 
     fn new_record(&self, access: Access) -> NewRecord {

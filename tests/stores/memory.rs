@@ -58,6 +58,7 @@ on_both_stores! {
     regenerated_key_replaces_old_key_at_once
     regenerate_restores_expired_but_not_revoked_key
     regenerated_key_expires_as_asked
+    expiry_in_the_past_changes_nothing
     narrowing_only_removes_scopes
     policy_applies_to_old_and_new_keys
 }
@@ -279,11 +280,9 @@ async fn regenerated_key_expires_as_asked<K: Manage>(Fixture { keys, hands, acme
         (None, Expiry::SameLifetime, None),
         (Some(30 * DAY), Expiry::SameLifetime, Some(now + 30 * DAY)),
         (Some(300 * DAY), Expiry::SameLifetime, Some(now + 300 * DAY)),
-        (Some(Duration::ZERO), Expiry::SameLifetime, Some(now)),
         (Some(30 * DAY), Expiry::Never, None),
         (None, Expiry::At(now + DAY), Some(now + DAY)),
         (Some(30 * DAY), Expiry::At(now + DAY + Duration::from_millis(700)), Some(now + DAY)),
-        (Some(30 * DAY), Expiry::At(now - DAY), Some(now - DAY)),
     ] {
         hands.set(moment());
         let new = NewKey::new("key", Access::Full).unwrap().with_expires_at(lifetime.map(|span| moment() + span));
@@ -291,8 +290,7 @@ async fn regenerated_key_expires_as_asked<K: Manage>(Fixture { keys, hands, acme
         hands.set(now);
         let new = keys.manage().regenerate(&acme, old.record.id(), expiry).await.unwrap();
         assert_eq!(new.record.expires_at(), expected, "{lifetime:?} {expiry:?}");
-        let lives = expected.is_none_or(|end| end > now);
-        assert_eq!(status(&keys, &hands, new.secret.expose_secret()).await, if lives { 200 } else { 401 });
+        assert_eq!(status(&keys, &hands, new.secret.expose_secret()).await, 200);
         // A second time, the lifetime is still that of the first key.
         if expiry == Expiry::SameLifetime {
             hands.set(now + DAY);
@@ -300,6 +298,27 @@ async fn regenerated_key_expires_as_asked<K: Manage>(Fixture { keys, hands, acme
             assert_eq!(third.record.expires_at(), expected.map(|end| end + DAY));
         }
     }
+}
+
+/// Cases: 159.
+async fn expiry_in_the_past_changes_nothing<K: Manage>(Fixture { keys, hands, acme, .. }: Fixture<K>) {
+    let now = moment() + 100 * DAY;
+    hands.set(now);
+    let new = |expiry| NewKey::new("key", Access::Full).unwrap().with_expires_at(expiry);
+    let old = keys.manage().issue(&acme, new(now + DAY)).await.unwrap();
+    let secret = old.secret.expose_secret();
+    let before = ids(&keys, &acme, &ListKeys::new()).await;
+    for past in [now - DAY, now, now + Duration::from_millis(999)] {
+        let issued = keys.manage().issue(&acme, new(past)).await;
+        assert!(matches!(issued, Err(ManageError::ExpiryInPast)), "{issued:?}");
+        let imported = keys.manage().import(&acme, new(past), StoredCredential::from_plaintext(b"old")).await;
+        assert!(matches!(imported, Err(ManageError::ExpiryInPast)), "{imported:?}");
+        let regenerated = keys.manage().regenerate(&acme, old.record.id(), Expiry::At(past)).await;
+        assert!(matches!(regenerated, Err(ManageError::ExpiryInPast)), "{regenerated:?}");
+        assert_eq!(ids(&keys, &acme, &ListKeys::new()).await, before);
+        assert_eq!(status(&keys, &hands, secret).await, 200, "the old key goes on working");
+    }
+    keys.manage().import(&acme, new(now + DAY), StoredCredential::from_plaintext(b"old")).await.unwrap();
 }
 
 async fn narrowing_only_removes_scopes<K: Manage>(Fixture { keys, hands, acme, .. }: Fixture<K>) {

@@ -82,7 +82,7 @@ impl KeyBackend for MemoryStore {
     }
 
     async fn insert(&self, record: NewRecord) -> Result<Arc<KeyRecord>, BackendError> {
-        self.add(record.into_record(self.now()))
+        self.add(record.into_record(self.now())?)
     }
 
     async fn update(
@@ -122,7 +122,7 @@ impl KeyBackend for MemoryStore {
         if old.is_revoked() {
             return Err(BackendError::Conflict);
         }
-        let new = self.add_to(&mut index, replacement.into_record(&old, now))?;
+        let new = self.add_to(&mut index, replacement.into_record(&old, now)?)?;
         self.write(&mut index, KeyRecord::clone(&old).with_replaced_by(now, new.id()));
         Ok(new)
     }

@@ -51,7 +51,7 @@ impl<B: Database> KeyBackend for SqlStore<B> {
     async fn insert(&self, record: NewRecord) -> Result<Arc<KeyRecord>, BackendError> {
         let changed = [Invalidation::Digest(record.digest)];
         let mut change = Change::begin(self).await?;
-        let record = record.into_record(change.time());
+        let record = record.into_record(change.time())?;
         let record = change.insert(record).await?;
         change.commit(changed).await?;
         Ok(record)
@@ -95,8 +95,8 @@ impl<B: Database> KeyBackend for SqlStore<B> {
         if old.is_revoked() {
             return Err(BackendError::Conflict);
         }
-        change.run(sql::REPLACE, vec![id.into(), change.now.into(), replacement.id.into()]).await?;
-        let new = replacement.into_record(&old, change.time());
+        let new = replacement.into_record(&old, change.time())?;
+        change.run(sql::REPLACE, vec![id.into(), change.now.into(), new.id().into()]).await?;
         let new = change.insert(new).await?;
         change.commit(changed).await?;
         Ok(new)

@@ -12,7 +12,8 @@ use crate::manage::manager::KeyManager;
 use crate::manage::new_key::NewKey;
 use crate::manage::{IssuedKey, StoredCredential};
 use crate::scope::{Access, ScopeSet};
-use crate::store::{Expiry, KeyBackend, KeyStore, KeyUpdate, ListKeys, Lookup, NewRecord, Page};
+use crate::store::{BackendError, Expiry, KeyBackend, KeyStore, KeyUpdate, ListKeys, Lookup, NewRecord, Page};
+use crate::time::Timestamp;
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
@@ -91,14 +92,45 @@ impl<'a, S: KeyStore> Bench<'a, S> {
 
     /// Lets the second pass in which keys are dated.
     pub(super) async fn tick(&self) -> Verdict {
+        self.pass(Duration::from_secs(1)).await
+    }
+
+    /// Lets this time pass. A store that reads another clock than this process gets a little more.
+    async fn pass(&self, time: Duration) -> Verdict {
         if let Some(clock) = &self.hooks.clock {
-            clock.advance(Duration::from_secs(1));
+            clock.advance(time);
             return Ok(());
         }
-        let (began, second) = (Instant::now(), Duration::from_millis(1100));
-        tokio::time::sleep(second).await;
+        let (began, time) = (Instant::now(), time + Duration::from_millis(100));
+        tokio::time::sleep(time).await;
         let waited = began.elapsed();
-        expect(waited >= second, "a tokio timer that is not paused, or a ManualClock", &waited)
+        expect(waited >= time, "a tokio timer that is not paused, or a ManualClock", &waited)
+    }
+
+    /// Returns a whole second that is one or two seconds away: an expiry that a store accepts, and that a check can wait
+    /// for.
+    pub(super) fn soon(&self) -> SystemTime {
+        Timestamp::floor(self.now()).saturating_add(Duration::from_secs(2)).system_time()
+    }
+
+    /// Waits for this time.
+    pub(super) async fn reach(&self, time: SystemTime) -> Verdict {
+        self.pass(time.duration_since(self.now()).unwrap_or_default()).await
+    }
+
+    /// Keeps a key that is expired when this returns.
+    pub(super) async fn keep_expired(&self) -> Verdict<KeyRecord> {
+        let key = self.key(Access::Full)?;
+        let expired = key.clone().with_expires_at(self.now() - HOUR);
+        match self.try_keep(&expired).await {
+            // Kept by `insert`, which takes no expired key.
+            Err(error) if matches!(error.downcast_ref(), Some(BackendError::ExpiryInPast)) => {
+                let key = self.keep(key.with_expires_at(self.soon())).await?;
+                self.reach(key.expires_at().unwrap_or_else(|| self.now())).await?;
+                Ok(key)
+            }
+            kept => kept.expecting(&format!("to keep {expired:?}")).map(|()| expired),
+        }
     }
 
     /// Causes the outage that the caller of the suite has described.
@@ -125,6 +157,14 @@ impl<S: KeyBackend> Bench<'_, S> {
         access: Access,
     ) -> Verdict<Arc<KeyRecord>> {
         self.insert(NewRecord { expires_at: expires_at.into(), ..new_record(&self.own, access)? }).await
+    }
+
+    /// Adds a key that is expired when this returns.
+    pub(super) async fn add_expired(&self) -> Verdict<Arc<KeyRecord>> {
+        let soon = self.soon();
+        let key = self.add_until(soon, Access::Full).await?;
+        self.reach(soon).await?;
+        Ok(key)
     }
 
     pub(super) async fn add_many(&self, number: usize) -> Verdict<Vec<Arc<KeyRecord>>> {

@@ -41,8 +41,8 @@ pub use self::failures::{Failure, Failures};
 /// caller's task, one after the other: the future is not `Send`, and a store that blocks the thread for ever blocks the
 /// suite.
 ///
-/// The suite needs a tokio runtime with a timer that is not paused, and waits for three seconds: keys are dated in whole
-/// seconds, and some checks must see a second pass. [`with_clock`](Self::with_clock) spares that for a store that reads a
+/// The suite needs a tokio runtime with a timer that is not paused, and waits for about fifteen seconds: keys are dated in
+/// whole seconds, and some checks must see a second pass or a key expire. [`with_clock`](Self::with_clock) spares that for a store that reads a
 /// [`ManualClock`].
 ///
 /// The suite cannot check whether a change survives a crash, or whether calls from several threads interfere.

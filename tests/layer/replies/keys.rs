@@ -8,6 +8,7 @@ use tower_api_key::store::{Expiry, KeyBackend};
 use tower_api_key::{Access, ApiKeyLayer, MemoryStore, NewKey, OrganizationId};
 
 use crate::support::awaited::Awaited;
+use crate::support::clock::Hands;
 use crate::support::manage::Manage;
 
 /// The time of all stores and layers. The keys that expire do so at this moment.
@@ -33,10 +34,13 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub(crate) async fn new(awaited: bool) -> Self {
-        let store = MemoryStore::builder().clock(now).build();
+        let clock = Hands::at(now());
+        let store = MemoryStore::builder().clock(clock.clone()).build();
         let issue = async |organization: &OrganizationId, expires_at: Option<SystemTime>| {
+            clock.set(expires_at.unwrap_or_else(now) - Duration::from_secs(1));
             let new = NewKey::new("key", Access::scoped([avala::DATASETS_READ])).unwrap().with_expires_at(expires_at);
             let issued = store.manage().issue(organization, new).await.unwrap();
+            clock.set(now());
             (issued.secret.expose_secret().to_owned(), issued.record.id())
         };
         let [acme, old, closed] = ["acme", "old", "closed"].map(|id| id.parse().unwrap());

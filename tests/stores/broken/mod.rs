@@ -27,11 +27,19 @@ struct Broken {
     fault: &'static str,
     tamper: Tamper,
     caught_by: &'static [&'static str],
+    /// The checks of lookups that must fail, where they are others than those above.
+    caught_by_lookups: Option<&'static [&'static str]>,
 }
 
 impl Broken {
     fn new(fault: &'static str, tamper: Tamper, caught_by: &'static [&'static str]) -> Self {
-        Self { fault, tamper, caught_by }
+        Self { fault, tamper, caught_by, caught_by_lookups: None }
+    }
+
+    /// Names the checks of lookups that must fail where keys are written behind the store's back: among them are keys
+    /// that no store would issue.
+    fn with_lookups(self, caught_by: &'static [&'static str]) -> Self {
+        Self { caught_by_lookups: Some(caught_by), ..self }
     }
 }
 
@@ -78,7 +86,7 @@ async fn working_table_passes() {
 #[tokio::test(start_paused = true)]
 async fn broken_store_is_caught_by_name() {
     let mut wrong = Vec::new();
-    for Broken { fault, tamper, caught_by } in faults::all() {
+    for Broken { fault, tamper, caught_by, .. } in faults::all() {
         let mut caught = vec![];
         // Ids are random: now and then, keys that are out of order are in order by chance.
         for _ in 0..5 {
@@ -97,8 +105,9 @@ async fn broken_store_is_caught_by_name() {
 #[tokio::test(start_paused = true)]
 async fn lookup_checks_catch_the_same_faults() {
     let checks: Vec<_> = suite_of_lookups(nothing).checks().collect();
-    for Broken { fault, tamper, caught_by } in faults::of_lookups() {
+    for Broken { fault, tamper, caught_by, caught_by_lookups } in faults::of_lookups() {
         let caught = suite_of_lookups(tamper).run().await.map_or_else(|failures| failures.names(), |()| vec![]);
+        let caught_by = caught_by_lookups.unwrap_or(caught_by);
         let expected: Vec<_> = caught_by.iter().copied().filter(|check| checks.contains(check)).collect();
         assert_eq!(caught, expected, "{fault}");
     }
@@ -156,8 +165,17 @@ async fn report_has_expected_and_actual_values() {
 async fn paused_timer_without_manual_clock_is_reported() {
     let store = async || Tampered::new(Table::new(ManualClock::new(SystemTime::now())));
     let failures = failures(Conformance::of(store)).await;
-    let waiting =
-        ["lists_the_newest_first", "revoking_again_changes_nothing", "regenerate_counts_the_lifetime_from_now"];
+    let waiting = [
+        "finds_an_expired_key",
+        "get_and_list_agree_with_find",
+        "lists_the_newest_first",
+        "filters_by_status",
+        "revoking_again_changes_nothing",
+        "revokes_an_expired_key",
+        "regenerate_counts_the_lifetime_from_now",
+        "regenerate_restores_an_expired_key",
+        "usage_changes_nothing_else",
+    ];
     assert_eq!(failures.names(), waiting);
     for failure in failures.iter() {
         assert_eq!(failure.expected(), "a tokio timer that is not paused, or a ManualClock");

@@ -126,7 +126,7 @@ impl Table {
 
     pub(crate) fn insert(&self, record: NewRecord) -> Managed {
         self.is_up()?;
-        let record = record.into_record(self.now());
+        let record = record.into_record(self.now())?;
         self.push(&mut self.locked(), record)
     }
 
@@ -137,7 +137,7 @@ impl Table {
         }
         let now = self.now();
         let mut rows = self.locked();
-        let new = self.push(&mut rows, replacement.into_record(&old, now))?;
+        let new = self.push(&mut rows, replacement.into_record(&old, now)?)?;
         let row = rows.iter_mut().find(|row| row.id() == id).unwrap();
         *row = row.clone().with_replaced_by(now, new.id());
         self.publish(&Invalidation::Key(id));

@@ -77,7 +77,7 @@ pub(super) async fn keeps_the_expiry<S: KeyStore>(bench: &Bench<'_, S>) -> Verdi
 }
 
 pub(super) async fn finds_an_expired_key<S: KeyStore>(bench: &Bench<'_, S>) -> Verdict {
-    let key = bench.keep(bench.key(Access::Full)?.with_expires_at(bench.now() - HOUR)).await?;
+    let key = bench.keep_expired().await?;
     for (call, found) in bench.answers(key.digest()).await? {
         let expired = found.status(bench.now()) == KeyStatus::Expired;
         expect(expired, format!("{call} to return the expired key as one"), &found)?;

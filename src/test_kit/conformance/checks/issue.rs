@@ -1,10 +1,10 @@
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::super::bench::{Bench, HOUR, new_credential, new_key, new_record};
 use super::super::verdict::{Expecting, Verdict, expect, expect_error, expect_same};
-use super::expect_same_record;
+use super::{expect_same_record, ids};
 use crate::key::{KeyHint, KeyStatus};
-use crate::manage::StoredCredential;
+use crate::manage::{ManageError, StoredCredential};
 use crate::scope::{Access, Scope, ScopeSet, avala};
 use crate::store::{BackendError, Expiry, KeyBackend, KeyStore, NewRecord};
 
@@ -82,6 +82,25 @@ pub(super) async fn keeps_the_hint<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdi
         let hint = StoredCredential::from_secret(&new.secret).hint;
         let found = bench.found(&new.secret.digest()).await?;
         expect_same("the hint of a new key after `regenerate`", &hint, found.hint())?;
+    }
+    Ok(())
+}
+
+/// A key that was never valid is a mistake of whoever asks for it. Nothing may be written.
+pub(super) async fn never_stores_an_expired_key<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
+    let live = [bench.add(Access::Full).await?];
+    for time in [bench.now() - HOUR, bench.now(), UNIX_EPOCH] {
+        let what = |call| format!("`{call}` with an expiry in the past, {time:?},");
+        let new = || Ok(new_key(Access::Full)?.with_expires_at(time));
+        let issued = bench.manager.issue(&bench.own, new()?).await;
+        expect_error(&what("issue"), &ManageError::ExpiryInPast, &issued)?;
+        let credential = new_credential()?;
+        let imported = bench.manager.import(&bench.own, new()?, credential.clone()).await;
+        expect_error(&what("import"), &ManageError::ExpiryInPast, &imported)?;
+
+        let found = bench.find(&credential.digest).await?;
+        expect(found.is_none(), "no key after `import` was rejected", &found)?;
+        expect_same("the keys after `issue` and `import` were rejected", &ids(&live), &ids(&bench.all().await?))?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ pub(super) async fn get_and_list_agree_with_find<S: KeyBackend>(bench: &Bench<'_
         bench.add(Access::Full).await?,
         bench.add(Access::scoped([avala::TASKS_READ, unknown])).await?,
         bench.add_until(bench.now() + HOUR, Access::Full).await?,
-        bench.add_until(bench.now() - HOUR, Access::Full).await?,
+        bench.add_expired().await?,
     ];
     let empty = bench.add(Access::scoped([avala::TASKS_READ])).await?;
     keys.push(bench.update(empty.id(), []).await?);
@@ -101,15 +101,19 @@ pub(super) async fn a_walk_survives_changes<S: KeyBackend>(bench: &Bench<'_, S>)
 
 pub(super) async fn filters_by_status<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let (mut active, mut expired, mut revoked) = (vec![], vec![], vec![]);
+    let soon = bench.soon();
     for _ in 0..2 {
         active.push(bench.add(Access::Full).await?);
         active.push(bench.add_until(bench.now() + HOUR, Access::Full).await?);
-        expired.push(bench.add_until(bench.now() - HOUR, Access::Full).await?);
-        let expired = bench.add_until(bench.now() - HOUR, Access::Full).await?;
-        revoked.push(bench.revoke(expired.id()).await?);
+        expired.push(bench.add_until(soon, Access::Full).await?);
+        revoked.push(bench.add_until(soon, Access::Full).await?);
         let replaced = bench.add(Access::Full).await?;
         active.push(bench.regenerate(replaced.id(), Expiry::Never).await?.record);
         revoked.push(replaced);
+    }
+    bench.reach(soon).await?;
+    for key in revoked.iter().filter(|key| key.expires_at().is_some()) {
+        bench.revoke(key.id()).await?;
     }
     let by_status = [(KeyStatus::Active, active), (KeyStatus::Expired, expired), (KeyStatus::Revoked, revoked)];
     for (status, keys) in by_status {

@@ -54,7 +54,7 @@ pub(super) fn of_management<S: KeyBackend>() -> Vec<Check<S>> {
     checks! {
         issue:
             issues_a_key_that_is_found, imports_a_key_that_is_found, finds_a_key_that_was_unknown_before,
-            dates_new_keys, keeps_names_byte_for_byte, keeps_the_hint, rounds_the_expiry_down,
+            never_stores_an_expired_key, dates_new_keys, keeps_names_byte_for_byte, keeps_the_hint, rounds_the_expiry_down,
             keeps_or_rejects_many_scopes, stores_a_digest_once, stores_a_digest_once_across_organizations;
         list:
             get_and_list_agree_with_find, changes_return_what_is_found, lists_nothing_where_there_is_nothing,
@@ -70,6 +70,7 @@ pub(super) fn of_management<S: KeyBackend>() -> Vec<Check<S>> {
             regenerate_replaces_the_key, regenerate_keeps_name_and_access, a_regenerate_is_seen_at_once,
             regenerate_counts_the_lifetime_from_now, regenerate_takes_the_expiry_asked_for,
             regenerate_restores_an_expired_key, never_regenerates_a_revoked_key,
+            never_regenerates_to_an_expired_key,
             a_rejected_replacement_changes_nothing;
         organization:
             another_organizations_key_is_not_found, an_unknown_id_is_not_found,

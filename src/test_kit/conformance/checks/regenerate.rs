@@ -1,3 +1,5 @@
+use std::time::UNIX_EPOCH;
+
 use super::super::bench::{Bench, HOUR, new_record};
 use super::super::verdict::{Verdict, expect, expect_error, expect_same};
 use super::facts::extreme_times;
@@ -83,7 +85,7 @@ pub(super) async fn regenerate_takes_the_expiry_asked_for<S: KeyBackend>(bench: 
 }
 
 pub(super) async fn regenerate_restores_an_expired_key<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
-    let key = bench.add_until(bench.now() - HOUR, Access::Full).await?;
+    let key = bench.add_expired().await?;
     let new = bench.regenerate(key.id(), Expiry::At(bench.now() + HOUR)).await?;
     let found = bench.found(&new.secret.digest()).await?;
     expect_same("the status of the new key", &KeyStatus::Active, &found.status(bench.now()))?;
@@ -103,6 +105,21 @@ pub(super) async fn never_regenerates_a_revoked_key<S: KeyBackend>(bench: &Bench
         bench.expect_as_before(key.digest(), &before).await?;
     }
     expect_same("the number of live keys", &1, &bench.live().await?)
+}
+
+/// The old key must go on working, and no dead key take its place.
+pub(super) async fn never_regenerates_to_an_expired_key<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
+    let key = bench.add_until(bench.now() + HOUR, Access::Full).await?;
+    let before = bench.found(key.digest()).await?;
+    for time in [bench.now() - HOUR, bench.now(), UNIX_EPOCH] {
+        let new = bench.manager.regenerate(&bench.own, key.id(), Expiry::At(time)).await;
+        let what = format!("`regenerate` with an expiry in the past, {time:?},");
+        expect_error(&what, &ManageError::ExpiryInPast, &new)?;
+        bench.expect_as_before(key.digest(), &before).await?;
+        expect_same("the number of keys", &1, &bench.all().await?.len())?;
+    }
+    let new = bench.regenerate(key.id(), Expiry::Never).await?;
+    bench.found(new.record.digest()).await.map(drop)
 }
 
 /// The new key cannot be stored, so the old one must not be revoked.

@@ -44,7 +44,7 @@ pub(super) async fn revoking_again_changes_nothing<S: KeyBackend>(bench: &Bench<
 }
 
 pub(super) async fn revokes_an_expired_key<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
-    let key = bench.add_until(bench.now() - HOUR, Access::Full).await?;
+    let key = bench.add_expired().await?;
     bench.revoke(key.id()).await?;
     let found = bench.found(key.digest()).await?;
     expect(found.is_revoked(), "an expired key to be revoked after `revoke`", &found)

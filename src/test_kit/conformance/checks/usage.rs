@@ -25,7 +25,7 @@ pub(super) async fn usage_adds_up_or_is_not_kept<S: KeyBackend>(bench: &Bench<'_
 }
 
 pub(super) async fn usage_changes_nothing_else<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
-    let expired = bench.add_until(bench.now() - HOUR, Access::Full).await?;
+    let expired = bench.add_expired().await?;
     let scoped = bench.add(Access::scoped([avala::TASKS_READ])).await?;
     let revoked = bench.add(Access::Full).await?;
     bench.revoke(revoked.id()).await?;

@@ -79,13 +79,15 @@ pub(super) fn all() -> Vec<Broken> {
                     key.with_expires_at(seconds.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds & 0xffff_ffff)))
                 })
             },
-            &["keeps_the_expiry", "keeps_or_rejects_extreme_expiries", "regenerate_takes_the_expiry_asked_for"],
-        ),
+            &["keeps_the_expiry"],
+        )
+        .with_lookups(&["keeps_the_expiry", "keeps_or_rejects_extreme_expiries"]),
         Broken::new(
             "an expiry of zero is none",
             |it| it.reads(|key| if key.expires_at() == Some(UNIX_EPOCH) { key.with_expires_at(None) } else { key }),
-            &["keeps_or_rejects_extreme_expiries", "regenerate_takes_the_expiry_asked_for"],
-        ),
+            &[],
+        )
+        .with_lookups(&["keeps_or_rejects_extreme_expiries"]),
         Broken::new(
             "an expiry that does not fit is none",
             |it| {

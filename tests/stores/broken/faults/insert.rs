@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::yield_now;
 use tower_api_key::key::KeyRecord;
-use tower_api_key::store::BackendError;
+use tower_api_key::store::{BackendError, NewRecord};
 
 use crate::broken::Broken;
 
@@ -15,7 +15,9 @@ pub(super) fn all() -> Vec<Broken> {
         Broken::new(
             "a digest that is stored is overwritten",
             |it| {
-                it.on_insert(|table, record| ready(table.is_up().map(|()| table.put(record.into_record(table.now())))))
+                it.on_insert(|table, record| {
+                    ready(table.is_up().and_then(|()| Ok(table.put(record.into_record(table.now())?))))
+                })
             },
             &[
                 "stores_a_digest_once",
@@ -33,7 +35,7 @@ pub(super) fn all() -> Vec<Broken> {
                     if table.is_up().is_err() || !table.rows().iter().any(theirs) {
                         return ready(table.insert(record));
                     }
-                    ready(Ok(table.put_another(record.into_record(table.now()))))
+                    ready(record.into_record(table.now()).map(|record| table.put_another(record)))
                 })
             },
             &["stores_a_digest_once_across_organizations"],
@@ -47,10 +49,21 @@ pub(super) fn all() -> Vec<Broken> {
                     if taken {
                         return Err(BackendError::AlreadyExists);
                     }
-                    Ok(table.put_another(record.into_record(table.now())))
+                    Ok(table.put_another(record.into_record(table.now())?))
                 })
             },
             &["one_of_many_imports_succeeds"],
+        ),
+        Broken::new(
+            "the expiry of a new key may be in the past",
+            |it| {
+                it.on_insert(|table, record| {
+                    let expires_at = record.expires_at;
+                    let stored = table.insert(NewRecord { expires_at: None, ..record });
+                    ready(stored.map(|stored| table.put(Arc::unwrap_or_clone(stored).with_expires_at(expires_at))))
+                })
+            },
+            &["never_stores_an_expired_key"],
         ),
         Broken::new(
             "insert returns the record as it was before it was stored",

@@ -104,7 +104,11 @@ pub(super) fn all() -> Vec<Broken> {
                     ready(table.replace(&organization, id, Replacement { expiry: Expiry::Never, ..replacement }))
                 })
             },
-            &["regenerate_counts_the_lifetime_from_now", "regenerate_takes_the_expiry_asked_for"],
+            &[
+                "regenerate_counts_the_lifetime_from_now",
+                "regenerate_takes_the_expiry_asked_for",
+                "never_regenerates_to_an_expired_key",
+            ],
         ),
         Broken::new(
             "an expired key cannot be regenerated",
@@ -129,7 +133,7 @@ pub(super) fn all() -> Vec<Broken> {
                         if !old.is_revoked() {
                             return table.replace(&organization, id, replacement);
                         }
-                        Ok(table.put_another(replacement.into_record(&old, table.now())))
+                        Ok(table.put_another(replacement.into_record(&old, table.now())?))
                     }))
                 })
             },
@@ -154,6 +158,33 @@ pub(super) fn all() -> Vec<Broken> {
             &["a_rejected_replacement_changes_nothing"],
         ),
         Broken::new(
+            "the old key is revoked before the expiry of the new one is looked at",
+            |it| {
+                it.on_replace(|table, (organization, id, replacement)| {
+                    let old = table.get(&organization, id);
+                    let new = table.replace(&organization, id, replacement);
+                    if let (Ok(old), Err(BackendError::ExpiryInPast)) = (old, &new) {
+                        table.put(Arc::unwrap_or_clone(old).with_revoked_at(table.now()));
+                    }
+                    ready(new)
+                })
+            },
+            &["never_regenerates_to_an_expired_key"],
+        ),
+        Broken::new(
+            "the expiry of a new key may be in the past",
+            |it| {
+                it.on_replace(|table, (organization, id, replacement)| {
+                    let Expiry::At(time) = replacement.expiry else {
+                        return ready(table.replace(&organization, id, replacement));
+                    };
+                    let new = table.replace(&organization, id, Replacement { expiry: Expiry::Never, ..replacement });
+                    ready(new.map(|new| table.put(Arc::unwrap_or_clone(new).with_expires_at(time))))
+                })
+            },
+            &["never_regenerates_to_an_expired_key"],
+        ),
+        Broken::new(
             "the new key is stored, and a moment later the old one is revoked",
             |it| {
                 it.on_replace(|table, (organization, id, replacement)| async move {
@@ -164,7 +195,7 @@ pub(super) fn all() -> Vec<Broken> {
                     if table.find(&replacement.digest).is_ok_and(|found| found.is_some()) {
                         return Err(BackendError::AlreadyExists);
                     }
-                    let new = table.put_another(replacement.into_record(&old, table.now()));
+                    let new = table.put_another(replacement.into_record(&old, table.now())?);
                     yield_now().await;
                     let replaced = |row: KeyRecord| Ok(row.with_replaced_by(table.now(), new.id()));
                     table.change(&organization, id, replaced)?;
