@@ -17,12 +17,13 @@ pub(crate) trait Authorizer: Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "routes"), expect(dead_code, reason = "without a route table, every route is unlisted"))]
 pub(crate) enum RouteClass {
-    /// It takes no key.
-    Public,
+    /// It takes no key, by this entry.
+    Public(usize),
     /// It takes a key that meets the requirement of this entry and, if there is one, of the other entry.
     Listed(usize, Option<usize>),
-    /// No entry matches.
-    Unlisted,
+    /// The most specific pattern has no entry for the method, or no pattern matches. The entry of a less specific pattern
+    /// adds its requirement.
+    Unlisted(Option<usize>),
     /// An inner router could read the target in another way.
     Ambiguous,
 }

@@ -81,7 +81,7 @@ impl<'a> Check<'a> {
     /// Step 1: public routes and CORS preflights need no key.
     fn classify<B>(&mut self, request: &mut Request<B>) -> Progress {
         let route = self.route(request);
-        if route == RouteClass::Public {
+        if matches!(route, RouteClass::Public(_)) {
             self.enter_without_key(request, Outcome::Public);
             return Progress::Accepted(ResponseHeaders::Unchanged);
         }
@@ -176,7 +176,7 @@ impl<'a> Check<'a> {
     /// Returns the class of the route. Without a table, every route is unlisted, and the table is not asked.
     fn route<B>(&self, request: &Request<B>) -> RouteClass {
         let routes = self.config.routes.as_ref();
-        routes.map_or(RouteClass::Unlisted, |routes| routes.classify(RequestHead::new(request)))
+        routes.map_or(RouteClass::Unlisted(None), |routes| routes.classify(RequestHead::new(request)))
     }
 
     /// Returns whether a valid key with this access may make this request.

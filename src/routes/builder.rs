@@ -1,8 +1,8 @@
 use http::Method;
 use http::uri::PathAndQuery;
 
+use super::matcher::Matcher;
 use super::path::is_ambiguous_path;
-use super::table::Matcher;
 use super::{Route, RouteTable, RouteTableError, RouteTableErrorKind, Rule, Unlisted};
 use crate::scope::{Requirement, ScopeCatalog};
 
@@ -55,43 +55,20 @@ impl RouteTableBuilder {
     pub fn build(self) -> Result<RouteTable, RouteTableError> {
         let Self { unlisted, mut routes, catalog } = self;
         routes.sort_by(|a, b| a.pattern.cmp(&b.pattern));
-        let mut listed = Matcher::default();
-        for lines in Lines::of(&routes) {
-            for (nth, route) in lines.routes.iter().enumerate() {
-                let checked = route.check(catalog.as_ref(), &lines.routes[..nth]);
+        for lines in routes.chunk_by(|a, b| a.pattern == b.pattern) {
+            for (nth, route) in lines.iter().enumerate() {
+                let checked = route.check(catalog.as_ref(), &lines[..nth]);
                 checked.map_err(|kind| route.error(kind))?;
             }
-            let methods = lines.routes.iter().map(|route| route.method.clone()).zip(lines.first..).collect();
-            let inserted = listed.insert(lines.pattern, methods);
-            inserted.map_err(|kind| lines.routes[0].error(kind))?;
         }
+        let listed = Matcher::new(&routes)?;
         let slashes = routes.iter().any(Route::takes_a_slash);
         Ok(RouteTable { routes, unlisted, listed, slashes })
     }
 }
 
-/// The lines that share a pattern.
-struct Lines<'a> {
-    pattern: &'a str,
-    routes: &'a [Route],
-    /// The number of the first one.
-    first: usize,
-}
-
-impl<'a> Lines<'a> {
-    /// Of lines that are sorted by pattern.
-    fn of(routes: &'a [Route]) -> impl Iterator<Item = Self> {
-        let mut first = 0;
-        routes.chunk_by(|a, b| a.pattern == b.pattern).map(move |routes| {
-            let lines = Self { pattern: &routes[0].pattern, routes, first };
-            first += routes.len();
-            lines
-        })
-    }
-}
-
 impl Route {
-    /// Whether the line makes sense beside those that stand before it and have the same pattern.
+    /// Checks the line against the earlier ones with the same pattern.
     fn check(&self, catalog: Option<&ScopeCatalog>, before: &[Self]) -> Result<(), RouteTableErrorKind> {
         let Self { method, pattern, rule } = self;
         if method == Method::HEAD {
@@ -118,7 +95,7 @@ impl Route {
         checked.map_err(RouteTableErrorKind::UnknownScope)
     }
 
-    fn error(&self, kind: RouteTableErrorKind) -> RouteTableError {
+    pub(super) fn error(&self, kind: RouteTableErrorKind) -> RouteTableError {
         RouteTableError { method: self.method.clone(), pattern: self.pattern.clone(), kind }
     }
 }

@@ -3,9 +3,11 @@
 mod builder;
 mod error;
 mod markdown;
+mod matcher;
 #[cfg(feature = "openapi")]
 mod openapi;
 mod path;
+mod pattern;
 mod route;
 mod table;
 

@@ -8,6 +8,7 @@ use utoipa::openapi::schema::{Components, ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, Info, OpenApi, Paths, Ref, RefOr, Required};
 
+use super::pattern::{Piece, pieces};
 use super::{Route, RouteTable, Rule};
 use crate::rejection::TitleCase;
 use crate::scope::{Requirement, Scope};
@@ -230,32 +231,19 @@ fn parameters(pattern: &str) -> impl Iterator<Item = Parameter> {
         let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True);
         parameter.schema(string()).build()
     };
-    let names: Vec<_> = pieces(pattern).filter_map(|piece| piece.err().map(parameter)).collect();
-    names.into_iter()
-}
-
-/// The pattern as OpenAPI writes it: `{*rest}` is `{rest}`, and a brace that stands for itself is encoded.
-fn template(pattern: &str) -> String {
-    pieces(pattern).map(|piece| piece.map_or_else(|name| format!("{{{name}}}"), str::to_owned)).collect()
-}
-
-/// The pattern in pieces: text, or else the name of a parameter.
-fn pieces(pattern: &str) -> impl Iterator<Item = Result<&str, &str>> {
-    let mut rest = pattern;
-    std::iter::from_fn(move || {
-        let brace = rest.find(['{', '}']).unwrap_or(rest.len());
-        let (piece, length) = match rest.get(brace..brace + 2) {
-            _ if rest.is_empty() => return None,
-            _ if brace > 0 => (Ok(&rest[..brace]), brace),
-            Some("{{") => (Ok("%7B"), 2),
-            Some("}}") => (Ok("%7D"), 2),
-            // The table takes no pattern with a brace that is not closed.
-            _ => {
-                let end = rest.find('}')?;
-                (Err(rest[1..end].trim_start_matches('*')), end + 1)
-            }
-        };
-        rest = &rest[length..];
-        Some(piece)
+    pieces(pattern).filter_map(move |piece| match piece {
+        Piece::Text(_) => None,
+        Piece::Parameter(name) | Piece::Rest(name) => Some(parameter(name)),
     })
+}
+
+/// The pattern as OpenAPI writes it: `{*rest}` is `{rest}`, and a brace of the path is encoded.
+fn template(pattern: &str) -> String {
+    let piece = |piece| match piece {
+        Piece::Text("{{") => "%7B".to_owned(),
+        Piece::Text("}}") => "%7D".to_owned(),
+        Piece::Text(text) => text.to_owned(),
+        Piece::Parameter(name) | Piece::Rest(name) => format!("{{{name}}}"),
+    };
+    pieces(pattern).map(piece).collect()
 }

@@ -2,6 +2,7 @@ use std::fmt;
 
 use http::Method;
 
+use super::pattern::prefix_of_rest;
 use crate::scope::Requirement;
 
 /// A line of a [`RouteTable`](super::RouteTable).
@@ -44,7 +45,7 @@ pub enum Unlisted {
 impl Route {
     /// Whether its last segment is `{*rest}`.
     pub(super) fn takes_a_rest(&self) -> bool {
-        self.pattern.rsplit('/').next().is_some_and(|last| last.starts_with("{*"))
+        prefix_of_rest(&self.pattern).is_some()
     }
 
     /// Whether it can match a path that ends with a slash, other than the root.

@@ -2,10 +2,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::Method;
-use matchit::InsertError;
 
+use super::matcher::{Found, Matcher};
 use super::path::{is_ambiguous, is_ambiguous_path};
-use super::{Route, RouteTableBuilder, RouteTableErrorKind, Unlisted};
+use super::{Route, RouteTableBuilder, Unlisted};
 use crate::ApiKeyLayer;
 use crate::auth::{Authorizer, RouteClass};
 use crate::decision::authorize;
@@ -25,12 +25,18 @@ use crate::scope::{Access, Requirement};
 /// specific one counts, as in axum; a route that is in the router alone is decided by a listed pattern that matches
 /// its path, if there is one.
 ///
-/// `HEAD` asks for what `GET` asks for. A target that a router could read differently than this table does, such
-/// as `//`, `..`, `%2f`, `;` or an encoded letter, does not exist to a good key, and neither does one that
-/// differs from a listed route only in its trailing slash. Where both forms are listed, a request must meet both lines,
-/// since a layer further in may turn one into the other; a line such as `/files/{*path}` adds nothing to a more specific
-/// one. A layer further in that changes a path or a method in any other way comes after the check, so put such a layer
-/// outside.
+/// `HEAD` requires what `GET` requires. A target that a router could read differently than this table does, such as `//`,
+/// `..`, `%2f`, `;` or an encoded letter, gets 404 (401 without a valid key), and so does one that differs from a listed
+/// route only in its trailing slash. Where both forms are listed, a request must meet both lines, since an inner layer may
+/// turn one into the other; a line such as `/files/{*path}` adds nothing to a more specific one. An inner layer that changes
+/// a path or a method in any other way comes after the check, so put such a layer outside.
+///
+/// No line opens what another one covers:
+///
+/// - `/api/{*path}` with a requirement also covers `/api` and `/api/`, unless they are listed. A public one does not.
+/// - Where the most specific pattern does not list the method, the route is unlisted, and a less specific line that lists
+///   the method adds its requirement: beside `GET /admin/{page}` and `POST /admin/users`, `GET /admin/users` requires what
+///   `GET /admin/{page}` requires, whatever [`unlisted`](RouteTableBuilder::unlisted) accepts.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -77,7 +83,7 @@ use crate::scope::{Access, Requirement};
 /// guarded.route("/late", get(|| async { "open to everybody?" }));
 /// ```
 ///
-/// A public `/{*path}`, for the pages of a web site, also takes what the router has and the table lacks. Beside one,
+/// A public `/{*path}`, for the pages of a web site, also matches what the router has and the table lacks. With such a line,
 /// list a net for the API: `/api/{*path}` for [full access](Requirement::full_access).
 #[derive(Clone)]
 pub struct RouteTable {
@@ -127,12 +133,12 @@ impl RouteTable {
         listed.iter().map(|(method, _)| method)
     }
 
-    /// The line of the same path with the trailing slash that it lacks, or without the one that it has.
+    /// Returns the line of the same path with the trailing slash that it lacks, or without the one that it has.
     fn twin(&self, method: &Method, path: &str) -> Option<usize> {
         match path.strip_suffix('/') {
             Some("") => None,
-            Some(without) => self.listed.line(method, without),
-            None if self.slashes => self.listed.line(method, &format!("{path}/")),
+            Some(without) => self.listed.find(method, without).line(),
+            None if self.slashes => self.listed.find(method, &format!("{path}/")).line(),
             None => None,
         }
     }
@@ -142,13 +148,10 @@ impl RouteTable {
         self.routes[line].rule.requirement()
     }
 
-    /// Returns the class of a route that both lines cover: the ones that require a key count.
-    fn class_of(&self, lines: [Option<usize>; 2]) -> RouteClass {
-        let mut guarded = lines.into_iter().flatten().filter(|line| self.requirement(*line).is_some());
-        match guarded.next() {
-            Some(line) => RouteClass::Listed(line, guarded.next()),
-            None => RouteClass::Public,
-        }
+    /// Returns whether a key with this access meets the requirements of these lines.
+    fn authorize_by(&self, lines: [Option<usize>; 2], access: &Access) -> Result<(), Rejection> {
+        let mut required = lines.into_iter().flatten().filter_map(|line| self.requirement(line));
+        Ok(required.try_for_each(|requirement| authorize(access, requirement))?)
     }
 }
 
@@ -161,23 +164,26 @@ impl Authorizer for RouteTable {
         let method = if method == Method::HEAD { &Method::GET } else { method };
         // An inner layer may add or remove a trailing slash, and so reach the route of another line.
         let twin = self.twin(method, path);
-        match self.listed.line(method, path) {
-            // A net for every other path is not the twin of a more specific line.
-            Some(line) => self.class_of([Some(line), twin.filter(|twin| !self.routes[*twin].takes_a_rest())]),
-            None if twin.is_some() => RouteClass::Ambiguous,
-            None => RouteClass::Unlisted,
+        let line = match self.listed.find(method, path) {
+            Found::Listed(line) => line,
+            _ if twin.is_some() => return RouteClass::Ambiguous,
+            hidden => return RouteClass::Unlisted(hidden.line()),
+        };
+        // A net for every other path is not the twin of a more specific line.
+        let twin = twin.filter(|twin| !self.routes[*twin].takes_a_rest() && self.requirement(*twin).is_some());
+        if twin.is_none() && self.requirement(line).is_none() {
+            return RouteClass::Public(line);
         }
+        RouteClass::Listed(line, twin)
     }
 
     fn authorize(&self, route: RouteClass, access: &Access) -> Result<(), Rejection> {
         match (route, self.unlisted) {
-            (RouteClass::Public, _) | (RouteClass::Unlisted, Unlisted::InsecureAnyKey) => Ok(()),
-            (RouteClass::Unlisted, Unlisted::FullAccess) => Ok(authorize(access, &Requirement::full_access())?),
-            (RouteClass::Listed(line, other), _) => {
-                let mut required = [Some(line), other].into_iter().flatten().filter_map(|line| self.requirement(line));
-                Ok(required.try_for_each(|requirement| authorize(access, requirement))?)
-            }
-            (RouteClass::Ambiguous, _) | (RouteClass::Unlisted, Unlisted::Deny) => Err(Rejection::NotFound),
+            (RouteClass::Public(_), _) => Ok(()),
+            (RouteClass::Listed(line, twin), _) => self.authorize_by([Some(line), twin], access),
+            (RouteClass::Unlisted(_), Unlisted::FullAccess) => Ok(authorize(access, &Requirement::full_access())?),
+            (RouteClass::Unlisted(hidden), Unlisted::InsecureAnyKey) => self.authorize_by([hidden, None], access),
+            (RouteClass::Ambiguous, _) | (RouteClass::Unlisted(_), Unlisted::Deny) => Err(Rejection::NotFound),
         }
     }
 }
@@ -196,26 +202,5 @@ impl ApiKeyLayer {
 impl fmt::Debug for RouteTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RouteTable").field("routes", &self.routes).field("unlisted", &self.unlisted).finish()
-    }
-}
-
-/// For each pattern the numbers of its lines by method. It is the matcher that axum uses.
-#[derive(Clone, Default)]
-pub(super) struct Matcher(matchit::Router<Vec<(Method, usize)>>);
-
-impl Matcher {
-    pub(super) fn insert(&mut self, pattern: &str, methods: Vec<(Method, usize)>) -> Result<(), RouteTableErrorKind> {
-        self.0.insert(pattern, methods).map_err(|error| match error {
-            InsertError::Conflict { with } => RouteTableErrorKind::Conflict { with },
-            error => RouteTableErrorKind::Malformed { reason: error.to_string() },
-        })
-    }
-
-    fn line(&self, method: &Method, path: &str) -> Option<usize> {
-        self.methods(path).iter().find(|(listed, _)| listed == method).map(|(_, line)| *line)
-    }
-
-    fn methods(&self, path: &str) -> &[(Method, usize)] {
-        self.0.at(path).map_or(&[], |found| found.value)
     }
 }

@@ -2,6 +2,7 @@
 //! requires more, through axum routers and plain services on real sockets.
 #![cfg(feature = "routes")]
 
+mod covering;
 mod differential;
 mod invalid_entries;
 mod lenient;
