@@ -7,6 +7,7 @@ use http::{Request, Response, StatusCode};
 
 use super::authorize::RouteClass;
 use super::config::Config;
+use super::enclosing::Enclosing;
 use super::identity::{Anonymous, ApiKey, Origin};
 use super::lookup::{Answer, Awaited, LookupError, Waiting};
 use super::preflight::is_preflight;
@@ -44,13 +45,26 @@ impl<'a> Check<'a> {
 
     /// Goes through the steps that need no waiting.
     pub(super) fn begin<B>(&mut self, request: &mut Request<B>) -> Progress {
-        if self.is_authenticated(request) {
-            return self.authorize_again(request).into();
+        let extensions = request.extensions();
+        if extensions.get::<ApiKey>().is_some() || extensions.get::<Anonymous>().is_some() {
+            return self.begin_inside(request);
         }
         if let Some(hooks) = &self.config.hooks {
             self.report = Some(Report::begin(hooks, request));
         }
-        self.classify(request)
+        self.classify(None, request)
+    }
+
+    /// Begins inside an outer layer, or with an identity that no layer has established.
+    #[cold]
+    fn begin_inside<B>(&mut self, request: &mut Request<B>) -> Progress {
+        let outer = Enclosing::take(request.extensions_mut());
+        let hooks = self.config.hooks.as_ref();
+        self.report = match &outer {
+            Some(outer) => Some(Report::begin_inside(hooks, outer.outer(), request)),
+            None => hooks.map(|hooks| Report::begin(hooks, request)),
+        };
+        self.classify(outer.as_ref(), request)
     }
 
     /// Goes on with a request whose lookup has ended.
@@ -62,24 +76,8 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Returns whether an outer layer on the same store has authenticated the request.
-    fn is_authenticated<B>(&self, request: &Request<B>) -> bool {
-        let outer = request.extensions().get::<ApiKey>().and_then(ApiKey::config);
-        outer.is_some_and(|outer| outer.store_id == self.config.store_id)
-    }
-
-    /// Only the requirement of this layer is left to check. The outer layer reports.
-    #[cold]
-    fn authorize_again<B>(&self, request: &mut Request<B>) -> Result<ResponseHeaders, Rejection> {
-        self.config.source.hide(request.headers_mut());
-        let key = request.extensions().get::<ApiKey>().ok_or(Rejection::Misconfigured)?;
-        let authorized = self.authorize(key.access(), self.route(request), request);
-        authorized.inspect_err(|&rejection| key.note(rejection))?;
-        Ok(self.response_headers())
-    }
-
     /// Step 1: public routes and CORS preflights need no key.
-    fn classify<B>(&mut self, request: &mut Request<B>) -> Progress {
+    fn classify<B>(&mut self, outer: Option<&Enclosing>, request: &mut Request<B>) -> Progress {
         let route = self.route(request);
         if matches!(route, RouteClass::Public(_)) {
             self.enter_without_key(request, Outcome::Public);
@@ -89,16 +87,39 @@ impl<'a> Check<'a> {
             self.enter_without_key(request, Outcome::Preflight);
             return Progress::Preflight(Box::new(self.respond(CredentialError::Missing.into(), request)));
         }
-        self.read_credential(route, request)
+        match outer {
+            None => self.read_credential(None, route, request),
+            Some(outer) => self.go_on_inside(outer, route, request),
+        }
     }
 
-    /// Step 2: the one credential of the request, which leaves it here, as does an identity from elsewhere.
-    fn read_credential<B>(&mut self, route: RouteClass, request: &mut Request<B>) -> Progress {
+    /// Step 2 inside an outer layer. If that layer has found the record that this one would find, the credential is not read
+    /// again, and the store is not asked again.
+    #[cold]
+    fn go_on_inside<B>(&mut self, outer: &Enclosing, route: RouteClass, request: &mut Request<B>) -> Progress {
+        let Some(key) = outer.key_for(self.config) else {
+            return self.read_credential(Some(outer), route, request);
+        };
+        self.config.source.hide(request.headers_mut());
+        let record = key.record();
+        if let Some(report) = &mut self.report {
+            report.facts.digest = Some(*record.digest());
+        }
+        self.decide(record.digest(), route, Arc::clone(record), request)
+    }
+
+    /// Step 2: the one credential of the request, which leaves it here.
+    #[inline]
+    fn read_credential<B>(
+        &mut self,
+        outer: Option<&Enclosing>,
+        route: RouteClass,
+        request: &mut Request<B>,
+    ) -> Progress {
         let digest = self.config.source.take(request.headers_mut());
-        let foreign = request.extensions_mut().remove::<ApiKey>();
         match digest {
             Ok(digest) => self.look_up(&digest, route, request),
-            Err(CredentialError::Missing) => self.go_without(foreign.as_ref(), route, request).into(),
+            Err(CredentialError::Missing) => self.go_without(outer, route, request).into(),
             Err(error) => Progress::Rejected(error.into()),
         }
     }
@@ -107,16 +128,11 @@ impl<'a> Check<'a> {
     #[cold]
     fn go_without<B>(
         &mut self,
-        foreign: Option<&ApiKey>,
+        outer: Option<&Enclosing>,
         route: RouteClass,
         request: &mut Request<B>,
     ) -> Result<ResponseHeaders, Rejection> {
-        // An outer layer on another store has removed the credential. To report it as missing would hide the mistake.
-        if foreign.and_then(ApiKey::config).is_some_and(|outer| outer.source.hides(&self.config.source)) {
-            tracing::error!(
-                "an ApiKeyLayer is inside another one on a different store, which removes the key header: call \
-                 keep_header() on the outer one, or build both on one store; answering 500"
-            );
+        if outer.is_some_and(|outer| outer.has_removed_credential_of(self.config)) {
             return Err(Rejection::Misconfigured);
         }
         // An anonymous request may do what a key without a scope may do.
@@ -167,7 +183,10 @@ impl<'a> Check<'a> {
             return Progress::Rejected(rejection);
         }
         if let Some(usage) = &self.config.usage {
-            usage.count(record.id(), read.unwrap_or_else(|| self.config.clock.now()));
+            let counted = self.report.as_ref().is_some_and(|report| report.is_counted(usage, record.id()));
+            if !counted {
+                usage.count(record.id(), read.unwrap_or_else(|| self.config.clock.now()));
+            }
         }
         request.extensions_mut().insert(ApiKey::authenticated(record, self.origin()));
         Progress::Accepted(self.response_headers())
@@ -194,18 +213,19 @@ impl<'a> Check<'a> {
     /// A request that is accepted without a key carries none: neither the credential nor an identity from elsewhere.
     #[cold]
     fn enter_without_key<B>(&mut self, request: &mut Request<B>, outcome: Outcome) {
-        self.config.source.hide(request.headers_mut());
+        let source = &self.config.source;
+        let removed = !source.keep && source.is_presented(request.headers());
+        source.hide(request.headers_mut());
         if let Some(report) = &mut self.report {
             report.accepted = outcome;
         }
-        let origin = self.origin();
-        request.extensions_mut().remove::<ApiKey>();
-        request.extensions_mut().insert(Anonymous::new(origin));
+        let anonymous = Anonymous::new(self.origin(), removed);
+        request.extensions_mut().insert(anonymous);
     }
 
     fn origin(&self) -> Origin {
-        let inner_rejection = self.report.as_ref().map(|report| Arc::clone(&report.inner_rejection));
-        Origin::new(Arc::clone(self.config), inner_rejection)
+        let nesting = self.report.as_ref().map(|report| Arc::clone(report.nesting()));
+        Origin::new(Arc::clone(self.config), nesting)
     }
 
     fn response_headers(&self) -> ResponseHeaders {

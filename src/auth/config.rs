@@ -32,4 +32,12 @@ pub(crate) struct Config {
     pub(super) responder: Responder,
 }
 
+impl Config {
+    /// Returns whether this configuration finds the record that the `outer` one finds: in the same store, by a credential
+    /// from the same sources and of the same formats.
+    pub(super) fn finds_as(&self, outer: &Self) -> bool {
+        self.store_id == outer.store_id && self.source.reads_as(&outer.source)
+    }
+}
+
 pub(super) type RequireFn = Arc<dyn Fn(RequestHead<'_>) -> Requirement + Send + Sync>;

@@ -65,6 +65,16 @@ impl CredentialSource {
         !self.keep && self.header == other.header
     }
 
+    /// Returns whether this source reads what the `other` one reads, and takes what it takes for a key.
+    pub(super) fn reads_as(&self, other: &Self) -> bool {
+        self.header == other.header && self.bearer == other.bearer && self.formats == other.formats
+    }
+
+    /// Returns whether `headers` has a credential, one that can be looked up or not.
+    pub(super) fn is_presented(&self, headers: &HeaderMap) -> bool {
+        self.read(headers) != Err(CredentialError::Missing)
+    }
+
     fn read(&self, headers: &HeaderMap) -> Result<KeyDigest, CredentialError> {
         let own = headers.get_all(&self.header).iter().map(HeaderValue::as_bytes);
         let presented = if self.bearer {

@@ -10,8 +10,8 @@ use http::Response as HttpResponse;
 use http::request::Parts;
 
 use super::identity::{Anonymous, ApiKey};
+use crate::rejection::Responder;
 use crate::rejection::reason::Rejection;
-use crate::rejection::{CredentialError, Responder};
 use crate::request::RequestHead;
 
 /// The authenticated key of the request.
@@ -31,7 +31,7 @@ impl<S: Sync> FromRequestParts<S> for ApiKey {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, MissingApiKey> {
         find(parts)?.map_err(|anonymous| {
-            let rejection = CredentialError::Missing.into();
+            let rejection = anonymous.missing("a handler that takes an ApiKey");
             let response = anonymous.render(rejection, RequestHead::of_parts(parts));
             MissingApiKey { rejection, response: Box::new(response), anonymous: Some(anonymous) }
         })
@@ -67,8 +67,8 @@ fn find(parts: &Parts) -> Result<Result<ApiKey, Anonymous>, MissingApiKey> {
 /// A handler takes an [`ApiKey`](crate::ApiKey), and the request has none.
 ///
 /// On a public route and for an anonymous request the response is the 401 of the layer that accepted the request, in that
-/// layer's form, and the layer's event reports the rejection. Otherwise no layer is outside the handler: the response is a
-/// 500, and the log names the mistake.
+/// layer's form, and the layer's event reports the rejection. Otherwise the response is a 500, and the log names the
+/// mistake: no layer is outside the handler, or the client has sent a key and the route is public.
 #[derive(thiserror::Error)]
 #[error("a handler takes an ApiKey, and the request has none: {rejection}")]
 pub struct MissingApiKey {

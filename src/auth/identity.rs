@@ -6,9 +6,9 @@ use http::Response;
 
 use super::config::Config;
 use crate::key::{KeyId, KeyRecord, OrganizationId};
-use crate::observe::InnerRejection;
-use crate::rejection::Responder;
+use crate::observe::{Nesting, Outer};
 use crate::rejection::reason::Rejection;
+use crate::rejection::{CredentialError, Responder};
 use crate::request::RequestHead;
 use crate::scope::{Access, Requirement, Scope};
 
@@ -93,16 +93,9 @@ impl ApiKey {
         &self.record
     }
 
-    /// Returns the configuration of the layer that authenticated it.
-    pub(super) fn config(&self) -> Option<&Config> {
-        self.origin.as_ref().map(|origin| &*origin.config)
-    }
-
-    /// Reports to the outer layer that the request is rejected after all.
-    pub(super) fn note(&self, rejection: Rejection) {
-        if let Some(origin) = &self.origin {
-            origin.note(rejection);
-        }
+    /// Returns the layer that authenticated it.
+    pub(super) const fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
     }
 
     /// Rejects a request with this key after all, in the form of the layer that authenticated it.
@@ -118,11 +111,34 @@ impl ApiKey {
 #[derive(Clone)]
 pub(crate) struct Anonymous {
     origin: Origin,
+    /// Whether the layer has removed a credential that it did not read.
+    removed: bool,
 }
 
 impl Anonymous {
-    pub(super) const fn new(origin: Origin) -> Self {
-        Self { origin }
+    pub(super) const fn new(origin: Origin, removed: bool) -> Self {
+        Self { origin, removed }
+    }
+
+    pub(super) const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    pub(super) const fn has_removed_credential(&self) -> bool {
+        self.removed
+    }
+
+    /// Returns why this guard rejects a request without a key. To report a key as missing that was sent and removed would
+    /// hide the mistake.
+    pub(super) fn missing(&self, guard: &str) -> Rejection {
+        if !self.removed {
+            return CredentialError::Missing.into();
+        }
+        tracing::error!(
+            "{guard} is inside an ApiKeyLayer for which the route is public or the request a preflight, and which removes \
+             the key: list the route with a requirement instead; answering 500"
+        );
+        Rejection::Misconfigured
     }
 
     /// Rejects an anonymous request after all, in the form of the layer that accepted it.
@@ -147,18 +163,27 @@ impl Anonymous {
 #[derive(Clone)]
 pub(super) struct Origin {
     config: Arc<Config>,
-    inner_rejection: Option<InnerRejection>,
+    /// `None` if the layer reports nothing and is inside no other one.
+    nesting: Option<Arc<Nesting>>,
 }
 
 impl Origin {
-    pub(super) const fn new(config: Arc<Config>, inner_rejection: Option<InnerRejection>) -> Self {
-        Self { config, inner_rejection }
+    pub(super) const fn new(config: Arc<Config>, nesting: Option<Arc<Nesting>>) -> Self {
+        Self { config, nesting }
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Returns what this layer and those around it have done for a request with this key.
+    pub(super) fn outer(&self, key: Option<KeyId>) -> Outer {
+        Outer::new(self.config.usage.clone().zip(key), self.nesting.clone())
     }
 
     fn note(&self, rejection: Rejection) {
-        if let Some(inner) = &self.inner_rejection {
-            // The first rejection counts. There is no second one, since a rejected request goes no further in.
-            let _ = inner.set(rejection);
+        if let Some(nesting) = &self.nesting {
+            nesting.note(rejection);
         }
     }
 

@@ -10,7 +10,7 @@ use super::config::Config;
 use super::credential::CredentialSource;
 use super::service::ApiKeyService;
 use crate::key::KeyFormat;
-use crate::observe::DecisionEvent;
+use crate::observe::{DecisionEvent, Hook};
 use crate::rejection::{Realm, RejectedRequest, Responder};
 use crate::request::RequestHead;
 use crate::scope::Requirement;
@@ -50,6 +50,25 @@ use crate::usage::UsageTracker;
 /// # Ok::<(), Error>(())
 /// # }).unwrap();
 /// ```
+///
+/// # Layers inside layers
+///
+/// An inner layer skips only what an outer one has done in the same way:
+///
+/// | step of the inner layer | skipped if |
+/// |---|---|
+/// | read the credential, look it up | the outer layer has authenticated the request, and both layers have the same store, sources and formats |
+/// | decide whether the key is valid, by the own clock | never |
+/// | route table, `require`, `require_fn` | never |
+/// | call a hook of `on_decision` | an outer layer calls the same hook: a clone of it, or a function without state |
+/// | count the use of the key | an outer layer has counted this key in the same `UsageTracker` |
+/// | count a failed attempt | never: each layer counts the attempts that it rejects |
+/// | accept public, anonymous and preflight requests | never |
+///
+/// A layer that must read the credential itself needs [`keep_header`](Self::keep_header) on an outer layer which reads the
+/// same header. Without it, the response to a request with a credential is 500 and the log names the mistake. So it is
+/// where the outer layer has accepted the request without a key, as on a public route. Each layer rejects in its own form,
+/// and the events of the outer layers report the rejection.
 #[derive(Clone)]
 #[must_use = "a layer does nothing until it is applied to a service"]
 pub struct ApiKeyLayer {
@@ -217,7 +236,7 @@ impl ApiKeyLayer {
     {
         self.with(|config| {
             let earlier = config.hooks.iter().flat_map(|hooks| hooks.iter().cloned());
-            config.hooks = Some(earlier.chain([Arc::new(hook) as _]).collect());
+            config.hooks = Some(earlier.chain([Hook::new(hook)]).collect());
         })
     }
 

@@ -8,6 +8,7 @@ mod body;
 mod check;
 mod config;
 mod credential;
+mod enclosing;
 #[cfg(feature = "axum")]
 mod extract;
 mod future;

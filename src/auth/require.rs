@@ -7,8 +7,8 @@ use tower_layer::Layer;
 use super::gate::{Gate, GateService};
 use super::identity::{Anonymous, ApiKey};
 use crate::decision::authorize;
+use crate::rejection::Responder;
 use crate::rejection::reason::Rejection;
-use crate::rejection::{CredentialError, Responder};
 use crate::request::RequestHead;
 use crate::scope::Requirement;
 
@@ -79,7 +79,7 @@ impl RequireScopesLayer {
             return Some(key.reject(denial.into(), request));
         }
         if let Some(anonymous) = extensions.get::<Anonymous>() {
-            return Some(anonymous.reject(CredentialError::Missing.into(), request));
+            return Some(anonymous.reject(anonymous.missing("a RequireScopesLayer"), request));
         }
         tracing::error!(
             "a RequireScopesLayer got a request without an API key: no ApiKeyLayer is outside it (in an axum Router, the \

@@ -15,9 +15,11 @@
 mod event;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+mod nesting;
 mod report;
 pub mod tracing;
 
 pub use self::event::{DecisionEvent, LookupKind, Outcome};
 
-pub(crate) use self::report::{Hooks, InnerRejection, Report};
+pub(crate) use self::nesting::{Hook, Hooks, Nesting, Outer};
+pub(crate) use self::report::Report;

@@ -5,30 +5,38 @@ use std::time::Instant;
 use http::{Request, StatusCode};
 
 use super::event::{DecisionEvent, Facts, LookupKind, Outcome};
+use super::nesting::{Hooks, Nesting, Outer};
 use crate::hooks::call_each;
+use crate::key::KeyId;
 use crate::rejection::reason::Rejection;
-
-/// The hooks of a layer, which are called with the event of each request.
-pub(crate) type Hooks = Arc<[Arc<dyn Fn(&DecisionEvent<'_>) + Send + Sync>]>;
-
-/// Why an inner layer or handler rejected a request that the reporting layer accepted.
-pub(crate) type InnerRejection = Arc<OnceLock<Rejection>>;
+use crate::usage::UsageTracker;
 
 /// Collects what the event of one request shows, and emits the event once: at [`finish`](Self::finish), or as cancelled
 /// when the report is dropped before.
 pub(crate) struct Report {
-    hooks: Option<Hooks>,
+    finished: bool,
     pub(crate) facts: Facts,
     pub(crate) rejection: Option<Rejection>,
     /// The outcome of a request that is not rejected.
     pub(crate) accepted: Outcome,
-    pub(crate) inner_rejection: InnerRejection,
+    nesting: Arc<Nesting>,
 }
 
 impl Report {
     pub(crate) fn begin<B>(hooks: &Hooks, request: &Request<B>) -> Box<Self> {
+        Self::new(Arc::clone(hooks), None, request)
+    }
+
+    /// Begins the report of a layer inside others. Its hooks are called, except those that an outer layer calls.
+    pub(crate) fn begin_inside<B>(hooks: Option<&Hooks>, outer: Outer, request: &Request<B>) -> Box<Self> {
+        let own = hooks.into_iter().flat_map(|hooks| hooks.iter());
+        let hooks = own.filter(|hook| !outer.calls(hook)).cloned().collect();
+        Self::new(hooks, Some(outer), request)
+    }
+
+    fn new<B>(hooks: Hooks, outer: Option<Outer>, request: &Request<B>) -> Box<Self> {
         Box::new(Self {
-            hooks: Some(Arc::clone(hooks)),
+            finished: false,
             facts: Facts {
                 started: Instant::now(),
                 method: request.method().clone(),
@@ -40,16 +48,29 @@ impl Report {
             },
             rejection: None,
             accepted: Outcome::Accepted,
-            inner_rejection: InnerRejection::default(),
+            nesting: Arc::new(Nesting { hooks, rejection: OnceLock::new(), outer }),
         })
     }
 
+    /// Returns what inner layers must know of this one.
+    pub(crate) const fn nesting(&self) -> &Arc<Nesting> {
+        &self.nesting
+    }
+
+    /// Returns whether an outer layer has counted the request as a use of this key in this tracker.
+    pub(crate) fn is_counted(&self, tracker: &UsageTracker, key: KeyId) -> bool {
+        self.nesting.outer.as_ref().is_some_and(|outer| outer.has_counted(tracker, key))
+    }
+
     pub(crate) fn finish(&mut self, status: Option<StatusCode>) {
-        let rejection = self.rejection.or_else(|| self.inner_rejection.get().copied());
+        let rejection = self.rejection.or_else(|| self.nesting.rejection.get().copied());
+        if let (Some(rejection), Some(outer)) = (rejection, &self.nesting.outer) {
+            outer.note(rejection);
+        }
         let outcome = rejection.map_or(self.accepted, Outcome::Rejected);
-        if let Some(hooks) = self.hooks.take() {
+        if !std::mem::replace(&mut self.finished, true) {
             let event = DecisionEvent::new(&self.facts, outcome, status);
-            if let Some(panic) = call_each(hooks.iter(), |hook| hook(&event)).into_iter().next() {
+            if let Some(panic) = call_each(self.nesting.hooks.iter(), |hook| hook.call(&event)).into_iter().next() {
                 resume_unwind(panic);
             }
         }
@@ -58,10 +79,12 @@ impl Report {
 
 impl Drop for Report {
     fn drop(&mut self) {
-        let Some(hooks) = self.hooks.take() else { return };
+        if self.finished {
+            return;
+        }
         let event = DecisionEvent::new(&self.facts, Outcome::Cancelled, None);
         // This may run while a panic of the inner service unwinds, where a second panic would abort.
-        for _ in call_each(hooks.iter(), |hook| hook(&event)) {
+        for _ in call_each(self.nesting.hooks.iter(), |hook| hook.call(&event)) {
             tracing::error!("a decision hook panicked on a cancelled request");
         }
     }

@@ -71,6 +71,11 @@ impl UsageTracker {
         self.counters.dropped()
     }
 
+    /// Returns whether the other tracker is a clone of this one.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.counters, &other.counters)
+    }
+
     /// Counts a request with this key.
     pub(crate) fn count(&self, id: KeyId, now: SystemTime) {
         self.counters.add(id, 1, Timestamp::floor(now));

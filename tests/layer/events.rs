@@ -138,9 +138,8 @@ async fn wrong_layer_order_is_reported() {
     assert_eq!(service.oneshot(request(KEY)).await.unwrap().status(), 500);
     let outcome = Outcome::Rejected(Rejection::Misconfigured);
     assert_eq!(inner.take(), [Seen { digest: None, ..seen("", outcome, Some(500), LookupKind::None) }]);
-    let expected =
-        Seen { key: Some(KeyId::from_u128(1)), ..seen(KEY, Outcome::Accepted, Some(500), LookupKind::Immediate) };
-    assert_eq!(outer.take(), [expected], "the inner service of the outer layer has answered");
+    let expected = Seen { key: Some(KeyId::from_u128(1)), ..seen(KEY, outcome, Some(500), LookupKind::Immediate) };
+    assert_eq!(outer.take(), [expected], "the outer layer reports the rejection of the inner one");
 }
 
 #[tokio::test(start_paused = true)]

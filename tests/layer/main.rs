@@ -7,6 +7,7 @@ mod events;
 mod forms;
 mod grpc;
 mod hooks;
+mod nested;
 mod observe;
 mod optional;
 mod outage;
