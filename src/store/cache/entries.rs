@@ -1,4 +1,3 @@
-use std::hash::{BuildHasherDefault, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -7,16 +6,14 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 
 use super::ledger::{Generation, Ledger};
 use crate::key::{KeyDigest, KeyRecord};
-use crate::store::digest_hash::DigestHasher;
+use crate::store::digest_hash::DigestState;
 use crate::store::{Invalidation, Lookup};
 use crate::time::Clock;
 
 /// The latest answers of the store, each with the time at which the store was asked.
 pub(super) struct Entries {
-    /// Their digests belong to keys that the server chose, so no client chooses where they fall.
-    known: Cache<KeyDigest, Known, UnitWeighter, BuildHasherDefault<DigestHasher>>,
-    /// Clients choose their digests, so the hash is seeded.
-    unknown: Cache<KeyDigest, Asked, UnitWeighter, RandomState>,
+    known: Cache<KeyDigest, Known, UnitWeighter, DigestState>,
+    unknown: Cache<KeyDigest, Asked, UnitWeighter, DigestState>,
     ledger: Ledger,
     known_life: Duration,
     unknown_life: Duration,
@@ -48,8 +45,8 @@ impl Entries {
         let unknown_capacity = (capacity / 10).max(1);
         let unknown_life = unknown_life.min(known_life);
         Self {
-            known: cache(capacity, BuildHasherDefault::default()),
-            unknown: cache(unknown_capacity, RandomState::new()),
+            known: cache(capacity),
+            unknown: cache(unknown_capacity),
             ledger: Ledger::new(known_life, Ledger::CAPACITY),
             known_life,
             unknown_life,
@@ -148,11 +145,8 @@ fn subjects(digest: &KeyDigest, record: Option<&KeyRecord>) -> [Option<Invalidat
     ]
 }
 
-fn cache<V: Clone, H: std::hash::BuildHasher + Clone>(
-    capacity: usize,
-    hasher: H,
-) -> Cache<KeyDigest, V, UnitWeighter, H> {
-    Cache::with(capacity, capacity as u64, UnitWeighter, hasher, DefaultLifecycle::default())
+fn cache<V: Clone>(capacity: usize) -> Cache<KeyDigest, V, UnitWeighter, DigestState> {
+    Cache::with(capacity, capacity as u64, UnitWeighter, DigestState::new(), DefaultLifecycle::default())
 }
 
 #[cfg(test)]

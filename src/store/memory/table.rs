@@ -1,16 +1,16 @@
 use std::borrow::Borrow;
 use std::collections::HashSet;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, PoisonError};
 
 use crate::key::{KeyDigest, KeyRecord};
-use crate::store::digest_hash::DigestHasher;
+use crate::store::digest_hash::DigestState;
 use crate::sync::RwLock;
 
 /// Fewer for loom, whose threads have small stacks.
 const SHARDS: usize = if cfg!(loom_model) { 4 } else { 64 };
 
-type Shard = RwLock<HashSet<ByDigest, BuildHasherDefault<DigestHasher>>>;
+type Shard = RwLock<HashSet<ByDigest, DigestState>>;
 
 /// Records by digest, in shards that have a lock each.
 pub(super) struct DigestTable {
@@ -19,7 +19,8 @@ pub(super) struct DigestTable {
 
 impl DigestTable {
     pub(super) fn new() -> Self {
-        Self { shards: std::array::from_fn(|_| RwLock::default()) }
+        let hasher = DigestState::new();
+        Self { shards: std::array::from_fn(|_| RwLock::new(HashSet::with_hasher(hasher))) }
     }
 
     pub(super) fn find(&self, digest: &KeyDigest) -> Option<Arc<KeyRecord>> {
@@ -34,7 +35,6 @@ impl DigestTable {
     }
 
     fn shard(&self, digest: &KeyDigest) -> &Shard {
-        // A byte that does not also place the record within its shard.
         &self.shards[usize::from(digest.as_bytes()[8]) % SHARDS]
     }
 }
