@@ -36,3 +36,24 @@ impl Finish for Option<RateLimitHeaders> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::throttle::SlidingWindow;
+
+    /// Cases: 143.
+    #[test]
+    fn reset_of_longest_window_saturates() {
+        let window = SlidingWindow::new(NonZeroU32::MIN, Duration::MAX);
+        for _ in 0..2 {
+            let mut headers = HeaderMap::new();
+            let now = || SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_001);
+            Some(RateLimitHeaders::new(window.hit(1), &now)).apply(&mut headers);
+            assert_eq!(headers["x-ratelimit-reset"], "18446744073709551615");
+        }
+    }
+}

@@ -99,6 +99,29 @@ async fn hanging_lookup_is_503_at_the_timeout() {
     }
 }
 
+/// Cases: 143.
+#[tokio::test(start_paused = true)]
+async fn longest_lookup_timeout_waits_for_the_store() {
+    for timeout in [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_secs(u64::MAX >> 1)] {
+        let (answer, store) = Once::pair();
+        let layer = ApiKeyLayer::new(store).lookup_timeout(timeout);
+        let mut call = pin!(layer.layer(Handler::default().service()).oneshot(request(KEY)));
+        assert!(poll(call.as_mut()).is_pending());
+        advance(Duration::from_secs(365 * 24 * 60 * 60)).await;
+        assert!(poll(call.as_mut()).is_pending(), "{timeout:?}");
+        answer.send(()).unwrap();
+        assert_eq!(call.await.unwrap().status(), 200);
+    }
+}
+
+/// Cases: 143.
+#[tokio::test(start_paused = true)]
+async fn zero_lookup_timeout_is_503_if_store_waits() {
+    let layer = ApiKeyLayer::new(Faulty::new(Fault::Hangs)).lookup_timeout(Duration::ZERO);
+    let reply = layer.layer(Handler::default().service()).oneshot(request(KEY)).await.unwrap();
+    assert_eq!(reply.status(), 503);
+}
+
 /// Cases: 97.
 #[tokio::test(start_paused = true)]
 async fn answer_just_before_timeout_counts() {

@@ -215,7 +215,7 @@ impl Hit {
 
 /// Rounded up: a client that waits this long is not early.
 pub(super) fn whole_seconds(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
 }
 
 #[cfg(test)]
@@ -282,6 +282,29 @@ mod tests {
                     allowed.push((now, key));
                 }
             }
+        }
+    }
+
+    /// Cases: 143.
+    #[test]
+    fn window_of_extreme_length_saturates() {
+        for length in [Duration::MAX, Duration::MAX - Duration::from_nanos(1), Duration::from_secs(u64::MAX)] {
+            let (start, hand) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+            let seconds = Arc::clone(&hand);
+            let clock = move || start + Duration::from_secs(seconds.load(Ordering::Relaxed));
+            let window = SlidingWindow::with_clock(NonZeroU32::MIN, length, 1, clock);
+            assert_eq!(window.hit(1).retry_after(), 0);
+            assert_eq!(window.hit(1).retry_after(), u64::MAX, "{length:?}");
+            hand.store(1_000_000_000, Ordering::Relaxed);
+            assert!(!window.hit(1).is_allowed());
+            assert_eq!([2, 3].map(|key| window.hit(key).is_allowed()), [true, false], "the table is full");
+        }
+        for length in [Duration::ZERO, Duration::from_nanos(1)] {
+            let (start, hand) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+            let nanos = Arc::clone(&hand);
+            let clock = move || start + Duration::from_nanos(nanos.fetch_add(1, Ordering::Relaxed));
+            let window = SlidingWindow::with_clock(NonZeroU32::MIN, length, 1, clock);
+            assert!((0..10).all(|_| window.hit(1).is_allowed() && window.hit(1).retry_after() == 0));
         }
     }
 

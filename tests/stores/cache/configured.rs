@@ -176,6 +176,7 @@ fn text(record: &KeyRecord) -> String {
     format!("{record:?}")
 }
 
+/// Cases: 143.
 /// The longest time to live never ends, and a change still evicts the key.
 #[tokio::test]
 async fn longest_ttl_is_accepted() {
