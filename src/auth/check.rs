@@ -179,14 +179,14 @@ impl<'a> Check<'a> {
         if let Err(denial) = authenticate(digest, &record, || *read.insert(self.config.clock.now())) {
             return Progress::Rejected(denial.into());
         }
-        if let Err(rejection) = self.authorize(record.access(), route, request) {
-            return Progress::Rejected(rejection);
-        }
         if let Some(usage) = &self.config.usage {
             let counted = self.report.as_ref().is_some_and(|report| report.is_counted(usage, record.id()));
             if !counted {
                 usage.count(record.id(), read.unwrap_or_else(|| self.config.clock.now()));
             }
+        }
+        if let Err(rejection) = self.authorize(record.access(), route, request) {
+            return Progress::Rejected(rejection);
         }
         request.extensions_mut().insert(ApiKey::authenticated(record, self.origin()));
         Progress::Accepted(self.response_headers())

@@ -240,7 +240,7 @@ impl ApiKeyLayer {
         })
     }
 
-    /// Counts accepted requests, for the last use of each key. Replaces an earlier tracker.
+    /// Counts the uses of each key, by the rule of [`UsageTracker`]. Replaces an earlier tracker.
     pub fn track_usage(self, tracker: &UsageTracker) -> Self {
         self.with(|config| config.usage = Some(tracker.clone()))
     }

@@ -15,6 +15,22 @@ use crate::time::Timestamp;
 
 /// Counts the requests of each key, and reports them to the store from time to time.
 ///
+/// A request is a use of its key when an [`ApiKeyLayer`](crate::ApiKeyLayer) with this tracker has authenticated the key.
+/// What becomes of the request afterwards does not matter, so that the last use shows whether anyone still has the key:
+///
+/// | request | a use |
+/// |---|---|
+/// | valid key, any response of the handler | yes |
+/// | valid key, 403 by the layer, a route table, a [`RequireScopesLayer`](crate::auth::RequireScopesLayer) or the handler | yes |
+/// | valid key, 404 by a route table | yes |
+/// | valid key, 429 by a limit inside the layer; the client goes away | yes |
+/// | unknown, expired or revoked key | no |
+/// | without a key; public route; CORS preflight | no |
+/// | rejected before the layer: 429 by a limit outside it, plain HTTP | no |
+/// | store outage (503) | no |
+///
+/// Nested layers count one use in each tracker. Several trackers, also of several processes, add up in the store.
+///
 /// A request only adds to a counter in memory, so that a slow or failed store affects no request. A report that failed is
 /// kept for the next one. Memory is bounded: requests of keys beyond the [capacity](UsageTrackerBuilder::capacity) are
 /// [dropped](Self::dropped). A killed process loses the requests since its last report. A process that ends with

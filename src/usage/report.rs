@@ -15,10 +15,14 @@ use crate::store::{BackendError, KeyBackend, KeyUsage};
 /// How long a report may take, so that a store that hangs does not end reporting.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A shorter interval counts as this one. Without it, an interval of zero would report without a pause.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
+
 impl Background {
     /// Reports what this tracker counted to this store at this interval, and a last time at shutdown.
     ///
-    /// The shutdown completes a report that is on its way. Each report may take 10 seconds.
+    /// An interval of less than 100 milliseconds counts as 100. The shutdown completes a report that is on its way. Each
+    /// report may take 10 seconds.
     ///
     /// # Panics
     /// When called outside a tokio runtime. The runtime needs its timer.
@@ -32,7 +36,8 @@ impl Background {
 impl UsageTracker {
     /// Reports to this store at this interval, forever. [`Background::report_usage`] also reports at shutdown.
     ///
-    /// The first of several failures in a row is logged. A report that takes longer than 10 seconds is dropped.
+    /// An interval of less than 100 milliseconds counts as 100. A report that takes longer than 10 seconds is dropped, as is
+    /// one on which the store panics. The first of several failures in a row is logged.
     ///
     /// # Panics
     /// When polled outside a tokio runtime, or in one without its timer.
@@ -70,7 +75,7 @@ impl UsageTracker {
         let mut stopped = pin!(stopped);
         let mut failing = false;
         loop {
-            let signal = timeout(interval, stopped.as_mut()).await;
+            let signal = timeout(interval.max(MIN_INTERVAL), stopped.as_mut()).await;
             let failure = self.report(backend).await.err();
             if let Some(failure) = failure.as_ref().filter(|_| !failing || signal.is_ok()) {
                 tracing::warn!("{failure}");
@@ -267,6 +272,7 @@ mod tests {
         assert_eq!(store.taken(), [[1]]);
     }
 
+    /// Cases: 142.
     #[tokio::test(start_paused = true)]
     async fn run_survives_store_that_fails_panics_or_hangs() {
         let (lines, _guard) = log();
@@ -298,6 +304,23 @@ mod tests {
         count(&usage, 1);
         background.shutdown().await;
         assert_eq!(store.taken(), [[2], [1]]);
+    }
+
+    /// Cases: 142.
+    #[tokio::test(start_paused = true)]
+    async fn report_usage_without_interval_pauses() {
+        for interval in [Duration::ZERO, Duration::from_nanos(1)] {
+            let (usage, store) = counted(0);
+            let background = Background::new();
+            background.report_usage(&usage, Arc::clone(&store), interval);
+            sleep(MIN_INTERVAL / 2).await;
+            for _ in 0..10 {
+                count(&usage, 1);
+                sleep(MIN_INTERVAL / 5).await;
+            }
+            assert_eq!(store.taken(), [[3], [5]], "{interval:?}");
+            background.shutdown().await;
+        }
     }
 
     /// A request that is counted while the report is on its way is in the last one.

@@ -13,6 +13,7 @@ mod silent;
 mod sqlite;
 mod taken;
 mod usage;
+mod use_rule;
 mod wrappers;
 
 #[path = "../support/mod.rs"]
