@@ -1,13 +1,15 @@
+use std::any::Any;
 use std::convert::Infallible;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 use super::CachedStore;
 use crate::BoxError;
-use crate::error_chain::error_chain;
+use crate::error_chain::{error_chain, panic_text};
 use crate::store::{ChangeFeed, KeyStore};
 
 impl<S: KeyStore + ChangeFeed> CachedStore<S> {
@@ -15,7 +17,7 @@ impl<S: KeyStore + ChangeFeed> CachedStore<S> {
     ///
     /// While changes are received, they apply within milliseconds. While they are not, entries serve to the end of their
     /// time to live. Whenever changes are received again, everything is forgotten once, since some may have been missed.
-    /// The log has one line for each loss and one for its end.
+    /// A panic of the feed counts as such a loss. The log has one line for each loss and one for its end.
     ///
     /// Postgres notifies through a connection of its own, and a heartbeat every 5 seconds finds a connection that has
     /// died silently. An SQLite file is read 10 times a second. Behind a pooler that swallows `LISTEN`, such as PgBouncer
@@ -41,7 +43,9 @@ impl<S: KeyStore + ChangeFeed> CachedStore<S> {
         async move {
             let mut logged = false;
             loop {
-                let Loss { received, cause, retry_after } = follow(&cache).await;
+                let mut received = false;
+                let followed = AssertUnwindSafe(follow(&cache, &mut received)).catch_unwind().await;
+                let Loss { cause, retry_after } = followed.unwrap_or_else(|panic| Loss::by_panic(&*panic));
                 // One line for each loss, whatever the number of attempts since.
                 if received || !logged {
                     tracing::warn!("not receiving change notifications, relying on the cache TTL: {cause}");
@@ -53,20 +57,21 @@ impl<S: KeyStore + ChangeFeed> CachedStore<S> {
     }
 }
 
-/// Forgets what the feed reports, until it ends or fails.
-async fn follow<S: KeyStore + ChangeFeed>(cache: &CachedStore<S>) -> Loss {
+/// Forgets what the feed reports, until it ends or fails. Sets `received` when changes are received.
+async fn follow<S: KeyStore + ChangeFeed>(cache: &CachedStore<S>, received: &mut bool) -> Loss {
     let feed = cache.get_ref();
     let changes = match feed.listen().await {
         Ok(changes) => changes,
-        Err(error) => return Loss::by(feed, error, false),
+        Err(error) => return Loss::by(feed, error),
     };
+    *received = true;
     cache.flush();
     tracing::info!("receiving change notifications of other processes");
     let mut changes = pin!(changes);
     loop {
         match changes.next().await {
             Some(Ok(change)) => cache.forget(&change),
-            Some(Err(error)) => return Loss::by(feed, error, true),
+            Some(Err(error)) => return Loss::by(feed, error),
             None => return Loss::by_end(),
         }
     }
@@ -74,21 +79,23 @@ async fn follow<S: KeyStore + ChangeFeed>(cache: &CachedStore<S>) -> Loss {
 
 /// Why no changes are received, or no longer.
 struct Loss {
-    /// Whether changes were received before.
-    received: bool,
     cause: String,
     retry_after: Duration,
 }
 
 impl Loss {
-    fn by<F: ChangeFeed>(feed: &F, error: F::Error, received: bool) -> Self {
+    fn by<F: ChangeFeed>(feed: &F, error: F::Error) -> Self {
         let retry_after = feed.retry_after(&error);
         let error: BoxError = error.into();
-        Self { received, cause: error_chain(&*error), retry_after }
+        Self { cause: error_chain(&*error), retry_after }
     }
 
     fn by_end() -> Self {
-        Self { received: true, cause: "the feed ended".to_owned(), retry_after: Duration::from_millis(250) }
+        Self { cause: "the feed ended".to_owned(), retry_after: Duration::from_millis(250) }
+    }
+
+    fn by_panic(panic: &(dyn Any + Send)) -> Self {
+        Self { cause: format!("the feed panicked: {}", panic_text(panic)), retry_after: Duration::from_secs(1) }
     }
 }
 
@@ -101,6 +108,8 @@ mod tests {
 
     use futures::Stream;
     use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+    use tokio::task::yield_now;
+    use tokio::time::advance;
 
     use super::*;
     use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId};
@@ -110,6 +119,9 @@ mod tests {
 
     const KEY: KeyId = KeyId::from_u128(1);
     const RETRY: Duration = Duration::from_secs(1);
+
+    /// A change on which the feed of the test panics.
+    const PANIC: Invalidation = Invalidation::Key(KeyId::from_u128(u128::MAX));
 
     type Feed = Result<UnboundedReceiver<Result<Invalidation, io::Error>>, io::Error>;
 
@@ -132,7 +144,8 @@ mod tests {
         type Error = io::Error;
 
         async fn listen(&self) -> Result<impl Stream<Item = Result<Invalidation, io::Error>> + Send, io::Error> {
-            self.feeds.lock().unwrap().pop_front().unwrap_or_else(|| Err(io::Error::other("no feed")))
+            let feed = self.feeds.lock().unwrap().pop_front().unwrap_or_else(|| Err(io::Error::other("no feed")))?;
+            Ok(feed.inspect(|change| assert!(!matches!(change, Ok(change) if *change == PANIC), "broken")))
         }
 
         fn retry_after(&self, _: &io::Error) -> Duration {
@@ -168,7 +181,10 @@ mod tests {
 
     /// Lets the watching task do what it can. The clock of the cache is not tokio's and hardly moves.
     async fn settle() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        advance(Duration::ZERO).await;
+        for _ in 0..10 {
+            yield_now().await;
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -194,10 +210,12 @@ mod tests {
         watching.abort();
     }
 
+    /// Cases: 142.
+    ///
     /// What was changed while no feed was followed.
     #[tokio::test(start_paused = true)]
     async fn feed_lost_is_followed_again_and_flushes() {
-        for end in [Some(io::Error::other("connection lost")), None] {
+        for end in [Some(Err(io::Error::other("connection lost"))), Some(Ok(PANIC)), None] {
             let remote = Remote::new();
             let (digest, first) = (remote.add(1), remote.feed());
             remote.feeds.lock().unwrap().push_back(Err(io::Error::other("still down")));
@@ -207,15 +225,17 @@ mod tests {
             settle().await;
             assert!(!is_revoked(&cache, &digest).await);
             remote.keys.revoke(&acme(), KEY).await.unwrap();
-            if let Some(error) = end {
-                first.unbounded_send(Err(error)).unwrap();
+            if let Some(end) = end {
+                first.unbounded_send(end).unwrap();
             }
             drop(first);
             settle().await;
             assert!(!is_revoked(&cache, &digest).await, "the feed is lost");
-            tokio::time::sleep(RETRY).await;
+            advance(RETRY).await;
+            settle().await;
             assert!(!is_revoked(&cache, &digest).await, "the second attempt failed");
-            tokio::time::sleep(RETRY).await;
+            advance(RETRY).await;
+            settle().await;
             assert!(is_revoked(&cache, &digest).await);
             watching.abort();
         }
