@@ -294,6 +294,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+mod episode;
 mod error_chain;
 mod hooks;
 mod sync;

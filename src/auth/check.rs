@@ -69,6 +69,9 @@ impl<'a> Check<'a> {
 
     /// Goes on with a request whose lookup has ended.
     pub(super) fn resume<B>(&mut self, awaited: Awaited, request: &mut Request<B>) -> Progress {
+        if awaited.found.is_ok() {
+            self.log_recovery();
+        }
         match awaited.found {
             Ok(Some(record)) => self.decide(&awaited.digest, awaited.route, record, request),
             Ok(None) => Progress::Rejected(Denial::Unknown.into()),
@@ -232,11 +235,25 @@ impl<'a> Check<'a> {
         if self.config.cache_control { ResponseHeaders::Private } else { ResponseHeaders::Unchanged }
     }
 
-    /// Logs the cause; the client only sees a 503.
+    /// Logs how many requests failed in an outage that has ended.
+    fn log_recovery(&self) {
+        if let Some(ended) = self.config.outage.succeed() {
+            tracing::info!(
+                "the key store answers again: {} requests got no answer in {:.1?}",
+                ended.failures,
+                ended.length
+            );
+        }
+    }
+
+    /// Logs the cause once in each outage; the client only sees a 503.
     #[cold]
     fn unavailable(&mut self, error: LookupError) -> Rejection {
         let LookupError { outage, cause } = error;
-        tracing::warn!("no answer from the key store, answering 503: {}", error_chain(&*cause));
+        let text = error_chain(&*cause);
+        if self.config.outage.fail(&text) {
+            tracing::warn!("no answer from the key store, answering 503: {text}");
+        }
         if let Some(report) = &mut self.report {
             report.facts.store_error = Some(cause);
         }

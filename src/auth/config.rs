@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::authorize::{Authorizer, Limiter};
 use super::credential::CredentialSource;
 use super::lookup::GuardedStore;
+use crate::episode::Episode;
 use crate::observe::Hooks;
 use crate::rejection::Responder;
 use crate::request::RequestHead;
@@ -24,6 +25,8 @@ pub(crate) struct Config {
     pub(super) failures: Option<Arc<dyn Limiter>>,
     pub(super) lookup_timeout: Option<Duration>,
     pub(super) clock: Arc<dyn Clock>,
+    /// What the log has of lookups that failed.
+    pub(super) outage: Arc<Episode>,
     pub(super) hooks: Option<Hooks>,
     pub(super) usage: Option<UsageTracker>,
     pub(super) cache_control: bool,

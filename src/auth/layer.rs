@@ -89,6 +89,7 @@ impl ApiKeyLayer {
             failures: None,
             lookup_timeout: Some(Duration::from_secs(1)),
             clock: Arc::new(SystemClock),
+            outage: Arc::default(),
             hooks: None,
             usage: None,
             cache_control: true,

@@ -2,10 +2,9 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
-
 use super::entries::{Clocks, Entries};
 use super::flights::Flights;
+use super::turns::Turns;
 use super::{CachedStore, Inner};
 use crate::store::{Changes, Invalidation, KeyStore, StoreId, Subscriber};
 use crate::time::{Clock, SystemClock};
@@ -13,8 +12,8 @@ use crate::time::{Clock, SystemClock};
 /// The longest that an unknown key is remembered.
 const UNKNOWN_TIME_TO_LIVE: Duration = Duration::from_secs(1);
 
-/// How many lookups of first-seen keys may wait for their turn. More would wait longer than a lookup may take.
-const FIRST_SEEN_QUEUE: usize = 1024;
+/// How many lookups of first-seen keys may wait for their turn.
+const MOST_WAITING: usize = 1024;
 
 /// Builds a [`CachedStore`]. Made by [`CachedStore::builder`].
 #[must_use]
@@ -42,7 +41,8 @@ impl<S: KeyStore> CachedStoreBuilder<S> {
     }
 
     /// Remembers at most this many keys, 100,000 by default, and a tenth as many unknown ones. A key takes about 400
-    /// bytes.
+    /// bytes. Of four times as many keys the cache remembers for 40 bytes each that they are not
+    /// [first-seen](Self::first_seen_limit).
     pub fn capacity(mut self, keys: usize) -> Self {
         self.capacity = keys.max(1);
         self
@@ -51,10 +51,10 @@ impl<S: KeyStore> CachedStoreBuilder<S> {
     /// Looks up at most this many first-seen keys at once, 5 by default. Choose fewer than the store has connections, so
     /// that some are left for known keys.
     ///
-    /// Up to 1,024 more lookups wait for their turn. Further ones fail with
-    /// [`CacheError::Crowded`](super::CacheError::Crowded).
+    /// Up to 1,024 more lookups wait for their turn, and the newest is next. One that has waited longest and is displaced by
+    /// a newer one fails with [`CacheError::Crowded`](super::CacheError::Crowded).
     pub fn first_seen_limit(mut self, lookups: usize) -> Self {
-        self.first_seen_limit = lookups.clamp(1, Semaphore::MAX_PERMITS - FIRST_SEEN_QUEUE);
+        self.first_seen_limit = lookups.max(1);
         self
     }
 
@@ -78,8 +78,7 @@ impl<S: KeyStore> CachedStoreBuilder<S> {
                 store: self.store,
                 entries: Entries::new(self.capacity, self.time_to_live, UNKNOWN_TIME_TO_LIVE, self.clocks),
                 flights: Flights::default(),
-                first_seen: Semaphore::new(self.first_seen_limit),
-                first_seen_queue: Semaphore::new(self.first_seen_limit + FIRST_SEEN_QUEUE),
+                first_seen: Turns::new(self.first_seen_limit, MOST_WAITING),
                 changes: Changes::new(),
                 _subscriber: subscriber,
             }

@@ -1,3 +1,4 @@
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,10 +11,16 @@ use crate::store::digest_hash::DigestState;
 use crate::store::{Invalidation, Lookup};
 use crate::time::Clock;
 
+/// How many keys are seen for each that fits into the cache: an evicted key is no first-seen key.
+const SEEN_PER_KNOWN: usize = 4;
+
 /// The latest answers of the store, each with the time at which the store was asked.
 pub(super) struct Entries {
     known: Cache<KeyDigest, Known, UnitWeighter, DigestState>,
     unknown: Cache<KeyDigest, Asked, UnitWeighter, DigestState>,
+    /// Hashes of the keys that are or were known. Two keys with one hash cost nothing but a turn.
+    seen: Cache<u64, (), UnitWeighter, RandomState>,
+    hasher: DigestState,
     ledger: Ledger,
     known_life: Duration,
     unknown_life: Duration,
@@ -44,9 +51,12 @@ impl Entries {
     pub(super) fn new(capacity: usize, known_life: Duration, unknown_life: Duration, clocks: Clocks) -> Self {
         let unknown_capacity = (capacity / 10).max(1);
         let unknown_life = unknown_life.min(known_life);
+        let hasher = DigestState::new();
         Self {
-            known: cache(capacity),
-            unknown: cache(unknown_capacity),
+            known: cache(capacity, hasher),
+            unknown: cache(unknown_capacity, hasher),
+            seen: cache(capacity.saturating_mul(SEEN_PER_KNOWN), RandomState::new()),
+            hasher,
             ledger: Ledger::new(known_life, Ledger::CAPACITY),
             known_life,
             unknown_life,
@@ -70,7 +80,7 @@ impl Entries {
 
     /// Returns whether this key is or was remembered as a known one.
     pub(super) fn knows(&self, digest: &KeyDigest) -> bool {
-        self.known.contains_key(digest)
+        self.seen.contains_key(&self.hasher.hash_one(digest))
     }
 
     /// To be called before the store is asked.
@@ -91,10 +101,12 @@ impl Entries {
         match found {
             Some(record) => {
                 self.unknown.remove(&digest);
+                self.seen.insert(self.hasher.hash_one(digest), ());
                 self.known.insert(digest, Known { record, asked });
             }
             None => {
                 self.known.remove(&digest);
+                self.seen.remove(&self.hasher.hash_one(digest));
                 self.unknown.insert(digest, asked);
             }
         }
@@ -145,8 +157,13 @@ fn subjects(digest: &KeyDigest, record: Option<&KeyRecord>) -> [Option<Invalidat
     ]
 }
 
-fn cache<V: Clone>(capacity: usize) -> Cache<KeyDigest, V, UnitWeighter, DigestState> {
-    Cache::with(capacity, capacity as u64, UnitWeighter, DigestState::new(), DefaultLifecycle::default())
+fn cache<K, V, H>(capacity: usize, hasher: H) -> Cache<K, V, UnitWeighter, H>
+where
+    K: Hash + Eq + Clone,
+    V: Clone,
+    H: BuildHasher + Clone,
+{
+    Cache::with(capacity, capacity as u64, UnitWeighter, hasher, DefaultLifecycle::default())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub enum CacheError {
     /// The store panicked.
     #[error("the key store panicked: {0}")]
     Panicked(Arc<str>),
-    /// Too many lookups of first-seen keys are waiting already.
+    /// Newer lookups of first-seen keys took the place of this one.
     #[error("too many first-seen keys at once: no lookup was made")]
     Crowded,
 }

@@ -8,6 +8,7 @@ mod flights;
 mod ledger;
 #[cfg(all(test, loom_model))]
 mod loom;
+mod turns;
 mod watch;
 
 use std::fmt;
@@ -16,10 +17,10 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::entries::{Asked, Entries};
 use self::flights::{Flights, Landing};
+use self::turns::{Place, Turns};
 use super::{Changes, Invalidation, KeyStore, Lookup, StoreId, Subscriber};
 use crate::error_chain::panic_text;
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId};
@@ -35,7 +36,9 @@ pub use self::error::CacheError;
 /// default, or within milliseconds while [`watch`](Self::watch) runs.
 ///
 /// Requests for one key share one lookup. Unknown keys are remembered apart, for a second at most, so that they evict no
-/// known key. Lookups of first-seen keys take turns, so that a flood of invented keys leaves connections for known keys.
+/// known key. Lookups of first-seen keys take turns, so that a flood of invented keys leaves connections for known keys. The newest is
+/// next: where more first-seen keys arrive than the store can look up, the share that it can is served, and the others get a
+/// 503. The log has one line when such an overload begins, and one with the number of failed lookups after its end.
 ///
 /// A clone is a handle to the same cache.
 ///
@@ -59,10 +62,7 @@ struct Inner<S> {
     store: S,
     entries: Entries,
     flights: Flights<Asked, Handle>,
-    /// One permit for each lookup of a first-seen key.
-    first_seen: Semaphore,
-    /// One permit for each such lookup that runs or waits.
-    first_seen_queue: Semaphore,
+    first_seen: Turns,
     /// Where caches in front of this one subscribe.
     changes: Changes,
     /// Forgets what the store publishes, for as long as this is kept.
@@ -70,7 +70,12 @@ struct Inner<S> {
 }
 
 type Flight = Shared<BoxFuture<'static, Result<Option<Arc<KeyRecord>>, CacheError>>>;
-type Handle = WeakShared<BoxFuture<'static, Result<Option<Arc<KeyRecord>>, CacheError>>>;
+
+/// How another request joins a lookup.
+struct Handle {
+    flight: WeakShared<BoxFuture<'static, Result<Option<Arc<KeyRecord>>, CacheError>>>,
+    place: Place,
+}
 
 impl<S: KeyStore> CachedStore<S> {
     /// Returns a cache with the default settings in front of this store.
@@ -116,16 +121,17 @@ impl<S: KeyStore> CachedStore<S> {
 
     /// Returns the lookup of this key that is under way, or starts one.
     fn flight(&self, digest: KeyDigest) -> Flight {
-        let Inner { flights, entries, .. } = &*self.shared;
+        let Inner { flights, entries, first_seen, .. } = &*self.shared;
         let now = entries.ask();
         flights.join_or_start(
             digest,
             now,
             |&began| entries.may_share(began, now),
-            Handle::upgrade,
+            |handle| handle.flight.upgrade().inspect(|_| first_seen.renew(&handle.place)),
             |landing| {
-                let flight = Arc::clone(&self.shared).fly(digest, landing).boxed().shared();
-                (flight.downgrade().expect("it has not been polled yet"), flight)
+                let place = Place::default();
+                let flight = Arc::clone(&self.shared).fly(digest, place.clone(), landing).boxed().shared();
+                (Handle { flight: flight.downgrade().expect("it has not been polled yet"), place }, flight)
             },
         )
     }
@@ -145,16 +151,19 @@ impl<S: KeyStore> Inner<S> {
     async fn fly(
         self: Arc<Self>,
         digest: KeyDigest,
+        place: Place,
         landing: Landing<Asked, Handle>,
     ) -> Result<Option<Arc<KeyRecord>>, CacheError> {
         let _landing = landing;
         // The lookup of another request may have ended since this one found nothing.
-        match self.entries.find(&digest) {
-            Lookup::Found(record) => return Ok(Some(record)),
-            Lookup::NotFound => return Ok(None),
-            Lookup::Pending => {}
+        if let Some(found) = self.remembered(&digest) {
+            return Ok(found);
         }
-        let _turn = self.turn(&digest).await?;
+        let _turn = if self.entries.knows(&digest) { None } else { Some(self.first_seen.take(&place).await?) };
+        // Or while this one waited for its turn.
+        if let Some(found) = self.remembered(&digest) {
+            return Ok(found);
+        }
         let asked = self.entries.ask();
         let found = AssertUnwindSafe(async { self.store.find(&digest).await }).catch_unwind().await;
         let found = found.map_err(|panic| CacheError::Panicked(panic_text(&*panic).into()))?.map_err(CacheError::of)?;
@@ -162,14 +171,13 @@ impl<S: KeyStore> Inner<S> {
         Ok(found)
     }
 
-    /// Returns at once for a known key. First-seen keys take turns, and keep a place in the queue while they wait.
-    async fn turn(&self, digest: &KeyDigest) -> Result<Option<[SemaphorePermit<'_>; 2]>, CacheError> {
-        if self.entries.knows(digest) {
-            return Ok(None);
+    /// Returns the answer that is remembered.
+    fn remembered(&self, digest: &KeyDigest) -> Option<Option<Arc<KeyRecord>>> {
+        match self.entries.find(digest) {
+            Lookup::Found(record) => Some(Some(record)),
+            Lookup::NotFound => Some(None),
+            Lookup::Pending => None,
         }
-        let place = self.first_seen_queue.try_acquire().map_err(|_| CacheError::Crowded)?;
-        let turn = self.first_seen.acquire().await.map_err(|_| CacheError::Crowded)?;
-        Ok(Some([turn, place]))
     }
 }
 

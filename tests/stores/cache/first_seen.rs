@@ -1,6 +1,6 @@
 //! First-seen keys take turns, so that connections are left for known keys.
 
-use futures::future::join_all;
+use futures::future::{FutureExt, join_all};
 use tokio::task::JoinSet;
 use tower_api_key::ApiKeyLayer;
 use tower_api_key::key::KeyDigest;
@@ -9,7 +9,7 @@ use tower_api_key::store::{CacheError, KeyBackend};
 use super::world::{TIME_TO_LIVE, World, acme, ask, begin, find, unknown_digest};
 
 /// How many lookups of first-seen keys may wait for their turn.
-const QUEUE: usize = 1024;
+const MOST_WAITING: usize = 1024;
 
 #[tokio::test]
 async fn first_lookups_are_limited_but_known_keys_are_not() {
@@ -47,6 +47,23 @@ async fn invalidated_key_does_not_queue() {
     assert_eq!(world.store.running(), 2);
 }
 
+/// Cases: 141.
+#[tokio::test]
+async fn evicted_key_does_not_queue() {
+    let world = World::with(|cache| cache.first_seen_limit(1).capacity(100));
+    let mut keys = Vec::new();
+    for _ in 0..200 {
+        keys.push(world.cached_key().await);
+    }
+    let evicted: Vec<_> = keys.iter().filter(|key| !world.remembers(key)).collect();
+    assert!(evicted.len() > 50, "{}", evicted.len());
+    world.store.hold();
+    let unknown = unknown_digest(0);
+    let _unknown = begin(find(&world.cache, &unknown));
+    let _lookups: Vec<_> = evicted.iter().map(|key| begin(find(&world.cache, key.record.digest()))).collect();
+    assert_eq!(world.store.running(), 1 + evicted.len());
+}
+
 #[tokio::test]
 async fn limit_is_five_by_default_and_never_zero() {
     for (asked, limit) in [(None, 5), (Some(0), 1), (Some(usize::MAX), 100)] {
@@ -79,43 +96,72 @@ async fn limit_holds_on_several_threads() {
     }
 }
 
+/// Cases: 141.
 #[tokio::test]
-async fn full_queue_rejects_at_once() {
+async fn newest_lookup_displaces_the_oldest() {
     for limit in [1, 5] {
         let world = World::with(|cache| cache.first_seen_limit(limit));
         let known = world.cached_key().await;
         world.clocks.pass(TIME_TO_LIVE);
         world.store.hold();
-        let digests: Vec<_> = (0..=limit + QUEUE).map(unknown_digest).collect();
-        let (overflow, digests) = digests.split_last().unwrap();
-        let mut waiting: Vec<_> = digests.iter().map(|digest| begin(find(&world.cache, digest))).collect();
+        let digests: Vec<_> = (0..=limit + MOST_WAITING).map(unknown_digest).collect();
+        let more = [usize::MAX, usize::MAX - 1].map(unknown_digest);
+        let (running, waiting) = digests.split_at(limit);
+        let running: Vec<_> = running.iter().map(|digest| begin(find(&world.cache, digest))).collect();
+        let oldest = begin(world.request("the oldest"));
+        let (newest, waiting) = waiting.split_last().unwrap();
+        let mut waiting: Vec<_> = waiting[1..].iter().map(|digest| begin(find(&world.cache, digest))).collect();
+        assert_eq!(waiting.len(), MOST_WAITING - 1);
         let before = world.store.lookups();
 
-        for _ in 0..3 {
-            assert!(matches!(find(&world.cache, overflow).await, Err(CacheError::Crowded)));
-            let reply = world.request("one too many").await;
-            assert_eq!(reply.status, 503);
-            assert_eq!(reply.body, r#"{"detail":"Service temporarily unavailable, try again later."}"#);
-            assert_eq!(reply.headers["retry-after"], "1");
-        }
-        assert_eq!(world.store.lookups(), before);
-        // A request that joins a lookup takes no place.
-        waiting.push(begin(find(&world.cache, &digests[0])));
+        // A request that joins a lookup displaces none.
+        let joined = begin(find(&world.cache, &digests[0]));
+        let oldest = begin(oldest);
+        let newest = begin(find(&world.cache, newest));
+        let reply = oldest.await;
+        assert_eq!(reply.status, 503);
+        assert_eq!(reply.body, r#"{"detail":"Service temporarily unavailable, try again later."}"#);
+        assert_eq!(reply.headers["retry-after"], "1");
         let lookup = begin(find(&world.cache, known.record.digest()));
-        assert_eq!(world.store.lookups(), before + 1, "known keys need no place");
+        assert_eq!(world.store.lookups(), before + 1, "only the known key is looked up at once");
 
         // A place that is given up is free.
-        drop(waiting.remove(limit + 7));
-        let found = begin(find(&world.cache, overflow));
-        let another = unknown_digest(limit + QUEUE + 1);
-        assert!(matches!(find(&world.cache, &another).await, Err(CacheError::Crowded)));
+        drop(waiting.remove(7));
+        let another = begin(find(&world.cache, &more[0]));
+        let second = begin(waiting.remove(0));
+        let one_too_many = begin(find(&world.cache, &more[1]));
+        assert!(matches!(second.await, Err(CacheError::Crowded)));
 
         world.store.release();
-        waiting.push(found);
+        waiting.extend(running);
+        waiting.extend([joined, newest, another, one_too_many]);
         assert!(join_all(waiting).await.into_iter().all(|found| found.unwrap().is_none()));
         assert!(lookup.await.unwrap().is_some());
-        assert!(find(&world.cache, &another).await.unwrap().is_none());
     }
+}
+
+/// Cases: 141.
+#[tokio::test]
+async fn joined_lookup_is_the_newest() {
+    let world = World::with(|cache| cache.first_seen_limit(1));
+    let digests = [0, 1, 2, 3].map(unknown_digest);
+    world.store.hold();
+    let running = begin(find(&world.cache, &digests[0]));
+    let mut waiting: Vec<_> = digests[1..].iter().map(|digest| begin(find(&world.cache, digest))).collect();
+    let joined = begin(find(&world.cache, &digests[1]));
+    world.store.release_one(0);
+    running.now_or_never().expect("it was released").unwrap();
+    waiting = waiting.into_iter().map(begin).collect();
+    world.store.release_one(0);
+    assert!(joined.now_or_never().expect("it was released").unwrap().is_none());
+    // The other two in their order: the newest first.
+    let third = waiting.pop().unwrap();
+    let second = begin(waiting.pop().unwrap());
+    let third = begin(third);
+    world.store.release_one(0);
+    third.now_or_never().expect("it was released").unwrap();
+    world.store.release();
+    second.await.unwrap();
 }
 
 /// An answer after a long wait for a turn is as new as any other.

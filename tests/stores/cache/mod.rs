@@ -11,6 +11,7 @@ mod first_seen;
 mod history;
 mod hits;
 mod marks;
+mod overload;
 mod probe;
 mod revoke_race;
 mod shared_lookups;

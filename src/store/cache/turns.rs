@@ -1,0 +1,155 @@
+//! The lookups of first-seen keys take turns, the newest first.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::CacheError;
+use crate::episode::Episode;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
+
+/// Bounds how many lookups run at a time. Of those that wait, the newest one is next.
+///
+/// In an overload, not every lookup gets a turn before its request gives up. With the oldest first, each one would wait
+/// until its request has no time left for the lookup.
+pub(super) struct Turns {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    overload: Episode,
+}
+
+struct State {
+    free: usize,
+    /// The lookups that wait, the oldest first, by ticket.
+    waiting: BTreeMap<u64, oneshot::Sender<Turn>>,
+    latest_ticket: u64,
+    most_waiting: usize,
+}
+
+/// Leave for a lookup. Dropped, it passes to the next one.
+pub(super) struct Turn(Arc<Shared>);
+
+/// Where a lookup waits. A request that joins the lookup makes it the newest one.
+#[derive(Clone, Default)]
+pub(super) struct Place(Arc<AtomicU64>);
+
+impl Turns {
+    pub(super) fn new(limit: usize, most_waiting: usize) -> Self {
+        let state = State { free: limit, waiting: BTreeMap::new(), latest_ticket: 0, most_waiting };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), overload: Episode::default() }) }
+    }
+
+    /// Waits for a turn.
+    pub(super) async fn take(&self, place: &Place) -> Result<Turn, CacheError> {
+        let shared = &self.shared;
+        let given = {
+            let mut state = shared.lock();
+            if state.free > 0 {
+                state.free -= 1;
+                drop(state);
+                shared.log_success();
+                return Ok(Turn(Arc::clone(shared)));
+            }
+            let (give, given) = oneshot::channel();
+            let displaced = state.wait(place, give);
+            drop(state);
+            if displaced.is_some() {
+                shared.log_failure();
+            }
+            given
+        };
+        Waiting { shared, place, given }.turn().await
+    }
+
+    /// Makes the lookup in this place the newest one, if it waits.
+    pub(super) fn renew(&self, place: &Place) {
+        let mut state = self.shared.lock();
+        if let Some(give) = state.waiting.remove(&place.ticket()) {
+            state.wait(place, give);
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn log_failure(&self) {
+        if self.overload.fail("") {
+            tracing::warn!(
+                "first-seen keys arrive faster than the store answers: the newest are looked up first and others fail; \
+                 known keys are not affected"
+            );
+        }
+    }
+
+    fn log_success(&self) {
+        if let Some(ended) = self.overload.succeed() {
+            tracing::info!(
+                "first-seen keys are looked up as they arrive again: {} lookups failed in {:.1?}",
+                ended.failures,
+                ended.length
+            );
+        }
+    }
+}
+
+impl State {
+    /// Adds the newest one. Returns the oldest one where there is no room for both.
+    fn wait(&mut self, place: &Place, give: oneshot::Sender<Turn>) -> Option<oneshot::Sender<Turn>> {
+        self.latest_ticket += 1;
+        place.0.store(self.latest_ticket, Ordering::SeqCst);
+        self.waiting.insert(self.latest_ticket, give);
+        let is_full = self.waiting.len() > self.most_waiting;
+        is_full.then(|| self.waiting.pop_first()).flatten().map(|(_, displaced)| displaced)
+    }
+}
+
+impl Place {
+    fn ticket(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let next = {
+            let mut state = self.0.lock();
+            let next = state.waiting.pop_last();
+            state.free += usize::from(next.is_none());
+            next
+        };
+        if let Some((_, next)) = next {
+            // A lookup that is dropped just now gives it back: then it passes to the one after.
+            drop(next.send(Self(Arc::clone(&self.0))));
+        }
+    }
+}
+
+/// A lookup that waits until this is dropped.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    place: &'a Place,
+    given: oneshot::Receiver<Turn>,
+}
+
+impl Waiting<'_> {
+    async fn turn(mut self) -> Result<Turn, CacheError> {
+        (&mut self.given).await.map_err(|_| CacheError::Crowded)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let gave_up = self.shared.lock().waiting.remove(&self.place.ticket());
+        if gave_up.is_some() {
+            self.shared.log_failure();
+        }
+    }
+}
