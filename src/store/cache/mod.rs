@@ -4,6 +4,8 @@ mod backend;
 mod builder;
 mod entries;
 mod error;
+#[cfg(all(test, not(loom_model)))]
+mod expiry_race;
 mod flights;
 mod ledger;
 #[cfg(all(test, loom_model))]
