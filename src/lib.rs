@@ -166,6 +166,7 @@
 //! | `throttle` | limits by client, by key, and of failed attempts |
 //! | `transport` | the client's address, trusted proxies, HTTPS |
 //! | [`background`] | runs what a service needs in the background |
+//! | `axum` | the path of a request before `nest` |
 //! | `test_kit` | conformance tests for a store, a clock, a store that fails on demand |
 //!
 //! # Responses
@@ -280,7 +281,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `axum` | extractors for axum handlers: `ApiKey`, `Option<ApiKey>`, `ClientInfo` |
+//! | `axum` | extractors for axum handlers: `ApiKey`, `Option<ApiKey>`, `ClientInfo`; `axum::original_uri` for a layer inside `nest` |
 //! | `cache` | `store::CachedStore`, which remembers lookups for a few seconds and never serves what was invalidated |
 //! | `metrics` | `observe::metrics`, hooks for the `metrics` facade |
 //! | `openapi` | `RouteTable::openapi`: the table as an OpenAPI document, or added to one of `utoipa` |
@@ -301,6 +302,8 @@ mod sync;
 mod text;
 pub mod time;
 
+#[cfg(feature = "axum")]
+pub mod axum;
 pub mod background;
 pub mod request;
 

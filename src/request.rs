@@ -13,7 +13,11 @@ pub struct RequestHead<'a> {
     version: Version,
     headers: &'a HeaderMap,
     extensions: &'a Extensions,
+    path_from: Option<PathFrom>,
 }
+
+/// Finds the target whose path decides.
+pub(crate) type PathFrom = fn(&Extensions) -> Option<&Uri>;
 
 impl<'a> RequestHead<'a> {
     pub(crate) fn new<B>(request: &'a Request<B>) -> Self {
@@ -23,7 +27,19 @@ impl<'a> RequestHead<'a> {
             version: request.version(),
             headers: request.headers(),
             extensions: request.extensions(),
+            path_from: None,
         }
+    }
+
+    /// Reads the path where this function finds it.
+    pub(crate) const fn with_path_from(self, path_from: Option<PathFrom>) -> Self {
+        Self { path_from, ..self }
+    }
+
+    /// Returns whether a function decides where the path is read.
+    #[cfg(feature = "routes")]
+    pub(crate) const fn has_path_from(&self) -> bool {
+        self.path_from.is_some()
     }
 
     /// Returns the head of a request that was taken apart.
@@ -35,6 +51,7 @@ impl<'a> RequestHead<'a> {
             version: parts.version,
             headers: &parts.headers,
             extensions: &parts.extensions,
+            path_from: None,
         }
     }
 
@@ -50,10 +67,12 @@ impl<'a> RequestHead<'a> {
         self.uri
     }
 
-    /// Returns the path of the target, neither decoded nor normalized.
+    /// Returns the path that a route table reads, neither decoded nor normalized: that of the target, or what
+    /// [`path_from`](crate::ApiKeyLayer::path_from) finds.
     #[must_use]
     pub fn path(&self) -> &'a str {
-        self.uri.path()
+        let found = self.path_from.and_then(|path_from| path_from(self.extensions));
+        found.unwrap_or(self.uri).path()
     }
 
     /// Returns the HTTP version.

@@ -50,7 +50,7 @@ impl<'a> Check<'a> {
             return self.begin_inside(request);
         }
         if let Some(hooks) = &self.config.hooks {
-            self.report = Some(Report::begin(hooks, request));
+            self.report = Some(Report::begin(hooks, self.head(request)));
         }
         self.classify(None, request)
     }
@@ -61,8 +61,8 @@ impl<'a> Check<'a> {
         let outer = Enclosing::take(request.extensions_mut());
         let hooks = self.config.hooks.as_ref();
         self.report = match &outer {
-            Some(outer) => Some(Report::begin_inside(hooks, outer.outer(), request)),
-            None => hooks.map(|hooks| Report::begin(hooks, request)),
+            Some(outer) => Some(Report::begin_inside(hooks, outer.outer(), self.head(request))),
+            None => hooks.map(|hooks| Report::begin(hooks, self.head(request))),
         };
         self.classify(outer.as_ref(), request)
     }
@@ -198,7 +198,7 @@ impl<'a> Check<'a> {
     /// Returns the class of the route. Without a table, every route is unlisted, and the table is not asked.
     fn route<B>(&self, request: &Request<B>) -> RouteClass {
         let routes = self.config.routes.as_ref();
-        routes.map_or(RouteClass::Unlisted(None), |routes| routes.classify(RequestHead::new(request)))
+        routes.map_or(RouteClass::Unlisted(None), |routes| routes.classify(self.head(request)))
     }
 
     /// Returns whether a valid key with this access may make this request.
@@ -208,7 +208,7 @@ impl<'a> Check<'a> {
             routes.authorize(route, access)?;
         }
         if let Some(require_fn) = &self.config.require_fn {
-            authorize(access, &require_fn(RequestHead::new(request)))?;
+            authorize(access, &require_fn(self.head(request)))?;
         }
         Ok(authorize(access, &self.config.requirement)?)
     }
@@ -274,14 +274,18 @@ impl<'a> Check<'a> {
     fn count_failure<B>(&self, rejection: Rejection, request: &Request<B>) -> Rejection {
         match &self.config.failures {
             Some(limiter) if is_failed_attempt(rejection) => {
-                limiter.try_acquire(RequestHead::new(request)).err().unwrap_or(rejection)
+                limiter.try_acquire(self.head(request)).err().unwrap_or(rejection)
             }
             _ => rejection,
         }
     }
 
     fn respond<B>(&self, rejection: Rejection, request: &Request<B>) -> Response<Bytes> {
-        self.config.responder.respond(rejection, RequestHead::new(request))
+        self.config.responder.respond(rejection, self.head(request))
+    }
+
+    fn head<'r, B>(&self, request: &'r Request<B>) -> RequestHead<'r> {
+        RequestHead::new(request).with_path_from(self.config.path_from)
     }
 }
 

@@ -7,7 +7,7 @@ use super::lookup::GuardedStore;
 use crate::episode::Episode;
 use crate::observe::Hooks;
 use crate::rejection::Responder;
-use crate::request::RequestHead;
+use crate::request::{PathFrom, RequestHead};
 use crate::scope::Requirement;
 use crate::store::StoreId;
 use crate::time::Clock;
@@ -21,6 +21,7 @@ pub(crate) struct Config {
     pub(super) source: CredentialSource,
     pub(super) requirement: Requirement,
     pub(super) require_fn: Option<RequireFn>,
+    pub(super) path_from: Option<PathFrom>,
     pub(super) routes: Option<Arc<dyn Authorizer>>,
     pub(super) failures: Option<Arc<dyn Limiter>>,
     pub(super) lookup_timeout: Option<Duration>,

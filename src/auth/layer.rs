@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, Response};
+use http::{Extensions, HeaderName, Response, Uri};
 use tower_layer::Layer;
 
 use super::config::Config;
@@ -85,6 +85,7 @@ impl ApiKeyLayer {
             source: CredentialSource { header, bearer: false, keep: false, formats: Vec::new() },
             requirement: Requirement::any_key(),
             require_fn: None,
+            path_from: None,
             routes: None,
             failures: None,
             lookup_timeout: Some(Duration::from_secs(1)),
@@ -133,6 +134,34 @@ impl ApiKeyLayer {
         F: Fn(RequestHead<'_>) -> Requirement + Send + Sync + 'static,
     {
         self.with(|config| config.require_fn = Some(Arc::new(requirement)))
+    }
+
+    /// Reads the path where this function finds it, for the route table and for [`require_fn`](Self::require_fn): for a layer
+    /// inside a router that removes a prefix from the path. Replaces an earlier function.
+    ///
+    /// The function gets the extensions of the request. Where it returns `None`, the path is that of the target. The target
+    /// must have the same path without a prefix; otherwise the response is 404 (401 without a valid key).
+    ///
+    /// Without this call, a table on a layer inside axum's `nest` is refused in the same way where it lists the full path,
+    /// and the log names the line, once (feature `axum`). A table of paths without the prefix works; if some of its lines
+    /// match full paths too, declare it with `path_from(|_| None)`.
+    ///
+    /// ```
+    /// # #[cfg(all(feature = "axum", feature = "routes"))] {
+    /// use axum::{Router, routing::get};
+    /// use http::Method;
+    /// use tower_api_key::routes::RouteTable;
+    /// use tower_api_key::{ApiKeyLayer, MemoryStore, Requirement, axum::original_uri};
+    ///
+    /// let table = RouteTable::builder().route(Method::GET, "/api/items/", Requirement::any_key()).build()?;
+    /// let guard = ApiKeyLayer::new(MemoryStore::new()).routes(table).path_from(original_uri);
+    /// let api = Router::new().route("/items/", get(|| async { "[]" })).layer(guard);
+    /// let app: Router = Router::new().nest("/api", api);
+    /// # Ok::<(), tower_api_key::routes::RouteTableError>(())
+    /// # }.unwrap();
+    /// ```
+    pub fn path_from(self, path: fn(&Extensions) -> Option<&Uri>) -> Self {
+        self.with(|config| config.path_from = Some(path))
     }
 
     /// Reads the key from this header, in place of `X-Avala-Api-Key` or an earlier one. For `Authorization` see

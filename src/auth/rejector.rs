@@ -28,9 +28,10 @@ impl Rejector {
     fn reject_outside<B>(&self, rejection: Rejection, request: &mut Request<B>) -> Response<Bytes> {
         let Self(config) = self;
         let digest = config.source.take(request.headers_mut()).ok();
-        let response = config.responder.respond(rejection, RequestHead::new(request));
+        let head = RequestHead::new(request).with_path_from(config.path_from);
+        let response = config.responder.respond(rejection, head);
         if let Some(hooks) = &config.hooks {
-            let mut report = Report::begin(hooks, request);
+            let mut report = Report::begin(hooks, head);
             report.facts.digest = digest;
             report.rejection = Some(rejection);
             report.finish(Some(response.status()));

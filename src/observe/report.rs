@@ -2,13 +2,14 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use http::{Request, StatusCode};
+use http::StatusCode;
 
 use super::event::{DecisionEvent, Facts, LookupKind, Outcome};
 use super::nesting::{Hooks, Nesting, Outer};
 use crate::hooks::call_each;
 use crate::key::KeyId;
 use crate::rejection::reason::Rejection;
+use crate::request::RequestHead;
 use crate::usage::UsageTracker;
 
 /// Collects what the event of one request shows, and emits the event once: at [`finish`](Self::finish), or as cancelled
@@ -23,24 +24,24 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn begin<B>(hooks: &Hooks, request: &Request<B>) -> Box<Self> {
+    pub(crate) fn begin(hooks: &Hooks, request: RequestHead<'_>) -> Box<Self> {
         Self::new(Arc::clone(hooks), None, request)
     }
 
     /// Begins the report of a layer inside others. Its hooks are called, except those that an outer layer calls.
-    pub(crate) fn begin_inside<B>(hooks: Option<&Hooks>, outer: Outer, request: &Request<B>) -> Box<Self> {
+    pub(crate) fn begin_inside(hooks: Option<&Hooks>, outer: Outer, request: RequestHead<'_>) -> Box<Self> {
         let own = hooks.into_iter().flat_map(|hooks| hooks.iter());
         let hooks = own.filter(|hook| !outer.calls(hook)).cloned().collect();
         Self::new(hooks, Some(outer), request)
     }
 
-    fn new<B>(hooks: Hooks, outer: Option<Outer>, request: &Request<B>) -> Box<Self> {
+    fn new(hooks: Hooks, outer: Option<Outer>, request: RequestHead<'_>) -> Box<Self> {
         Box::new(Self {
             finished: false,
             facts: Facts {
                 started: Instant::now(),
                 method: request.method().clone(),
-                path: request.uri().path().into(),
+                path: request.path().into(),
                 digest: None,
                 record: None,
                 lookup: LookupKind::None,

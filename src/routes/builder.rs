@@ -2,7 +2,7 @@ use http::Method;
 use http::uri::PathAndQuery;
 
 use super::matcher::Matcher;
-use super::path::is_ambiguous_path;
+use super::path::is_ambiguous;
 use super::{Route, RouteTable, RouteTableError, RouteTableErrorKind, Rule, Unlisted};
 use crate::scope::{Requirement, ScopeCatalog};
 
@@ -78,7 +78,7 @@ impl Route {
         if !pattern.starts_with('/') || !is_path {
             return Err(RouteTableErrorKind::NoPath);
         }
-        if is_ambiguous_path(pattern) {
+        if is_ambiguous(pattern) {
             return Err(RouteTableErrorKind::Ambiguous);
         }
         if pattern.split('/').any(|segment| segment.starts_with([':', '*'])) {

@@ -1,6 +1,7 @@
 //! One table of what each route requires of a key, enforced outside any router.
 
 mod builder;
+mod enforced;
 mod error;
 mod markdown;
 mod matcher;

@@ -3,14 +3,14 @@ use std::sync::Arc;
 
 use http::Method;
 
+use super::enforced::Enforced;
 use super::matcher::{Found, Matcher};
-use super::path::{is_ambiguous, is_ambiguous_path};
+use super::path::is_ambiguous;
 use super::{Route, RouteTableBuilder, Unlisted};
 use crate::ApiKeyLayer;
-use crate::auth::{Authorizer, RouteClass};
+use crate::auth::RouteClass;
 use crate::decision::authorize;
 use crate::rejection::reason::Rejection;
-use crate::request::RequestHead;
 use crate::scope::{Access, Requirement};
 
 /// What each route asks of a key: `(method, pattern)` to a [`Requirement`], public routes by name, and one
@@ -129,7 +129,7 @@ impl RouteTable {
     /// # Ok::<(), tower_api_key::routes::RouteTableError>(())
     /// ```
     pub fn methods(&self, path: &str) -> impl Iterator<Item = &Method> {
-        let listed = if is_ambiguous_path(path) { &[][..] } else { self.listed.methods(path) };
+        let listed = if is_ambiguous(path) { &[][..] } else { self.listed.methods(path) };
         listed.iter().map(|(method, _)| method)
     }
 
@@ -153,15 +153,18 @@ impl RouteTable {
         let mut required = lines.into_iter().flatten().filter_map(|line| self.requirement(line));
         Ok(required.try_for_each(|requirement| authorize(access, requirement))?)
     }
-}
 
-impl Authorizer for RouteTable {
-    fn classify(&self, request: RequestHead<'_>) -> RouteClass {
-        if is_ambiguous(request) {
+    /// Returns the line for this route and its twin.
+    pub(super) fn lines(&self, method: &Method, path: &str) -> [Option<usize>; 2] {
+        let method = listed_method(method);
+        [self.listed.find(method, path).line(), self.twin(method, path)]
+    }
+
+    pub(super) fn classify(&self, method: &Method, path: &str) -> RouteClass {
+        if is_ambiguous(path) {
             return RouteClass::Ambiguous;
         }
-        let (method, path) = (request.method(), request.path());
-        let method = if method == Method::HEAD { &Method::GET } else { method };
+        let method = listed_method(method);
         // An inner layer may add or remove a trailing slash, and so reach the route of another line.
         let twin = self.twin(method, path);
         let line = match self.listed.find(method, path) {
@@ -177,7 +180,7 @@ impl Authorizer for RouteTable {
         RouteClass::Listed(line, twin)
     }
 
-    fn authorize(&self, route: RouteClass, access: &Access) -> Result<(), Rejection> {
+    pub(super) fn authorize(&self, route: RouteClass, access: &Access) -> Result<(), Rejection> {
         match (route, self.unlisted) {
             (RouteClass::Public(_), _) => Ok(()),
             (RouteClass::Listed(line, twin), _) => self.authorize_by([Some(line), twin], access),
@@ -188,6 +191,11 @@ impl Authorizer for RouteTable {
     }
 }
 
+/// `HEAD` requires what `GET` requires.
+fn listed_method(method: &Method) -> &Method {
+    if method == Method::HEAD { &Method::GET } else { method }
+}
+
 impl ApiKeyLayer {
     /// Requires of each request what this table requires of its route, in addition to [`require`](Self::require) and
     /// [`require_fn`](Self::require_fn). Replaces an earlier table.
@@ -195,7 +203,7 @@ impl ApiKeyLayer {
     /// A public route is called without a lookup. The key is removed from the request anyway, and the response is left as
     /// it is.
     pub fn routes(self, table: RouteTable) -> Self {
-        self.authorizer(Arc::new(table))
+        self.authorizer(Arc::new(Enforced::new(table)))
     }
 }
 

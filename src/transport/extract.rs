@@ -1,6 +1,6 @@
-use axum_core::body::Body;
-use axum_core::extract::FromRequestParts;
-use axum_core::response::{IntoResponse, Response};
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::Response as HttpResponse;
 use http::request::Parts;

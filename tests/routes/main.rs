@@ -8,6 +8,7 @@ mod invalid_entries;
 mod lenient;
 mod markdown;
 mod methods;
+mod nested;
 mod once;
 mod openapi;
 mod placement;
