@@ -262,8 +262,9 @@
 //! **Scopes.** Under [`ApiKeyLayer`] without a table, a route without a requirement accepts any valid key.
 //!
 //! **Shared caches.** A CDN does not store responses to requests with `Authorization`, but does not treat a custom header as
-//! a credential. The layer therefore adds `Cache-Control: private` to a response without `Cache-Control`. A handler that
-//! sets `public`, or a CDN that is configured to ignore the header, serves one customer's data to the next.
+//! a credential. The layer therefore adds `private` to `Cache-Control`, unless a handler sets `public`, `s-maxage` or
+//! `no-store`, and names the credential headers in `Vary`. A CDN that is configured to ignore these headers serves one
+//! customer's data to the next, and so does one that ignores `Vary` for a handler that sets `public`.
 //!
 //! **Open streams.** Keys are checked once per request. An open WebSocket, upload or event stream survives revocation of its
 //! key, until the handler ends it.
@@ -305,6 +306,7 @@ pub mod time;
 #[cfg(feature = "axum")]
 pub mod axum;
 pub mod background;
+mod caching;
 pub mod request;
 
 pub mod key;

@@ -232,7 +232,11 @@ impl<'a> Check<'a> {
     }
 
     fn response_headers(&self) -> ResponseHeaders {
-        if self.config.cache_control { ResponseHeaders::Private } else { ResponseHeaders::Unchanged }
+        if self.config.cache_control {
+            ResponseHeaders::Private(self.config.responder.credentials.clone())
+        } else {
+            ResponseHeaders::Unchanged
+        }
     }
 
     /// Logs how many requests failed in an outage that has ended.

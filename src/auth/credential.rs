@@ -2,6 +2,7 @@
 
 use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName, HeaderValue};
 
+use crate::caching::CredentialHeaders;
 use crate::key::{KeyDigest, KeyFormat};
 use crate::rejection::CredentialError;
 
@@ -58,6 +59,12 @@ impl CredentialSource {
                 values.iter_mut().for_each(|value| value.set_sensitive(true));
             }
         }
+    }
+
+    /// Returns the names of the headers that it reads.
+    pub(super) fn headers(&self) -> CredentialHeaders {
+        let names = [self.header.clone(), AUTHORIZATION];
+        CredentialHeaders::new(if self.bearer { &names } else { &names[..1] })
     }
 
     /// Whether a layer with this source takes away what a layer with the `other` one would read.

@@ -21,7 +21,8 @@ use crate::usage::UsageTracker;
 /// Authenticates requests by API key and rejects the others.
 ///
 /// By default it reads `X-Avala-Api-Key`, removes that header from the request, accepts any valid key, waits at most one
-/// second for a store that must be awaited, and adds `Cache-Control: private` to a response that has no `Cache-Control`.
+/// second for a store that must be awaited, and keeps shared caches from serving a response to
+/// [another client](Self::without_cache_control).
 ///
 /// It has no type parameters and wraps any service of `http` requests whose responses have a body of [`Bytes`]. Cloning it
 /// is cheap, and a clone shares the store.
@@ -176,13 +177,17 @@ impl ApiKeyLayer {
         self.with(|config| {
             config.responder.challenge = config.responder.challenge.with_header(name.clone());
             config.source.header = name;
+            config.responder.credentials = config.source.headers();
         })
     }
 
     /// Also reads a key from `Authorization: Bearer`, for clients that cannot change yet. A request with both is rejected as
     /// ambiguous.
     pub fn accept_bearer(self) -> Self {
-        self.with(|config| config.source.bearer = true)
+        self.with(|config| {
+            config.source.bearer = true;
+            config.responder.credentials = config.source.headers();
+        })
     }
 
     /// Leaves the key in the request, marked as sensitive: for a proxy that forwards it.
@@ -228,7 +233,8 @@ impl ApiKeyLayer {
 
     /// Renders rejections in another form than the documented JSON. Replaces an earlier renderer.
     ///
-    /// `Cache-Control: no-store` is added to a response without `Cache-Control`, and the challenge to a 401 without one. A
+    /// `Cache-Control: no-store` is added to a response without `Cache-Control`, and the challenge to a 401 without one. What
+    /// shared caches may store is [restricted](Self::without_cache_control) as for accepted requests. A
     /// panic in the renderer propagates; it never accepts a request.
     ///
     /// ```
@@ -281,10 +287,26 @@ impl ApiKeyLayer {
         self.with(|config| config.responder.expose = true)
     }
 
-    /// Leaves `Cache-Control` of accepted requests as it is.
+    /// Leaves the headers that caches read as they are, in responses to accepted requests. The handler, or an outer layer,
+    /// must then keep the response to one client from the others.
     ///
-    /// By default `private` is added to a response without `Cache-Control`, except on public routes: shared caches do not
-    /// store responses to requests with `Authorization` (RFC 9111, 3.5), but do not treat a custom header as a credential.
+    /// By default, except on public routes:
+    ///
+    /// | the handler sets | the layer adds |
+    /// |---|---|
+    /// | no `Cache-Control` | `Cache-Control: private` |
+    /// | `public` or `s-maxage`, to share the response | `Vary` with the names of the credential headers |
+    /// | `private` | `Vary` |
+    /// | `no-store` | nothing |
+    /// | anything else, or what is malformed | `private` in front, and `Vary` |
+    /// | `Expires`, `ETag`, `Last-Modified` | `Vary` |
+    /// | `CDN-Cache-Control` | as to `Cache-Control` |
+    /// | `Surrogate-Control`, `Edge-Control` | `no-store` in front, unless `Cache-Control` shares the response |
+    /// | `X-Accel-Expires` | removed, unless `Cache-Control` shares the response |
+    ///
+    /// Shared caches do not treat a custom header as a credential, and many store responses to requests with
+    /// `Authorization`, although they must not (RFC 9111, 3.5). A shared cache that ignores `Vary`, as some CDNs do, serves
+    /// a `public` response to everyone.
     pub fn without_cache_control(self) -> Self {
         self.with(|config| config.cache_control = false)
     }

@@ -1,11 +1,11 @@
 use std::borrow::Cow;
-use std::fmt;
 use std::str::FromStr;
 use std::sync::LazyLock;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 
 use super::headers::headers_with;
+use crate::text::TitleCase;
 
 /// The protection space that a 401 names (RFC 9110, 11.5): 1 to 128 printable ASCII characters without `"` and `\`.
 ///
@@ -118,21 +118,6 @@ impl Challenge {
     /// Returns the headers of a 401.
     pub(super) const fn headers(&self) -> &HeaderMap {
         &self.headers
-    }
-}
-
-/// Shows `x-avala-api-key` as `X-Avala-Api-Key`.
-pub(crate) struct TitleCase<'a>(pub(crate) &'a HeaderName);
-
-impl fmt::Display for TitleCase<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut before = '-';
-        for letter in self.0.as_str().chars() {
-            let shown = if before == '-' { letter.to_ascii_uppercase() } else { letter };
-            fmt::Write::write_char(f, shown)?;
-            before = letter;
-        }
-        Ok(())
     }
 }
 

@@ -15,6 +15,4 @@ pub use self::challenge::{InvalidRealm, Realm};
 pub use self::reason::{CredentialError, Outage};
 pub use self::rejected::RejectedRequest;
 
-#[cfg(feature = "openapi")]
-pub(crate) use self::challenge::TitleCase;
 pub(crate) use self::responder::Responder;

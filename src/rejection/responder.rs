@@ -8,12 +8,14 @@ use super::challenge::Challenge;
 use super::reason::Rejection;
 use super::rejected::RejectedRequest;
 use super::{grpc, response};
+use crate::caching::{CredentialHeaders, protect};
 use crate::request::RequestHead;
 
 /// Makes the response to every rejected request.
 #[derive(Clone)]
 pub(crate) struct Responder {
     pub(crate) challenge: Challenge,
+    pub(crate) credentials: CredentialHeaders,
     pub(crate) renderer: Option<Renderer>,
     /// Whether gRPC calls get a `grpc-status`.
     pub(crate) grpc: bool,
@@ -26,7 +28,8 @@ pub(crate) type Renderer = Arc<dyn Fn(&RejectedRequest<'_>) -> Response<Bytes> +
 impl Responder {
     /// Returns a responder for requests that no layer with another form has authenticated.
     pub(crate) fn documented() -> Self {
-        Self { challenge: Challenge::avala().clone(), renderer: None, grpc: false, expose: false }
+        let (challenge, credentials) = (Challenge::avala().clone(), CredentialHeaders::default());
+        Self { challenge, credentials, renderer: None, grpc: false, expose: false }
     }
 
     pub(crate) fn respond(&self, rejection: Rejection, request: RequestHead<'_>) -> Response<Bytes> {
@@ -43,11 +46,12 @@ impl Responder {
         response
     }
 
-    /// Adds required headers that the renderer omitted.
+    /// Adds required headers that the renderer omitted, and keeps the response from the other clients of a shared cache.
     fn complete(&self, mut response: Response<Bytes>) -> Response<Bytes> {
         let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
         let headers = response.headers_mut();
         headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        protect(headers, &self.credentials);
         if unauthorized {
             headers.entry(WWW_AUTHENTICATE).or_insert_with(|| self.challenge.value().clone());
         }

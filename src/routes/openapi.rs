@@ -10,8 +10,8 @@ use utoipa::openapi::{Content, Info, OpenApi, Paths, Ref, RefOr, Required};
 
 use super::pattern::{Piece, pieces};
 use super::{Route, RouteTable, Rule};
-use crate::rejection::TitleCase;
 use crate::scope::{Requirement, Scope};
+use crate::text::TitleCase;
 
 /// Writes what a [`RouteTable`] asks for into an OpenAPI document: the security scheme, the scopes of each
 /// operation, and the replies of a key check. Made by [`RouteTable::openapi`].

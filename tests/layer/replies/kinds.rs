@@ -30,6 +30,7 @@ const NOT_FOUND: &str = r#"{"detail":"Not found."}"#;
 pub(crate) const CHALLENGE: &str = r#"www-authenticate: ApiKey realm="api", header="X-Avala-Api-Key""#;
 pub(crate) const NO_STORE: &str = "cache-control: no-store";
 const PRIVATE: &str = "cache-control: private";
+const VARY: &str = "vary: X-Avala-Api-Key";
 const JSON: &str = "content-type: application/json";
 const TEXT: &str = "content-type: text/plain";
 
@@ -153,7 +154,8 @@ fn configured(keys: &Keys) -> Vec<Kind> {
     let writes = RequireScopesLayer::new(avala::DATASETS_WRITE);
     let only_challenge = Seen::new(401, [NO_STORE, CHALLENGE], "missing");
     let only_no_store = Seen::new(403, [NO_STORE], "insufficient_scope");
-    let own = Seen::new(401, ["cache-control: no-cache", "www-authenticate: Bearer", TEXT], "own");
+    let own = ["cache-control: private, no-cache", VARY, "www-authenticate: Bearer", TEXT];
+    let own = Seen::new(401, own, "own");
     let amended_reply = acme(r#"{"detail":"Authentication credentials were not provided.","code":"missing"}"#);
     let hidden_reply = Seen::new(404, [NO_STORE, TEXT], "Not found.");
     let good = || avala(&keys.good);
@@ -230,14 +232,16 @@ pub(crate) fn accepted(keys: &Keys) -> Vec<Kind> {
         }),
         inner("left alone", reads().without_cache_control(), good(), datasets, Seen::new(200, [TEXT], DATASETS)),
         inner("its own rule", reads(), good(), public, {
-            Seen::new(200, ["cache-control: public, max-age=60"], "for all")
+            Seen::new(200, ["cache-control: public, max-age=60", VARY], "for all")
         }),
         inner("its own rules", reads(), good(), two, {
-            Seen::new(200, ["cache-control: no-cache", "cache-control: max-age=1"], "twice")
+            Seen::new(200, ["cache-control: private, no-cache", "cache-control: max-age=1", VARY], "twice")
         }),
         inner("its own 401", reads(), good(), own_401, Seen::new(401, [TEXT, PRIVATE], "log in again")),
         inner("its own 403", reads(), good(), own_403, Seen::new(403, ["www-authenticate: Basic", PRIVATE], "not you")),
-        inner("its own 503", reads(), good(), own_503, Seen::new(503, ["cache-control: max-age=5"], "later")),
+        inner("its own 503", reads(), good(), own_503, {
+            Seen::new(503, ["cache-control: private, max-age=5", VARY], "later")
+        }),
     ]
 }
 

@@ -8,6 +8,7 @@ mod invented;
 mod listeners;
 mod nat64;
 mod nginx;
+mod nginx_cache;
 mod proxies;
 mod require_https;
 mod servers;
