@@ -44,8 +44,7 @@ impl Enforced {
 
 impl Authorizer for Enforced {
     fn classify(&self, request: RequestHead<'_>) -> RouteClass {
-        let for_a_proxy = request.version() < http::Version::HTTP_2 && request.uri().authority().is_some();
-        if for_a_proxy || is_rewritten(request) || self.misses_prefix(request) {
+        if is_rewritten(request) || self.misses_prefix(request) {
             return RouteClass::Ambiguous;
         }
         self.table.classify(request.method(), request.path())

@@ -5,6 +5,7 @@
 mod covering;
 mod differential;
 mod invalid_entries;
+mod lambda;
 mod lenient;
 mod markdown;
 mod methods;
