@@ -307,6 +307,7 @@ pub mod time;
 pub mod axum;
 pub mod background;
 mod caching;
+mod credential;
 pub mod request;
 
 pub mod key;

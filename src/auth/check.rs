@@ -119,6 +119,9 @@ impl<'a> Check<'a> {
         route: RouteClass,
         request: &mut Request<B>,
     ) -> Progress {
+        if let Some(report) = &mut self.report {
+            report.facts.format = self.config.source.format(request.headers()).cloned();
+        }
         let digest = self.config.source.take(request.headers_mut());
         match digest {
             Ok(digest) => self.look_up(&digest, route, request),

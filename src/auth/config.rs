@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::authorize::{Authorizer, Limiter};
-use super::credential::CredentialSource;
+use super::credential::Sources;
 use super::lookup::GuardedStore;
 use crate::episode::Episode;
 use crate::observe::Hooks;
@@ -18,7 +18,7 @@ use crate::usage::UsageTracker;
 pub(crate) struct Config {
     pub(super) store: Arc<dyn GuardedStore>,
     pub(super) store_id: StoreId,
-    pub(super) source: CredentialSource,
+    pub(super) source: Sources,
     pub(super) requirement: Requirement,
     pub(super) require_fn: Option<RequireFn>,
     pub(super) path_from: Option<PathFrom>,

@@ -7,8 +7,9 @@ use http::{Extensions, HeaderName, Response, Uri};
 use tower_layer::Layer;
 
 use super::config::Config;
-use super::credential::CredentialSource;
+use super::credential::Sources;
 use super::service::ApiKeyService;
+use crate::credential::{CredentialSource, Kind};
 use crate::key::KeyFormat;
 use crate::observe::{DecisionEvent, Hook};
 use crate::rejection::{Realm, RejectedRequest, Responder};
@@ -79,11 +80,11 @@ pub struct ApiKeyLayer {
 impl ApiKeyLayer {
     /// Returns a layer that looks keys up in this store.
     pub fn new(store: impl KeyStore) -> Self {
-        let header = HeaderName::from_static("x-avala-api-key");
+        let header = CredentialSource::header(HeaderName::from_static("x-avala-api-key"));
         let config = Config {
             store_id: store.id().unwrap_or_else(StoreId::new),
             store: Arc::new(store),
-            source: CredentialSource { header, bearer: false, keep: false, formats: Vec::new() },
+            source: Sources::new([header]),
             requirement: Requirement::any_key(),
             require_fn: None,
             path_from: None,
@@ -165,8 +166,8 @@ impl ApiKeyLayer {
         self.with(|config| config.path_from = Some(path))
     }
 
-    /// Reads the key from this header, in place of `X-Avala-Api-Key` or an earlier one. For `Authorization` see
-    /// [`accept_bearer`](Self::accept_bearer).
+    /// Reads the key from this header, in place of `X-Avala-Api-Key` and any other header. Sources of other kinds stay. For
+    /// `Authorization` see [`accept_bearer`](Self::accept_bearer), for several headers [`sources`](Self::sources).
     ///
     /// ```
     /// # use tower_api_key::{ApiKeyLayer, MemoryStore};
@@ -174,20 +175,52 @@ impl ApiKeyLayer {
     /// ApiKeyLayer::new(MemoryStore::new()).header(HeaderName::from_static("x-acme-key"));
     /// ```
     pub fn header(self, name: HeaderName) -> Self {
-        self.with(|config| {
-            config.responder.challenge = config.responder.challenge.with_header(name.clone());
-            config.source.header = name;
-            config.responder.credentials = config.source.headers();
+        self.with_sources(|mut sources| {
+            sources.retain(|source| !matches!(source.0, Kind::Header(_)));
+            sources.insert(0, CredentialSource::header(name));
+            sources
         })
     }
 
     /// Also reads a key from `Authorization: Bearer`, for clients that cannot change yet. A request with both is rejected as
     /// ambiguous.
     pub fn accept_bearer(self) -> Self {
-        self.with(|config| {
-            config.source.bearer = true;
-            config.responder.credentials = config.source.headers();
+        self.with_sources(|mut sources| {
+            sources.push(CredentialSource::bearer());
+            sources
         })
+    }
+
+    /// Reads the key from one of these sources, in place of all earlier ones. Without a source, no request has a key.
+    ///
+    /// A request must have exactly one key, over all sources. Each key is removed from the request, or, with
+    /// [`keep_header`](Self::keep_header), marked as sensitive. The `WWW-Authenticate` of a 401 names every source.
+    ///
+    /// ```
+    /// # use tower_api_key::{ApiKeyLayer, MemoryStore};
+    /// use http::HeaderName;
+    /// use tower_api_key::auth::{AuthScheme, CredentialSource};
+    ///
+    /// ApiKeyLayer::new(MemoryStore::new()).sources([
+    ///     CredentialSource::header(HeaderName::from_static("x-acme-key")),
+    ///     CredentialSource::authorization(AuthScheme::TOKEN),
+    /// ]);
+    /// ```
+    pub fn sources(self, sources: impl IntoIterator<Item = CredentialSource>) -> Self {
+        self.with_sources(|_| sources.into_iter().collect())
+    }
+
+    /// Names this document in the `Bearer` challenge, as the `resource_metadata` of a protected resource of OAuth (RFC 9728).
+    /// Without a [`bearer`](CredentialSource::bearer) source it has no effect. Replaces an earlier one.
+    ///
+    /// ```
+    /// # use tower_api_key::{ApiKeyLayer, MemoryStore};
+    /// use http::Uri;
+    /// let metadata = Uri::from_static("https://api.example/.well-known/oauth-protected-resource");
+    /// ApiKeyLayer::new(MemoryStore::new()).accept_bearer().resource_metadata(metadata);
+    /// ```
+    pub fn resource_metadata(self, url: Uri) -> Self {
+        self.with(|config| config.responder.challenge = config.responder.challenge.with_resource_metadata(url))
     }
 
     /// Leaves the key in the request, marked as sensitive: for a proxy that forwards it.
@@ -198,10 +231,18 @@ impl ApiKeyLayer {
     /// Rejects keys in any other format without a lookup: for a service that issued all its keys itself. By default a key is
     /// opaque, so that keys issued elsewhere work. A second call adds formats.
     ///
+    /// A service that accepts live keys alone responds 401 to a test key. A bearer token that begins as none of the formats
+    /// does is left in the request, for another authenticator, and counts as no key.
+    ///
     /// ```
     /// # use tower_api_key::{ApiKeyLayer, MemoryStore};
     /// use tower_api_key::key::KeyFormat;
-    /// ApiKeyLayer::new(MemoryStore::new()).require_formats([KeyFormat::AVALA]);
+    ///
+    /// let live = KeyFormat::new("acme_live_")?.with_environment("live");
+    /// let test = KeyFormat::new("acme_test_")?.with_environment("test");
+    /// let production = ApiKeyLayer::new(MemoryStore::new()).require_formats([live.clone()]);
+    /// let staging = ApiKeyLayer::new(MemoryStore::new()).require_formats([live, test]);
+    /// # Ok::<(), tower_api_key::key::InvalidPrefix>(())
     /// ```
     pub fn require_formats(self, formats: impl IntoIterator<Item = KeyFormat>) -> Self {
         self.with(|config| config.source.formats.extend(formats))
@@ -421,6 +462,14 @@ impl ApiKeyLayer {
         super::Rejector::new(Arc::clone(&self.config))
     }
 
+    fn with_sources(self, change: impl FnOnce(Vec<CredentialSource>) -> Vec<CredentialSource>) -> Self {
+        self.with(|config| {
+            config.source.set(change(config.source.list().to_vec()));
+            config.responder.challenge = config.responder.challenge.with_sources(config.source.list());
+            config.responder.credentials = config.source.headers();
+        })
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(Arc::make_mut(&mut self.config));
         self
@@ -438,7 +487,7 @@ impl<S> Layer<S> for ApiKeyLayer {
 impl fmt::Debug for ApiKeyLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiKeyLayer")
-            .field("header", &self.config.source.header)
+            .field("sources", &self.config.source.list())
             .field("requirement", &self.config.requirement)
             .field("lookup_timeout", &self.config.lookup_timeout)
             .finish_non_exhaustive()

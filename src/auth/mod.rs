@@ -32,6 +32,7 @@ pub use self::future::ResponseFuture;
 pub use self::gate::{GateFuture, GateService};
 pub use self::require::RequireScopesLayer;
 pub use self::service::ApiKeyService;
+pub use crate::credential::{AuthScheme, CredentialSource, InvalidAuthScheme};
 
 #[cfg(feature = "throttle")]
 pub(crate) use self::authorize::Limiter;

@@ -29,11 +29,12 @@ const CHECKSUM_BYTES: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyFormat {
     prefix: Cow<'static, str>,
+    environment: Option<Cow<'static, str>>,
 }
 
 impl KeyFormat {
     /// `avk_` and 40 hexadecimal digits: the format in the Avala documentation, and the default.
-    pub const AVALA: Self = Self { prefix: Cow::Borrowed("avk_") };
+    pub const AVALA: Self = Self { prefix: Cow::Borrowed("avk_"), environment: None };
 
     /// Returns a format with another prefix. The prefix is public, since lists and logs show it. End it with `_`.
     ///
@@ -44,7 +45,7 @@ impl KeyFormat {
         let prefix = prefix.into();
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         if (1..=32).contains(&prefix.len()) && prefix.bytes().all(allowed) {
-            Ok(Self { prefix })
+            Ok(Self { prefix, environment: None })
         } else {
             Err(InvalidPrefix)
         }
@@ -54,6 +55,18 @@ impl KeyFormat {
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.prefix
+    }
+
+    /// Names the environment of the keys in this format, such as `live` or `test`, in place of an earlier name.
+    #[must_use]
+    pub fn with_environment(self, name: impl Into<Cow<'static, str>>) -> Self {
+        Self { environment: Some(name.into()), ..self }
+    }
+
+    /// Returns the name of the environment.
+    #[must_use]
+    pub fn environment(&self) -> Option<&str> {
+        self.environment.as_deref()
     }
 
     /// Generates a new key in this format.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use http::{Method, StatusCode};
 
 use crate::BoxError;
-use crate::key::{KeyDigest, KeyRecord};
+use crate::key::{KeyDigest, KeyFormat, KeyRecord};
 use crate::rejection::reason::Rejection;
 
 /// What a layer decided about a request, for an audit trail or for metrics.
@@ -88,6 +88,13 @@ impl<'a> DecisionEvent<'a> {
         self.facts.digest.as_ref()
     }
 
+    /// Returns the [environment](crate::key::KeyFormat::with_environment) of the presented key's format, known or not. `None`
+    /// if the layer [requires no formats](crate::ApiKeyLayer::require_formats), or the format has none.
+    #[must_use]
+    pub fn environment(&self) -> Option<&str> {
+        self.facts.format.as_ref().and_then(KeyFormat::environment)
+    }
+
     /// The digest of a key that crossed the network in the clear, known or not: the request was rejected since it came
     /// over plain HTTP.
     #[must_use]
@@ -139,6 +146,7 @@ pub(crate) struct Facts {
     pub(super) method: Method,
     pub(super) path: Box<str>,
     pub(crate) digest: Option<KeyDigest>,
+    pub(crate) format: Option<KeyFormat>,
     pub(crate) record: Option<Arc<KeyRecord>>,
     pub(crate) lookup: LookupKind,
     pub(crate) store_error: Option<BoxError>,
@@ -151,6 +159,7 @@ impl fmt::Debug for DecisionEvent<'_> {
             .field("status", &self.status)
             .field("key", &self.key().map(KeyRecord::id))
             .field("digest", &self.digest())
+            .field("environment", &self.environment())
             .field("method", self.method())
             .field("path", &self.path())
             .field("lookup", &self.lookup())

@@ -43,6 +43,7 @@ impl Report {
                 method: request.method().clone(),
                 path: request.path().into(),
                 digest: None,
+                format: None,
                 record: None,
                 lookup: LookupKind::None,
                 store_error: None,

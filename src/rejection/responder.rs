@@ -36,7 +36,9 @@ impl Responder {
         let grpc = if self.grpc { grpc::content_type(request.headers()) } else { None };
         let mut response = match (grpc, &self.renderer) {
             (Some(content_type), _) => grpc::response(rejection, content_type),
-            (None, Some(render)) => self.complete(render(&RejectedRequest::new(rejection, request, &self.challenge))),
+            (None, Some(render)) => {
+                self.complete(rejection, render(&RejectedRequest::new(rejection, request, &self.challenge)))
+            }
             (None, None) => response::documented(&rejection, &self.challenge),
         };
         if self.expose {
@@ -47,13 +49,15 @@ impl Responder {
     }
 
     /// Adds required headers that the renderer omitted, and keeps the response from the other clients of a shared cache.
-    fn complete(&self, mut response: Response<Bytes>) -> Response<Bytes> {
+    fn complete(&self, rejection: Rejection, mut response: Response<Bytes>) -> Response<Bytes> {
         let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
         let headers = response.headers_mut();
         headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         protect(headers, &self.credentials);
-        if unauthorized {
-            headers.entry(WWW_AUTHENTICATE).or_insert_with(|| self.challenge.value().clone());
+        if unauthorized && !headers.contains_key(WWW_AUTHENTICATE) {
+            for value in self.challenge.headers(&rejection).get_all(WWW_AUTHENTICATE) {
+                headers.append(WWW_AUTHENTICATE, value.clone());
+            }
         }
         response
     }

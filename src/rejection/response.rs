@@ -46,7 +46,7 @@ fn headers(rejection: &Rejection, challenge: &Challenge) -> HeaderMap {
     match rejection {
         Rejection::Throttled { retry_after } => headers_with(RETRY_AFTER, (*retry_after).into()),
         Rejection::Unavailable(_) => OUTAGE_HEADERS.clone(),
-        _ if rejection.status() == StatusCode::UNAUTHORIZED => challenge.headers().clone(),
+        _ if rejection.status() == StatusCode::UNAUTHORIZED => challenge.headers(rejection).clone(),
         _ => HEADERS.clone(),
     }
 }

@@ -14,6 +14,7 @@ mod outage;
 mod preflight;
 mod replies;
 mod secrets;
+mod sources;
 mod stacking;
 mod tower_contract;
 mod transport;

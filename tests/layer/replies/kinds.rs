@@ -61,6 +61,11 @@ fn by_the_key(keys: &Keys) -> Vec<Kind> {
     use Denial::{Expired, OrganizationDisabled, OtherKey, Revoked, Unknown};
     let layer = || keys.layer();
     let (missing, invalid) = (|| unauthorized(MISSING), || unauthorized(INVALID));
+    let and_bearer = |error, body| {
+        let bearer = format!(r#"www-authenticate: Bearer realm="api"{error}"#);
+        Seen::new(401, [JSON, NO_STORE, CHALLENGE, &bearer], body)
+    };
+    let wrong_token = || and_bearer(r#", error="invalid_token""#, INVALID);
     let (with, good) = (avala, || avala(&keys.good));
     let confused = KeyRecord::new(KeyId::from_u128(1), KeyDigest::hash(b"x"), "acme".parse().unwrap(), Access::Full);
     let confused = Broken::Confuses(Arc::new(confused));
@@ -85,9 +90,9 @@ fn by_the_key(keys: &Keys) -> Vec<Kind> {
         rejected("an expired key", layer(), with(&keys.expired), Expired, unauthorized(EXPIRED)),
         rejected("a key that is too old", layer(), with(&keys.too_old), Expired, unauthorized(EXPIRED)),
         rejected("case 049: revoked and expired", layer(), with(&keys.revoked_and_expired), Revoked, invalid()),
-        rejected("no bearer token", layer().accept_bearer(), vec![], Missing, missing()),
-        rejected("an unknown bearer token", layer().accept_bearer(), bearer(&keys.unknown), Unknown, invalid()),
-        rejected("two places", layer().accept_bearer(), [good(), bearer(&keys.good)].concat(), Repeated, invalid()),
+        rejected("no bearer token", layer().accept_bearer(), vec![], Missing, and_bearer("", MISSING)),
+        rejected("an unknown bearer token", layer().accept_bearer(), bearer(&keys.unknown), Unknown, wrong_token()),
+        rejected("two places", layer().accept_bearer(), [good(), bearer(&keys.good)].concat(), Repeated, wrong_token()),
         rejected("case 054: problem details", layer(), accept("application/problem+json"), Missing, missing()),
         rejected("case 054: HTML", layer(), [with("x"), accept("text/html")].concat(), Unknown, invalid()),
     ]
