@@ -2,6 +2,7 @@ use std::fmt;
 
 use http::Method;
 
+use super::RoutePattern;
 use super::pattern::prefix_of_rest;
 use crate::scope::Requirement;
 
@@ -15,6 +16,8 @@ pub struct Route {
     pub pattern: String,
     /// What it asks for.
     pub rule: Rule,
+    /// Whether its parameters may have [encoded characters](super::RoutePattern::with_encoded_parameters).
+    pub encoded_parameters: bool,
 }
 
 /// What a route asks for.
@@ -43,6 +46,11 @@ pub enum Unlisted {
 }
 
 impl Route {
+    pub(super) fn new(method: Method, pattern: RoutePattern, rule: Rule) -> Self {
+        let RoutePattern { text, encoded_parameters } = pattern;
+        Self { method, pattern: text, rule, encoded_parameters }
+    }
+
     /// Whether its last segment is `{*rest}`.
     pub(super) fn takes_a_rest(&self) -> bool {
         prefix_of_rest(&self.pattern).is_some()

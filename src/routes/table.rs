@@ -5,7 +5,7 @@ use http::Method;
 
 use super::enforced::Enforced;
 use super::matcher::{Found, Matcher};
-use super::path::is_ambiguous;
+use super::path::{Reading, read};
 use super::{Route, RouteTableBuilder, Unlisted};
 use crate::ApiKeyLayer;
 use crate::auth::RouteClass;
@@ -30,6 +30,8 @@ use crate::scope::{Access, Requirement};
 /// route only in its trailing slash. Where both forms are listed, a request must meet both lines, since an inner layer may
 /// turn one into the other; a line such as `/files/{*path}` adds nothing to a more specific one. An inner layer that changes
 /// a path or a method in any other way comes after the check, so put such a layer outside.
+///
+/// A line can [accept encoded characters](super::RoutePattern::with_encoded_parameters) in its parameters.
 ///
 /// No line opens what another one covers:
 ///
@@ -129,8 +131,9 @@ impl RouteTable {
     /// # Ok::<(), tower_api_key::routes::RouteTableError>(())
     /// ```
     pub fn methods(&self, path: &str) -> impl Iterator<Item = &Method> {
-        let listed = if is_ambiguous(path) { &[][..] } else { self.listed.methods(path) };
-        listed.iter().map(|(method, _)| method)
+        let reading = read(path);
+        let lines = self.listed.methods(path).iter();
+        lines.filter(move |(_, line)| self.accepts(reading, path, [Some(*line), None])).map(|(method, _)| method)
     }
 
     /// Returns the line of the same path with the trailing slash that it lacks, or without the one that it has.
@@ -154,6 +157,18 @@ impl RouteTable {
         Ok(required.try_for_each(|requirement| authorize(access, requirement))?)
     }
 
+    /// Returns whether a path with this reading is accepted by these lines.
+    fn accepts(&self, reading: Reading, path: &str, lines: [Option<usize>; 2]) -> bool {
+        match reading {
+            Reading::Plain => true,
+            Reading::Encoded => {
+                let chosen = lines.into_iter().flatten().all(|line| self.routes[line].encoded_parameters);
+                chosen && self.listed.encodes_only_parameters(path)
+            }
+            Reading::Ambiguous => false,
+        }
+    }
+
     /// Returns the line for this route and its twin.
     pub(super) fn lines(&self, method: &Method, path: &str) -> [Option<usize>; 2] {
         let method = listed_method(method);
@@ -161,7 +176,8 @@ impl RouteTable {
     }
 
     pub(super) fn classify(&self, method: &Method, path: &str) -> RouteClass {
-        if is_ambiguous(path) {
+        let reading = read(path);
+        if reading == Reading::Ambiguous {
             return RouteClass::Ambiguous;
         }
         let method = listed_method(method);
@@ -169,11 +185,15 @@ impl RouteTable {
         let twin = self.twin(method, path);
         let line = match self.listed.find(method, path) {
             Found::Listed(line) => line,
-            _ if twin.is_some() => return RouteClass::Ambiguous,
+            _ if twin.is_some() || reading == Reading::Encoded => return RouteClass::Ambiguous,
             hidden => return RouteClass::Unlisted(hidden.line()),
         };
         // A net for every other path is not the twin of a more specific line.
-        let twin = twin.filter(|twin| !self.routes[*twin].takes_a_rest() && self.requirement(*twin).is_some());
+        let twin = twin.filter(|twin| !self.routes[*twin].takes_a_rest());
+        if !self.accepts(reading, path, [Some(line), twin]) {
+            return RouteClass::Ambiguous;
+        }
+        let twin = twin.filter(|twin| self.requirement(*twin).is_some());
         if twin.is_none() && self.requirement(line).is_none() {
             return RouteClass::Public(line);
         }

@@ -4,6 +4,7 @@
 
 mod covering;
 mod differential;
+mod encoded;
 mod invalid_entries;
 mod lambda;
 mod lenient;
