@@ -1,6 +1,7 @@
 //! A request without its body, as the decision, renderers and limits see it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 
@@ -14,6 +15,32 @@ pub struct RequestHead<'a> {
     headers: &'a HeaderMap,
     extensions: &'a Extensions,
     path_from: Option<PathFrom>,
+    matched_route: Option<&'a MatchedRoute>,
+}
+
+/// The pattern of the route table's line that decided about a request, such as `/datasets/{uid}/`.
+///
+/// [`ApiKeyLayer::expose_route`](crate::ApiKeyLayer::expose_route) puts it into the extensions of the response.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct MatchedRoute(Arc<str>);
+
+impl MatchedRoute {
+    #[cfg(feature = "routes")]
+    pub(crate) fn new(pattern: &str) -> Self {
+        Self(pattern.into())
+    }
+
+    /// Returns the pattern.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for MatchedRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("MatchedRoute").field(&self.as_str()).finish()
+    }
 }
 
 /// Finds the target whose path decides.
@@ -28,12 +55,17 @@ impl<'a> RequestHead<'a> {
             headers: request.headers(),
             extensions: request.extensions(),
             path_from: None,
+            matched_route: None,
         }
     }
 
     /// Reads the path where this function finds it.
     pub(crate) const fn with_path_from(self, path_from: Option<PathFrom>) -> Self {
         Self { path_from, ..self }
+    }
+
+    pub(crate) const fn with_matched_route(self, matched_route: Option<&'a MatchedRoute>) -> Self {
+        Self { matched_route, ..self }
     }
 
     /// Returns whether a function decides where the path is read.
@@ -52,6 +84,7 @@ impl<'a> RequestHead<'a> {
             headers: &parts.headers,
             extensions: &parts.extensions,
             path_from: None,
+            matched_route: None,
         }
     }
 
@@ -73,6 +106,13 @@ impl<'a> RequestHead<'a> {
     pub fn path(&self) -> &'a str {
         let found = self.path_from.and_then(|path_from| path_from(self.extensions));
         found.unwrap_or(self.uri).path()
+    }
+
+    /// Returns the pattern of the route table's line that decides about the request. `None` without a table, and where no
+    /// line names the route.
+    #[must_use]
+    pub fn matched_route(&self) -> Option<&'a str> {
+        self.matched_route.map(MatchedRoute::as_str)
     }
 
     /// Returns the HTTP version.

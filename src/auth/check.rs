@@ -25,6 +25,7 @@ use crate::scope::Access;
 pub(super) struct Check<'a> {
     config: &'a Arc<Config>,
     pub(super) report: Option<Box<Report>>,
+    route: RouteClass,
 }
 
 /// How far a request has come.
@@ -40,7 +41,7 @@ pub(super) enum Progress {
 
 impl<'a> Check<'a> {
     pub(super) const fn new(config: &'a Arc<Config>, report: Option<Box<Report>>) -> Self {
-        Self { config, report }
+        Self { config, report, route: RouteClass::Unlisted(None) }
     }
 
     /// Goes through the steps that need no waiting.
@@ -49,21 +50,29 @@ impl<'a> Check<'a> {
         if extensions.get::<ApiKey>().is_some() || extensions.get::<Anonymous>().is_some() {
             return self.begin_inside(request);
         }
-        if let Some(hooks) = &self.config.hooks {
-            self.report = Some(Report::begin(hooks, self.head(request)));
-        }
+        self.begin_report(request);
         self.classify(None, request)
+    }
+
+    fn begin_report<B>(&mut self, request: &Request<B>) {
+        let Config { hooks, expose_route, .. } = &**self.config;
+        if hooks.is_some() || *expose_route {
+            self.report = Some(Report::begin(hooks.as_ref(), *expose_route, self.head(request)));
+        }
     }
 
     /// Begins inside an outer layer, or with an identity that no layer has established.
     #[cold]
     fn begin_inside<B>(&mut self, request: &mut Request<B>) -> Progress {
         let outer = Enclosing::take(request.extensions_mut());
-        let hooks = self.config.hooks.as_ref();
-        self.report = match &outer {
-            Some(outer) => Some(Report::begin_inside(hooks, outer.outer(), self.head(request))),
-            None => hooks.map(|hooks| Report::begin(hooks, self.head(request))),
-        };
+        match &outer {
+            Some(outer) => {
+                let Config { hooks, expose_route, .. } = &**self.config;
+                self.report =
+                    Some(Report::begin_inside(hooks.as_ref(), *expose_route, outer.outer(), self.head(request)));
+            }
+            None => self.begin_report(request),
+        }
         self.classify(outer.as_ref(), request)
     }
 
@@ -72,6 +81,7 @@ impl<'a> Check<'a> {
         if awaited.found.is_ok() {
             self.log_recovery();
         }
+        self.route = awaited.route;
         match awaited.found {
             Ok(Some(record)) => self.decide(&awaited.digest, awaited.route, record, request),
             Ok(None) => Progress::Rejected(Denial::Unknown.into()),
@@ -199,9 +209,13 @@ impl<'a> Check<'a> {
     }
 
     /// Returns the class of the route. Without a table, every route is unlisted, and the table is not asked.
-    fn route<B>(&self, request: &Request<B>) -> RouteClass {
-        let routes = self.config.routes.as_ref();
-        routes.map_or(RouteClass::Unlisted(None), |routes| routes.classify(self.head(request)))
+    fn route<B>(&mut self, request: &Request<B>) -> RouteClass {
+        let Some(routes) = &self.config.routes else { return RouteClass::Unlisted(None) };
+        self.route = routes.classify(self.head(request));
+        if let Some(report) = &mut self.report {
+            report.facts.route = self.config.pattern(self.route.entry()).cloned();
+        }
+        self.route
     }
 
     /// Returns whether a valid key with this access may make this request.
@@ -231,7 +245,7 @@ impl<'a> Check<'a> {
 
     fn origin(&self) -> Origin {
         let nesting = self.report.as_ref().map(|report| Arc::clone(report.nesting()));
-        Origin::new(Arc::clone(self.config), nesting)
+        Origin::new(Arc::clone(self.config), nesting, self.route.entry())
     }
 
     fn response_headers(&self) -> ResponseHeaders {
@@ -291,8 +305,12 @@ impl<'a> Check<'a> {
         self.config.responder.respond(rejection, self.head(request))
     }
 
-    fn head<'r, B>(&self, request: &'r Request<B>) -> RequestHead<'r> {
-        RequestHead::new(request).with_path_from(self.config.path_from)
+    fn head<'r, B>(&self, request: &'r Request<B>) -> RequestHead<'r>
+    where
+        'a: 'r,
+    {
+        let head = RequestHead::new(request).with_path_from(self.config.path_from);
+        head.with_matched_route(self.config.pattern(self.route.entry()))
     }
 }
 

@@ -7,7 +7,7 @@ use super::lookup::GuardedStore;
 use crate::episode::Episode;
 use crate::observe::Hooks;
 use crate::rejection::Responder;
-use crate::request::{PathFrom, RequestHead};
+use crate::request::{MatchedRoute, PathFrom, RequestHead};
 use crate::scope::Requirement;
 use crate::store::StoreId;
 use crate::time::Clock;
@@ -33,6 +33,7 @@ pub(crate) struct Config {
     pub(super) cache_control: bool,
     pub(super) anonymous: bool,
     pub(super) preflight: bool,
+    pub(super) expose_route: bool,
     pub(super) responder: Responder,
 }
 
@@ -41,6 +42,11 @@ impl Config {
     /// from the same sources and of the same formats.
     pub(super) fn finds_as(&self, outer: &Self) -> bool {
         self.store_id == outer.store_id && self.source.reads_as(&outer.source)
+    }
+
+    /// Returns the pattern of this entry of the route table.
+    pub(super) fn pattern(&self, entry: Option<usize>) -> Option<&MatchedRoute> {
+        Some(self.routes.as_ref()?.pattern(entry?))
     }
 }
 

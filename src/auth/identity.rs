@@ -9,7 +9,7 @@ use crate::key::{KeyId, KeyRecord, OrganizationId};
 use crate::observe::{Nesting, Outer};
 use crate::rejection::reason::Rejection;
 use crate::rejection::{CredentialError, Responder};
-use crate::request::RequestHead;
+use crate::request::{MatchedRoute, RequestHead};
 use crate::scope::{Access, Requirement, Scope};
 
 /// The authenticated key of a request, without its secret.
@@ -87,6 +87,13 @@ impl ApiKey {
         requirement.is_met_by(self.access())
     }
 
+    /// Returns the pattern of the route table's line that decided about the request. `None` without a table, and where no
+    /// line names the route.
+    #[must_use]
+    pub fn matched_route(&self) -> Option<&str> {
+        Some(self.origin.as_ref()?.matched_route()?.as_str())
+    }
+
     /// Returns the record of the key.
     #[must_use]
     pub const fn record(&self) -> &Arc<KeyRecord> {
@@ -149,7 +156,7 @@ impl Anonymous {
     /// Returns the response to a rejected request, in the form of the layer that accepted it, without a report.
     #[cfg(feature = "axum")]
     pub(super) fn render(&self, rejection: Rejection, request: RequestHead<'_>) -> Response<Bytes> {
-        self.origin.config.responder.respond(rejection, request)
+        self.origin.render(rejection, request)
     }
 
     /// Reports to the layer that accepted the request that it is rejected after all.
@@ -165,15 +172,26 @@ pub(super) struct Origin {
     config: Arc<Config>,
     /// `None` if the layer reports nothing and is inside no other one.
     nesting: Option<Arc<Nesting>>,
+    /// The entry of the route table.
+    entry: Option<usize>,
 }
 
 impl Origin {
-    pub(super) const fn new(config: Arc<Config>, nesting: Option<Arc<Nesting>>) -> Self {
-        Self { config, nesting }
+    pub(super) const fn new(config: Arc<Config>, nesting: Option<Arc<Nesting>>, entry: Option<usize>) -> Self {
+        Self { config, nesting, entry }
     }
 
     pub(super) fn config(&self) -> &Config {
         &self.config
+    }
+
+    fn matched_route(&self) -> Option<&MatchedRoute> {
+        self.config.pattern(self.entry)
+    }
+
+    fn render(&self, rejection: Rejection, request: RequestHead<'_>) -> Response<Bytes> {
+        let request = request.with_path_from(self.config.path_from).with_matched_route(self.matched_route());
+        self.config.responder.respond(rejection, request)
     }
 
     /// Returns what this layer and those around it have done for a request with this key.
@@ -189,7 +207,7 @@ impl Origin {
 
     fn reject(&self, rejection: Rejection, request: RequestHead<'_>) -> Response<Bytes> {
         self.note(rejection);
-        self.config.responder.respond(rejection, request)
+        self.render(rejection, request)
     }
 }
 

@@ -98,6 +98,7 @@ impl ApiKeyLayer {
             cache_control: true,
             anonymous: false,
             preflight: false,
+            expose_route: false,
             responder: Responder::documented(),
         };
         Self { config: Arc::new(config) }
@@ -159,8 +160,8 @@ impl ApiKeyLayer {
     /// let guard = ApiKeyLayer::new(MemoryStore::new()).routes(table).path_from(original_uri);
     /// let api = Router::new().route("/items/", get(|| async { "[]" })).layer(guard);
     /// let app: Router = Router::new().nest("/api", api);
-    /// # Ok::<(), tower_api_key::routes::RouteTableError>(())
-    /// # }.unwrap();
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn path_from(self, path: fn(&Extensions) -> Option<&Uri>) -> Self {
         self.with(|config| config.path_from = Some(path))
@@ -326,6 +327,41 @@ impl ApiKeyLayer {
     /// costs three allocations.
     pub fn expose_rejection(self) -> Self {
         self.with(|config| config.responder.expose = true)
+    }
+
+    /// Puts the [`MatchedRoute`](crate::request::MatchedRoute) of the route table into the extensions of each response whose
+    /// route is listed, for outer layers: around the router, axum has not matched the request yet. Off by default: it costs
+    /// a few allocations.
+    ///
+    /// Events, renderers and handlers know the route without this call: see
+    /// [`DecisionEvent::matched_route`](crate::observe::DecisionEvent::matched_route) and
+    /// [`ApiKey::matched_route`](crate::ApiKey::matched_route).
+    ///
+    /// ```
+    /// # #[cfg(feature = "routes")] {
+    /// use axum::{Router, response::Response, routing::get};
+    /// use http::Method;
+    /// use tower::ServiceBuilder;
+    /// use tower_api_key::request::MatchedRoute;
+    /// use tower_api_key::routes::RouteTable;
+    /// use tower_api_key::{ApiKeyLayer, MemoryStore, Requirement};
+    ///
+    /// let table = RouteTable::builder().route(Method::GET, "/items/{id}", Requirement::any_key()).build()?;
+    /// let guarded = ServiceBuilder::new()
+    ///     .map_response(|response: Response| {
+    ///         let route = response.extensions().get::<MatchedRoute>().map_or("unlisted", MatchedRoute::as_str);
+    ///         println!("requests_total{{route={route:?}}}");
+    ///         response
+    ///     })
+    ///     .map_response(|response: http::Response<_>| response.map(axum::body::Body::new))
+    ///     .layer(ApiKeyLayer::new(MemoryStore::new()).routes(table).expose_route())
+    ///     .service(Router::new().route("/items/{id}", get(|| async { "item" })));
+    /// let app: Router = Router::new().fallback_service(guarded);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn expose_route(self) -> Self {
+        self.with(|config| config.expose_route = true)
     }
 
     /// Leaves the headers that caches read as they are, in responses to accepted requests. The handler, or an outer layer,

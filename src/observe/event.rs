@@ -7,6 +7,7 @@ use http::{Method, StatusCode};
 use crate::BoxError;
 use crate::key::{KeyDigest, KeyFormat, KeyRecord};
 use crate::rejection::reason::Rejection;
+use crate::request::MatchedRoute;
 
 /// What a layer decided about a request, for an audit trail or for metrics.
 ///
@@ -115,6 +116,13 @@ impl<'a> DecisionEvent<'a> {
         &self.facts.path
     }
 
+    /// Returns the pattern of the route table's line that decided about the request, for a label of a metric. `None` without
+    /// a table, and where no line names the route.
+    #[must_use]
+    pub fn matched_route(&self) -> Option<&str> {
+        self.facts.route.as_ref().map(MatchedRoute::as_str)
+    }
+
     /// The status of the response, unless there is none: the request was dropped, or the inner service failed.
     #[must_use]
     pub const fn status(&self) -> Option<StatusCode> {
@@ -145,6 +153,7 @@ pub(crate) struct Facts {
     pub(super) started: Instant,
     pub(super) method: Method,
     pub(super) path: Box<str>,
+    pub(crate) route: Option<MatchedRoute>,
     pub(crate) digest: Option<KeyDigest>,
     pub(crate) format: Option<KeyFormat>,
     pub(crate) record: Option<Arc<KeyRecord>>,
@@ -162,6 +171,7 @@ impl fmt::Debug for DecisionEvent<'_> {
             .field("environment", &self.environment())
             .field("method", self.method())
             .field("path", &self.path())
+            .field("matched_route", &self.matched_route())
             .field("lookup", &self.lookup())
             .field("store_error", &self.store_error())
             .finish()

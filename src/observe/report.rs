@@ -9,13 +9,15 @@ use super::nesting::{Hooks, Nesting, Outer};
 use crate::hooks::call_each;
 use crate::key::KeyId;
 use crate::rejection::reason::Rejection;
-use crate::request::RequestHead;
+use crate::request::{MatchedRoute, RequestHead};
 use crate::usage::UsageTracker;
 
 /// Collects what the event of one request shows, and emits the event once: at [`finish`](Self::finish), or as cancelled
 /// when the report is dropped before.
 pub(crate) struct Report {
     finished: bool,
+    /// Whether the response gets the route of the request.
+    expose_route: bool,
     pub(crate) facts: Facts,
     pub(crate) rejection: Option<Rejection>,
     /// The outcome of a request that is not rejected.
@@ -24,24 +26,31 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn begin(hooks: &Hooks, request: RequestHead<'_>) -> Box<Self> {
-        Self::new(Arc::clone(hooks), None, request)
+    pub(crate) fn begin(hooks: Option<&Hooks>, expose_route: bool, request: RequestHead<'_>) -> Box<Self> {
+        Self::new(hooks.cloned().unwrap_or_default(), expose_route, None, request)
     }
 
     /// Begins the report of a layer inside others. Its hooks are called, except those that an outer layer calls.
-    pub(crate) fn begin_inside(hooks: Option<&Hooks>, outer: Outer, request: RequestHead<'_>) -> Box<Self> {
+    pub(crate) fn begin_inside(
+        hooks: Option<&Hooks>,
+        expose_route: bool,
+        outer: Outer,
+        request: RequestHead<'_>,
+    ) -> Box<Self> {
         let own = hooks.into_iter().flat_map(|hooks| hooks.iter());
         let hooks = own.filter(|hook| !outer.calls(hook)).cloned().collect();
-        Self::new(hooks, Some(outer), request)
+        Self::new(hooks, expose_route, Some(outer), request)
     }
 
-    fn new(hooks: Hooks, outer: Option<Outer>, request: RequestHead<'_>) -> Box<Self> {
+    fn new(hooks: Hooks, expose_route: bool, outer: Option<Outer>, request: RequestHead<'_>) -> Box<Self> {
         Box::new(Self {
             finished: false,
+            expose_route,
             facts: Facts {
                 started: Instant::now(),
                 method: request.method().clone(),
                 path: request.path().into(),
+                route: None,
                 digest: None,
                 format: None,
                 record: None,
@@ -62,6 +71,11 @@ impl Report {
     /// Returns whether an outer layer has counted the request as a use of this key in this tracker.
     pub(crate) fn is_counted(&self, tracker: &UsageTracker, key: KeyId) -> bool {
         self.nesting.outer.as_ref().is_some_and(|outer| outer.has_counted(tracker, key))
+    }
+
+    /// Returns the route that the response gets.
+    pub(crate) fn exposed_route(&self) -> Option<MatchedRoute> {
+        self.facts.route.clone().filter(|_| self.expose_route)
     }
 
     pub(crate) fn finish(&mut self, status: Option<StatusCode>) {

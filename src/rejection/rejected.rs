@@ -33,6 +33,13 @@ impl<'a> RejectedRequest<'a> {
         self.head
     }
 
+    /// Returns the pattern of the route table's line that decided about the request. `None` without a table, and where no
+    /// line names the route.
+    #[must_use]
+    pub fn matched_route(&self) -> Option<&'a str> {
+        self.head.matched_route()
+    }
+
     /// Returns the documented response, to change or to replace.
     #[must_use]
     pub fn response(&self) -> Response<Bytes> {

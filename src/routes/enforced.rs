@@ -10,7 +10,7 @@ use crate::auth::{Authorizer, RouteClass};
 #[cfg(feature = "axum")]
 use crate::axum::original_uri;
 use crate::rejection::reason::Rejection;
-use crate::request::RequestHead;
+use crate::request::{MatchedRoute, RequestHead};
 use crate::scope::Access;
 
 /// A table, and whether its layer has logged that it is in the wrong place.
@@ -52,6 +52,10 @@ impl Authorizer for Enforced {
 
     fn authorize(&self, route: RouteClass, access: &Access) -> Result<(), Rejection> {
         self.table.authorize(route, access)
+    }
+
+    fn pattern(&self, entry: usize) -> &MatchedRoute {
+        &self.table.routes[entry].matched
     }
 }
 

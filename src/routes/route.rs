@@ -4,6 +4,7 @@ use http::Method;
 
 use super::RoutePattern;
 use super::pattern::prefix_of_rest;
+use crate::request::MatchedRoute;
 use crate::scope::Requirement;
 
 /// A line of a [`RouteTable`](super::RouteTable).
@@ -18,6 +19,7 @@ pub struct Route {
     pub rule: Rule,
     /// Whether its parameters may have [encoded characters](super::RoutePattern::with_encoded_parameters).
     pub encoded_parameters: bool,
+    pub(super) matched: MatchedRoute,
 }
 
 /// What a route asks for.
@@ -48,7 +50,8 @@ pub enum Unlisted {
 impl Route {
     pub(super) fn new(method: Method, pattern: RoutePattern, rule: Rule) -> Self {
         let RoutePattern { text, encoded_parameters } = pattern;
-        Self { method, pattern: text, rule, encoded_parameters }
+        let matched = MatchedRoute::new(&text);
+        Self { method, pattern: text, rule, encoded_parameters, matched }
     }
 
     /// Whether its last segment is `{*rest}`.

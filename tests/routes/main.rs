@@ -9,6 +9,7 @@ mod invalid_entries;
 mod lambda;
 mod lenient;
 mod markdown;
+mod matched;
 mod methods;
 mod nested;
 mod once;
