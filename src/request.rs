@@ -75,7 +75,6 @@ impl<'a> RequestHead<'a> {
     }
 
     /// Returns the head of a request that was taken apart.
-    #[cfg(feature = "axum")]
     pub(crate) const fn of_parts(parts: &'a http::request::Parts) -> Self {
         Self {
             method: &parts.method,
@@ -131,6 +130,18 @@ impl<'a> RequestHead<'a> {
     #[must_use]
     pub const fn extensions(&self) -> &'a Extensions {
         self.extensions
+    }
+}
+
+impl<'a> From<&'a http::request::Parts> for RequestHead<'a> {
+    fn from(parts: &'a http::request::Parts) -> Self {
+        Self::of_parts(parts)
+    }
+}
+
+impl<'a, B> From<&'a Request<B>> for RequestHead<'a> {
+    fn from(request: &'a Request<B>) -> Self {
+        Self::new(request)
     }
 }
 

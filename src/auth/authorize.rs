@@ -2,7 +2,7 @@
 
 use crate::rejection::reason::Rejection;
 use crate::request::{MatchedRoute, RequestHead};
-use crate::scope::Access;
+use crate::scope::{Access, Requirement};
 
 /// Decides which routes need a key, and what the key must be able to do.
 pub(crate) trait Authorizer: Send + Sync {
@@ -11,6 +11,9 @@ pub(crate) trait Authorizer: Send + Sync {
 
     /// Returns whether a valid key with this access may call a route of this class.
     fn authorize(&self, route: RouteClass, access: &Access) -> Result<(), Rejection>;
+
+    /// Returns the first requirement of the route that a key with this access does not meet.
+    fn unmet(&self, route: RouteClass, access: &Access) -> Option<Requirement>;
 
     /// Returns the pattern of this entry.
     fn pattern(&self, entry: usize) -> &MatchedRoute;

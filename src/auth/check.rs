@@ -16,8 +16,8 @@ use crate::decision::{Denial, authenticate, authorize};
 use crate::error_chain::error_chain;
 use crate::key::{KeyDigest, KeyRecord};
 use crate::observe::{LookupKind, Outcome, Report};
-use crate::rejection::CredentialError;
 use crate::rejection::reason::Rejection;
+use crate::rejection::{CredentialError, Unmet};
 use crate::request::RequestHead;
 use crate::scope::Access;
 
@@ -32,11 +32,18 @@ pub(super) struct Check<'a> {
 pub(super) enum Progress {
     /// The inner service is next.
     Accepted(ResponseHeaders),
-    Rejected(Rejection),
+    Rejected(Rejected),
     /// The inner service is next, and this is the response unless an inner CORS layer gives one.
     Preflight(Box<Response<Bytes>>),
     /// The store must be awaited. [`Check::resume`] goes on.
     Waiting(Waiting),
+}
+
+/// Why a request is rejected.
+pub(super) struct Rejected {
+    rejection: Rejection,
+    /// The requirement that the key does not meet, where a hook or a renderer sees it.
+    unmet: Option<Box<Unmet>>,
 }
 
 impl<'a> Check<'a> {
@@ -55,9 +62,10 @@ impl<'a> Check<'a> {
     }
 
     fn begin_report<B>(&mut self, request: &Request<B>) {
-        let Config { hooks, expose_route, .. } = &**self.config;
+        let Config { hooks, expose_route, responder, .. } = &**self.config;
         if hooks.is_some() || *expose_route {
-            self.report = Some(Report::begin(hooks.as_ref(), *expose_route, self.head(request)));
+            let request_id = responder.request_id.as_ref();
+            self.report = Some(Report::begin(hooks.as_ref(), *expose_route, request_id, self.head(request)));
         }
     }
 
@@ -67,9 +75,10 @@ impl<'a> Check<'a> {
         let outer = Enclosing::take(request.extensions_mut());
         match &outer {
             Some(outer) => {
-                let Config { hooks, expose_route, .. } = &**self.config;
-                self.report =
-                    Some(Report::begin_inside(hooks.as_ref(), *expose_route, outer.outer(), self.head(request)));
+                let Config { hooks, expose_route, responder, .. } = &**self.config;
+                let (request_id, head) = (responder.request_id.as_ref(), self.head(request));
+                let report = Report::begin_inside(hooks.as_ref(), *expose_route, outer.outer(), request_id, head);
+                self.report = Some(report);
             }
             None => self.begin_report(request),
         }
@@ -85,7 +94,7 @@ impl<'a> Check<'a> {
         match awaited.found {
             Ok(Some(record)) => self.decide(&awaited.digest, awaited.route, record, request),
             Ok(None) => Progress::Rejected(Denial::Unknown.into()),
-            Err(error) => Progress::Rejected(self.unavailable(*error)),
+            Err(error) => Progress::Rejected(self.unavailable(*error).into()),
         }
     }
 
@@ -173,7 +182,7 @@ impl<'a> Check<'a> {
             Answer::Pending => {
                 Progress::Waiting(Arc::clone(&self.config.store).find(*digest, route, self.config.lookup_timeout))
             }
-            Answer::Failed(error) => Progress::Rejected(self.unavailable(*error)),
+            Answer::Failed(error) => Progress::Rejected(self.unavailable(*error).into()),
         }
     }
 
@@ -202,7 +211,7 @@ impl<'a> Check<'a> {
             }
         }
         if let Err(rejection) = self.authorize(record.access(), route, request) {
-            return Progress::Rejected(rejection);
+            return Progress::Rejected(self.explain(rejection, record.access(), route, request));
         }
         request.extensions_mut().insert(ApiKey::authenticated(record, self.origin()));
         Progress::Accepted(self.response_headers())
@@ -228,6 +237,21 @@ impl<'a> Check<'a> {
             authorize(access, &require_fn(self.head(request)))?;
         }
         Ok(authorize(access, &self.config.requirement)?)
+    }
+
+    /// Adds which requirement a valid key does not meet, if a hook or a renderer can see it.
+    #[cold]
+    fn explain<B>(&self, rejection: Rejection, access: &Access, route: RouteClass, request: &Request<B>) -> Rejected {
+        let config = self.config;
+        let is_seen = self.report.is_some() || config.responder.renderer.is_some();
+        if !is_seen || rejection != Rejection::Denied(Denial::InsufficientScope) {
+            return rejection.into();
+        }
+        let of_table = || config.routes.as_ref().and_then(|routes| routes.unmet(route, access));
+        let of_function = || config.require_fn.as_ref().map(|require_fn| require_fn(self.head(request)));
+        let of_function = || of_function().filter(|requirement| !requirement.is_met_by(access));
+        let unmet = of_table().or_else(of_function).unwrap_or_else(|| config.requirement.clone());
+        Rejected { rejection, unmet: Some(Box::new(Unmet::new(&unmet, access))) }
     }
 
     /// A request that is accepted without a key carries none: neither the credential nor an identity from elsewhere.
@@ -283,12 +307,14 @@ impl<'a> Check<'a> {
 
     /// Rejects the request: counts a failed attempt, reports the reason, and makes the response.
     #[cold]
-    pub(super) fn reject<B>(&mut self, rejection: Rejection, request: &Request<B>) -> Response<Bytes> {
+    pub(super) fn reject<B>(&mut self, rejected: Rejected, request: &Request<B>) -> Response<Bytes> {
+        let Rejected { rejection, unmet } = rejected;
         let rejection = self.count_failure(rejection, request);
         if let Some(report) = &mut self.report {
             report.rejection = Some(rejection);
+            report.facts.unmet = unmet.as_deref().cloned();
         }
-        self.respond(rejection, request)
+        self.config.responder.explain(rejection, unmet.as_deref(), self.head(request))
     }
 
     /// Returns the reason for the rejection: a client with too many failed attempts is throttled.
@@ -319,11 +345,17 @@ fn is_failed_attempt(rejection: Rejection) -> bool {
     rejection.status() == StatusCode::UNAUTHORIZED && rejection != Rejection::Credential(CredentialError::Missing)
 }
 
+impl<R: Into<Rejection>> From<R> for Rejected {
+    fn from(rejection: R) -> Self {
+        Self { rejection: rejection.into(), unmet: None }
+    }
+}
+
 impl From<Result<ResponseHeaders, Rejection>> for Progress {
     fn from(result: Result<ResponseHeaders, Rejection>) -> Self {
         match result {
             Ok(headers) => Self::Accepted(headers),
-            Err(rejection) => Self::Rejected(rejection),
+            Err(rejection) => Self::Rejected(rejection.into()),
         }
     }
 }

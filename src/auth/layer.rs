@@ -318,6 +318,18 @@ impl ApiKeyLayer {
         })
     }
 
+    /// Shows the value of this request header to hooks and renderers as the id of the request. An outer layer, such as
+    /// tower-http's `SetRequestIdLayer`, or a proxy sets the header. Replaces an earlier one.
+    ///
+    /// ```
+    /// # use tower_api_key::{ApiKeyLayer, MemoryStore};
+    /// use http::HeaderName;
+    /// ApiKeyLayer::new(MemoryStore::new()).request_id_header(HeaderName::from_static("x-request-id"));
+    /// ```
+    pub fn request_id_header(self, name: HeaderName) -> Self {
+        self.with(|config| config.responder.request_id = Some(name))
+    }
+
     /// Counts the uses of each key, by the rule of [`UsageTracker`]. Replaces an earlier tracker.
     pub fn track_usage(self, tracker: &UsageTracker) -> Self {
         self.with(|config| config.usage = Some(tracker.clone()))

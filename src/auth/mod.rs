@@ -13,6 +13,7 @@ mod enclosing;
 mod extract;
 mod future;
 mod gate;
+mod handler_rejection;
 pub(crate) mod identity;
 #[cfg(feature = "transport")]
 mod inside;
@@ -30,6 +31,7 @@ pub use self::body::ResponseBody;
 pub use self::extract::MissingApiKey;
 pub use self::future::ResponseFuture;
 pub use self::gate::{GateFuture, GateService};
+pub use self::handler_rejection::HandlerRejection;
 pub use self::require::RequireScopesLayer;
 pub use self::service::ApiKeyService;
 pub use crate::credential::{AuthScheme, CredentialSource, InvalidAuthScheme};

@@ -31,7 +31,8 @@ impl Rejector {
         let head = RequestHead::new(request).with_path_from(config.path_from);
         let response = config.responder.respond(rejection, head);
         if let Some(hooks) = &config.hooks {
-            let mut report = Report::begin(Some(hooks), false, head);
+            let request_id = config.responder.request_id.as_ref();
+            let mut report = Report::begin(Some(hooks), false, request_id, head);
             report.facts.digest = digest;
             report.rejection = Some(rejection);
             report.finish(Some(response.status()));

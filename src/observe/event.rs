@@ -2,12 +2,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 use crate::BoxError;
+use crate::client::ClientInfo;
 use crate::key::{KeyDigest, KeyFormat, KeyRecord};
+use crate::rejection::Unmet;
 use crate::rejection::reason::Rejection;
 use crate::request::MatchedRoute;
+use crate::scope::{Requirement, Scope};
 
 /// What a layer decided about a request, for an audit trail or for metrics.
 ///
@@ -103,6 +106,32 @@ impl<'a> DecisionEvent<'a> {
         self.digest().filter(|_| self.outcome == Outcome::Rejected(Rejection::HttpsRequired))
     }
 
+    /// Returns the client, if a `ClientInfoLayer` is outside the layer.
+    #[must_use]
+    pub const fn client(&self) -> Option<ClientInfo> {
+        self.facts.client
+    }
+
+    /// Returns the id of the request: the value of the [configured](crate::ApiKeyLayer::request_id_header) header, if that
+    /// is visible ASCII. A client may have chosen it.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.facts.request_id.as_ref()?.to_str().ok()
+    }
+
+    /// Returns the requirement that the key does not meet, if the request was rejected for that reason.
+    #[must_use]
+    pub fn requirement(&self) -> Option<&Requirement> {
+        self.facts.unmet.as_ref().map(Unmet::requirement)
+    }
+
+    /// Returns the scopes that the key lacks, if the request was rejected for that reason. Of scopes of which any one would
+    /// do, it returns all.
+    #[must_use]
+    pub fn missing_scopes(&self) -> &[Scope] {
+        self.facts.unmet.as_ref().map_or(&[], Unmet::missing)
+    }
+
     /// The method of the request.
     #[must_use]
     pub const fn method(&self) -> &Method {
@@ -154,10 +183,13 @@ pub(crate) struct Facts {
     pub(super) method: Method,
     pub(super) path: Box<str>,
     pub(crate) route: Option<MatchedRoute>,
+    pub(super) client: Option<ClientInfo>,
+    pub(super) request_id: Option<HeaderValue>,
     pub(crate) digest: Option<KeyDigest>,
     pub(crate) format: Option<KeyFormat>,
     pub(crate) record: Option<Arc<KeyRecord>>,
     pub(crate) lookup: LookupKind,
+    pub(crate) unmet: Option<Unmet>,
     pub(crate) store_error: Option<BoxError>,
 }
 
@@ -169,6 +201,9 @@ impl fmt::Debug for DecisionEvent<'_> {
             .field("key", &self.key().map(KeyRecord::id))
             .field("digest", &self.digest())
             .field("environment", &self.environment())
+            .field("client", &self.client())
+            .field("request_id", &self.request_id())
+            .field("missing_scopes", &self.missing_scopes())
             .field("method", self.method())
             .field("path", &self.path())
             .field("matched_route", &self.matched_route())

@@ -2,7 +2,7 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 use super::event::{DecisionEvent, Facts, LookupKind, Outcome};
 use super::nesting::{Hooks, Nesting, Outer};
@@ -26,8 +26,13 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn begin(hooks: Option<&Hooks>, expose_route: bool, request: RequestHead<'_>) -> Box<Self> {
-        Self::new(hooks.cloned().unwrap_or_default(), expose_route, None, request)
+    pub(crate) fn begin(
+        hooks: Option<&Hooks>,
+        expose_route: bool,
+        request_id: Option<&HeaderName>,
+        request: RequestHead<'_>,
+    ) -> Box<Self> {
+        Self::new(hooks.cloned().unwrap_or_default(), expose_route, None, request_id, request)
     }
 
     /// Begins the report of a layer inside others. Its hooks are called, except those that an outer layer calls.
@@ -35,14 +40,21 @@ impl Report {
         hooks: Option<&Hooks>,
         expose_route: bool,
         outer: Outer,
+        request_id: Option<&HeaderName>,
         request: RequestHead<'_>,
     ) -> Box<Self> {
         let own = hooks.into_iter().flat_map(|hooks| hooks.iter());
         let hooks = own.filter(|hook| !outer.calls(hook)).cloned().collect();
-        Self::new(hooks, expose_route, Some(outer), request)
+        Self::new(hooks, expose_route, Some(outer), request_id, request)
     }
 
-    fn new(hooks: Hooks, expose_route: bool, outer: Option<Outer>, request: RequestHead<'_>) -> Box<Self> {
+    fn new(
+        hooks: Hooks,
+        expose_route: bool,
+        outer: Option<Outer>,
+        request_id: Option<&HeaderName>,
+        request: RequestHead<'_>,
+    ) -> Box<Self> {
         Box::new(Self {
             finished: false,
             expose_route,
@@ -51,10 +63,13 @@ impl Report {
                 method: request.method().clone(),
                 path: request.path().into(),
                 route: None,
+                client: request.extensions().get().copied(),
+                request_id: request_id.and_then(|name| request.headers().get(name)).cloned(),
                 digest: None,
                 format: None,
                 record: None,
                 lookup: LookupKind::None,
+                unmet: None,
                 store_error: None,
             },
             rejection: None,
@@ -79,9 +94,14 @@ impl Report {
     }
 
     pub(crate) fn finish(&mut self, status: Option<StatusCode>) {
-        let rejection = self.rejection.or_else(|| self.nesting.rejection.get().copied());
+        if self.rejection.is_none()
+            && let Some((rejection, unmet)) = self.nesting.rejection.get()
+        {
+            (self.rejection, self.facts.unmet) = (Some(*rejection), unmet.clone());
+        }
+        let rejection = self.rejection;
         if let (Some(rejection), Some(outer)) = (rejection, &self.nesting.outer) {
-            outer.note(rejection);
+            outer.note(rejection, self.facts.unmet.as_ref());
         }
         let outcome = rejection.map_or(self.accepted, Outcome::Rejected);
         if !std::mem::replace(&mut self.finished, true) {

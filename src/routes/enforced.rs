@@ -11,7 +11,7 @@ use crate::auth::{Authorizer, RouteClass};
 use crate::axum::original_uri;
 use crate::rejection::reason::Rejection;
 use crate::request::{MatchedRoute, RequestHead};
-use crate::scope::Access;
+use crate::scope::{Access, Requirement};
 
 /// A table, and whether its layer has logged that it is in the wrong place.
 pub(super) struct Enforced {
@@ -52,6 +52,10 @@ impl Authorizer for Enforced {
 
     fn authorize(&self, route: RouteClass, access: &Access) -> Result<(), Rejection> {
         self.table.authorize(route, access)
+    }
+
+    fn unmet(&self, route: RouteClass, access: &Access) -> Option<Requirement> {
+        self.table.unmet(route, access)
     }
 
     fn pattern(&self, entry: usize) -> &MatchedRoute {

@@ -153,8 +153,12 @@ impl RouteTable {
 
     /// Returns whether a key with this access meets the requirements of these lines.
     fn authorize_by(&self, lines: [Option<usize>; 2], access: &Access) -> Result<(), Rejection> {
-        let mut required = lines.into_iter().flatten().filter_map(|line| self.requirement(line));
-        Ok(required.try_for_each(|requirement| authorize(access, requirement))?)
+        Ok(self.required(lines).try_for_each(|requirement| authorize(access, requirement))?)
+    }
+
+    /// Returns what these lines require of a key.
+    fn required(&self, lines: [Option<usize>; 2]) -> impl Iterator<Item = &Requirement> {
+        lines.into_iter().flatten().filter_map(|line| self.requirement(line))
     }
 
     /// Returns whether a path with this reading is accepted by these lines.
@@ -198,6 +202,19 @@ impl RouteTable {
             return RouteClass::Public(line);
         }
         RouteClass::Listed(line, twin)
+    }
+
+    /// Returns the first requirement of the route that a key with this access does not meet.
+    pub(super) fn unmet(&self, route: RouteClass, access: &Access) -> Option<Requirement> {
+        let lines = match (route, self.unlisted) {
+            (RouteClass::Listed(line, twin), _) => [Some(line), twin],
+            (RouteClass::Unlisted(hidden), Unlisted::InsecureAnyKey) => [hidden, None],
+            (RouteClass::Unlisted(_), Unlisted::FullAccess) => {
+                return Some(Requirement::full_access()).filter(|required| !required.is_met_by(access));
+            }
+            _ => return None,
+        };
+        self.required(lines).find(|required| !required.is_met_by(access)).cloned()
     }
 
     pub(super) fn authorize(&self, route: RouteClass, access: &Access) -> Result<(), Rejection> {
