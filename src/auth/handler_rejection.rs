@@ -39,6 +39,7 @@ impl HandlerRejection {
     }
 
     /// Reports the rejection to the layer, and returns the response.
+    #[must_use]
     pub fn respond(self) -> Response<Bytes> {
         if let Some(nesting) = &self.nesting {
             nesting.note(self.rejection, self.unmet.as_deref());

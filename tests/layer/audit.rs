@@ -75,16 +75,19 @@ fn request(key: &str) -> Request<Body> {
     request.body(Body::empty()).unwrap()
 }
 
+/// Its name, the service behind a layer, the requirement and the scopes that the key lacks.
+type Forbidding = (&'static str, fn(ApiKeyLayer) -> Router, &'static str, &'static [&'static str]);
+
 /// The key may read datasets. Whatever requires more, hook and renderer name it.
-fn forbidding() -> Vec<(&'static str, fn(ApiKeyLayer) -> Router, &'static str, &'static [&'static str])> {
+fn forbidding() -> Vec<Forbidding> {
     let write = "datasets.write";
     vec![
-        ("the layer", |layer| around(layer.require(avala::DATASETS_WRITE), handled()), write, &["datasets.write"]),
+        ("the layer", |layer| around(&layer.require(avala::DATASETS_WRITE), handled()), write, &["datasets.write"]),
         (
             "a function",
             |layer| {
                 let both = || Requirement::all_of([avala::DATASETS_READ, avala::DATASETS_WRITE]);
-                around(layer.require_fn(move |_| both()), handled())
+                around(&layer.require_fn(move |_| both()), handled())
             },
             "datasets.read, datasets.write",
             &["datasets.write"],
@@ -94,34 +97,34 @@ fn forbidding() -> Vec<(&'static str, fn(ApiKeyLayer) -> Router, &'static str, &
             |layer| {
                 let either = Requirement::any_of([avala::TASKS_READ, avala::PROJECTS_READ]);
                 let table = RouteTable::builder().route(Method::GET, "/datasets/", either).build().unwrap();
-                around(layer.routes(table), handled())
+                around(&layer.routes(table), handled())
             },
             "any of projects.read, tasks.read",
             &["projects.read", "tasks.read"],
         ),
         (
             "a layer on the route",
-            |layer| around(layer, handled().layer(RequireScopesLayer::new(avala::DATASETS_WRITE))),
+            |layer| around(&layer, handled().layer(RequireScopesLayer::new(avala::DATASETS_WRITE))),
             write,
             &["datasets.write"],
         ),
         (
             "a layer inside",
-            |layer| around(layer.clone(), handled().layer(layer.require(avala::DATASETS_WRITE))),
+            |layer| around(&layer, handled().layer(layer.clone().require(avala::DATASETS_WRITE))),
             write,
             &["datasets.write"],
         ),
         (
             "a handler",
-            |layer| around(layer, Router::new().route("/datasets/", get(requires))),
+            |layer| around(&layer, Router::new().route("/datasets/", get(requires))),
             write,
             &["datasets.write"],
         ),
-        ("full access", |layer| around(layer.require(Requirement::full_access()), handled()), "full access", &[]),
+        ("full access", |layer| around(&layer.require(Requirement::full_access()), handled()), "full access", &[]),
     ]
 }
 
-fn around(layer: ApiKeyLayer, router: Router) -> Router {
+fn around(layer: &ApiKeyLayer, router: Router) -> Router {
     Router::new().fallback_service(layer.layer(router))
 }
 

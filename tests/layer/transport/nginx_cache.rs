@@ -158,11 +158,11 @@ async fn ask_all(change: fn(ApiKeyLayer) -> ApiKeyLayer) -> Found {
     let mut client = connect_http1::<Full<Bytes>>(nginx.address).await;
     let mut found = Found::default();
     for (nth_mode, mode) in MODES.iter().enumerate() {
-        for directives in 0..DIRECTIVES.len() {
+        for (nth_directives, directives) in DIRECTIVES.iter().enumerate() {
             for (nth, (first, second)) in pairs().enumerate() {
                 for caller in [first, second, first, second] {
                     let mut request =
-                        Request::get(format!("/{nth_mode}/{directives}/{nth}")).header("host", "localhost");
+                        Request::get(format!("/{nth_mode}/{nth_directives}/{nth}")).header("host", "localhost");
                     if let Some(key) = caller.key() {
                         request = request.header(mode.header.0, format!("{}{key}", mode.header.1));
                     }
@@ -179,8 +179,8 @@ async fn ask_all(change: fn(ApiKeyLayer) -> ApiKeyLayer) -> Found {
                         Caller::Invalid => (401, r#"{"detail":"Invalid API key."}"#),
                     };
                     if (reply.status, &*reply.body) != expected {
-                        let (name, set) = (mode.name, DIRECTIVES[directives]);
-                        found.crossed.push(format!("{caller:?} got {} ({name}, {set:?})", reply.body));
+                        let name = mode.name;
+                        found.crossed.push(format!("{caller:?} got {} ({name}, {directives:?})", reply.body));
                     }
                 }
             }
