@@ -19,6 +19,8 @@ pub(crate) mod identity;
 mod inside;
 pub(crate) mod layer;
 mod lookup;
+#[cfg(feature = "axum")]
+mod make_service;
 mod preflight;
 #[cfg(feature = "transport")]
 mod rejector;

@@ -2,11 +2,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+#[cfg(feature = "transport")]
+use http::HeaderMap;
 use http::{Request, Response};
 
 use super::config::Config;
 use super::inside::reject_inside;
 use crate::observe::Report;
+#[cfg(feature = "transport")]
+use crate::rejection::CredentialError;
 use crate::rejection::reason::Rejection;
 use crate::request::RequestHead;
 
@@ -23,6 +27,13 @@ impl Rejector {
     /// Inside a layer, that layer reports the request. Outside, the event is emitted here.
     pub(crate) fn reject<B>(&self, rejection: Rejection, request: &mut Request<B>) -> Response<Bytes> {
         reject_inside(rejection, RequestHead::new(request)).unwrap_or_else(|| self.reject_outside(rejection, request))
+    }
+
+    /// Returns whether these headers have anything that the layer would take for a credential.
+    #[cfg(feature = "transport")]
+    pub(crate) fn has_credential(&self, headers: &HeaderMap) -> bool {
+        let Self(config) = self;
+        config.source.take(&mut headers.clone()) != Err(CredentialError::Missing)
     }
 
     fn reject_outside<B>(&self, rejection: Rejection, request: &mut Request<B>) -> Response<Bytes> {

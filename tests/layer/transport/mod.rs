@@ -2,6 +2,7 @@
 #![cfg(all(feature = "axum", feature = "transport"))]
 
 mod client_layer;
+mod exempt;
 mod guarded;
 mod hops;
 mod invented;
@@ -9,6 +10,7 @@ mod listeners;
 mod nat64;
 mod nginx;
 mod nginx_cache;
+mod platforms;
 mod proxies;
 mod require_https;
 mod servers;
