@@ -84,6 +84,7 @@ impl From<ManageError> for ApiError {
             }
             ManageError::ExpiryInPast => Self::field("expires_at", "This time is in the past."),
             ManageError::UnknownScope(_) => Self::field("scopes", "Not a scope of this API."),
+            ManageError::Unstorable(_) => Self::bad_request("The database cannot store this text."),
             failed @ ManageError::Store(_) => Self::unavailable(failed),
             other => Self::internal(other),
         }

@@ -39,8 +39,8 @@ const fn status(rejection: Rejection) -> u16 {
     const UNAUTHENTICATED: u16 = 16;
     match rejection {
         Rejection::Denied(Denial::InsufficientScope) | Rejection::HttpsRequired => PERMISSION_DENIED,
+        Rejection::Unavailable(_) | Rejection::Denied(Denial::OtherKey) => UNAVAILABLE,
         Rejection::Credential(_) | Rejection::Denied(_) => UNAUTHENTICATED,
-        Rejection::Unavailable(_) => UNAVAILABLE,
         Rejection::Throttled { .. } => RESOURCE_EXHAUSTED,
         Rejection::NotFound => UNIMPLEMENTED,
         Rejection::Misconfigured => INTERNAL,
