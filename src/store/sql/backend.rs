@@ -15,7 +15,7 @@ const MAX_AGE: i64 = i64::MAX / 4;
 
 impl<B: Database> KeyBackend for SqlStore<B> {
     async fn get(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
-        let rows = self.database.fetch(sql::GET, vec![id.into(), organization.into()]).await;
+        let rows = self.database.read(sql::GET, vec![id.into(), organization.into()]).await;
         self.only(&rows.map_err(SqlError::from)?)
     }
 
@@ -26,14 +26,14 @@ impl<B: Database> KeyBackend for SqlStore<B> {
             None => (i64::MAX.into(), Value::from("g".to_owned())),
         };
         let now = match query.status() {
-            Some(_) => timestamp(&self.database.fetch(B::NOW, vec![]).await.map_err(SqlError::from)?)?,
+            Some(_) => timestamp(&self.database.read(B::NOW, vec![]).await.map_err(SqlError::from)?)?,
             None => 0,
         };
         let status = query.status().map_or("", KeyStatus::as_str);
         let one_more = i64::try_from(query.limit() + 1).unwrap_or(i64::MAX);
         loop {
             let values = vec![organization.into(), created, id, now.into(), status.to_owned().into(), one_more.into()];
-            let rows = self.database.fetch(sql::LIST, values).await.map_err(SqlError::from)?;
+            let rows = self.database.read(sql::LIST, values).await.map_err(SqlError::from)?;
             let more = rows.len() > query.limit();
             let rows = &rows[..rows.len().min(query.limit())];
             let keys: Vec<_> = rows.iter().filter_map(|row| self.listed(row)).collect();
@@ -103,7 +103,7 @@ impl<B: Database> KeyBackend for SqlStore<B> {
     }
 
     async fn organization_policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, BackendError> {
-        let rows = self.database.fetch(sql::POLICY, vec![organization.into()]).await.map_err(SqlError::from)?;
+        let rows = self.database.read(sql::POLICY, vec![organization.into()]).await.map_err(SqlError::from)?;
         Ok(rows.first().map(|row| row::policy(row)).transpose()?.unwrap_or_default())
     }
 
@@ -113,9 +113,19 @@ impl<B: Database> KeyBackend for SqlStore<B> {
         policy: OrganizationPolicy,
     ) -> Result<(), BackendError> {
         let age = policy.max_key_age().map(|age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX).min(MAX_AGE));
-        let mut change = Change::begin(self).await?;
         let values = vec![organization.into(), Value::Int(age), i64::from(policy.is_disabled()).into()];
-        change.run(sql::SET_POLICY, values).await?;
+        let mut change = Change::begin(self).await?;
+        let rows = change.run(sql::POLICY, vec![organization.into()]).await?;
+        let same = match rows.first() {
+            Some(row) => row::policy(row).is_ok_and(|stored| stored == policy),
+            None => policy == OrganizationPolicy::default(),
+        };
+        // Without a write, no other process is notified.
+        if !same {
+            change.run(sql::SET_POLICY, values).await?;
+        }
+        // Published also if nothing was written: another process may have written it a moment ago, and a cache in this one
+        // may not know yet.
         Ok(change.commit([Invalidation::Organization(organization.clone())]).await?)
     }
 

@@ -10,6 +10,8 @@ use crate::key::{KeyDigest, KeyId, OrganizationId};
 pub trait Database: Send + Sync + 'static {
     /// A statement that selects the database's time in Unix seconds.
     const NOW: &'static str;
+    /// A statement that selects the encodings of the database and of the connection.
+    const ENCODINGS: &'static str;
     /// `statements::GET` with a lock: no other transaction changes the row until this one ends.
     const GET_LOCKED: &'static str;
     /// Adds the usage in the JSON text `$1`.
@@ -18,7 +20,11 @@ pub trait Database: Send + Sync + 'static {
 
     type Transaction: Send + 'static;
 
-    fn fetch(
+    /// Runs `statements::FIND` for a request, which does not wait long.
+    fn find(&self, digest: &KeyDigest) -> impl Future<Output = Result<Rows, sqlx::Error>> + Send;
+
+    /// Runs a statement for management, which may take longer than a request waits.
+    fn read(
         &self,
         statement: &'static str,
         values: Vec<Value>,

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::database::{Database, Migration, Rows, Value, query, values};
 use super::error::SqlError;
 use super::{ACQUIRE_TIMEOUT, SqlStore, statements as sql};
+use crate::key::KeyDigest;
 
 /// Keys in one SQLite file: the store of a service that runs on one host.
 ///
@@ -128,6 +129,8 @@ impl Sqlite {
 
 impl Database for Sqlite {
     const NOW: &'static str = "SELECT unixepoch()";
+    // SQLite converts between its own encodings of Unicode.
+    const ENCODINGS: &'static str = "SELECT 'UTF8', 'UTF8'";
     const GET_LOCKED: &'static str = sql::GET;
     const RECORD_USAGE: &'static str = sql::RECORD_USAGE_SQLITE;
     const MIGRATIONS: &'static [Migration] = &[
@@ -139,7 +142,11 @@ impl Database for Sqlite {
 
     type Transaction = SqliteTransaction;
 
-    async fn fetch(&self, statement: &'static str, values: Vec<Value>) -> Result<Rows, sqlx::Error> {
+    async fn find(&self, digest: &KeyDigest) -> Result<Rows, sqlx::Error> {
+        self.read(sql::FIND, vec![digest.into()]).await
+    }
+
+    async fn read(&self, statement: &'static str, values: Vec<Value>) -> Result<Rows, sqlx::Error> {
         let rows = query!(statement, values).fetch_all(&self.pool).await?;
         values!(rows)
     }

@@ -24,6 +24,8 @@ macro_rules! on_each_database {
     };
 }
 
+#[cfg(feature = "cache")]
+mod cached;
 mod database;
 mod lists;
 mod migrations;

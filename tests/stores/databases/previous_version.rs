@@ -169,7 +169,9 @@ CREATE TABLE tower_api_key_keys (
 ) STRICT;
 CREATE INDEX tower_api_key_keys_listing ON tower_api_key_keys (organization, created_at DESC, id DESC);
 CREATE TRIGGER tower_api_key_keys_revoked_for_good BEFORE UPDATE ON tower_api_key_keys
-WHEN old.revoked_at IS NOT NULL AND new.revoked_at IS NOT old.revoked_at
+WHEN old.revoked_at IS NOT NULL
+    AND (new.id, new.digest, new.organization, new.revoked_at, new.replaced_by)
+    IS NOT (old.id, old.digest, old.organization, old.revoked_at, old.replaced_by)
 BEGIN
     SELECT RAISE(ABORT, 'a revoked key stays revoked');
 END;
@@ -217,7 +219,9 @@ BEGIN
 END
 $$;
 CREATE TRIGGER tower_api_key_keys_revoked_for_good BEFORE UPDATE ON tower_api_key_keys
-FOR EACH ROW WHEN (old.revoked_at IS NOT NULL AND new.revoked_at IS DISTINCT FROM old.revoked_at)
+FOR EACH ROW WHEN (old.revoked_at IS NOT NULL AND
+    (new.id, new.digest, new.organization, new.revoked_at, new.replaced_by)
+    IS DISTINCT FROM (old.id, old.digest, old.organization, old.revoked_at, old.replaced_by))
 EXECUTE FUNCTION tower_api_key_revoked_for_good();
 INSERT INTO tower_api_key_migrations (version, compatible_from, applied_at) VALUES (1, 1, 1700000000);
 ";

@@ -16,6 +16,7 @@ CREATE TABLE tower_api_key_keys (
 
 CREATE INDEX tower_api_key_keys_listing ON tower_api_key_keys (organization, created_at DESC, id DESC);
 
+-- A revoked row keeps its identity too: under another id or digest, it would leave its own to a row that is valid.
 CREATE FUNCTION tower_api_key_revoked_for_good() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'a revoked key stays revoked';
@@ -23,5 +24,7 @@ END
 $$;
 
 CREATE TRIGGER tower_api_key_keys_revoked_for_good BEFORE UPDATE ON tower_api_key_keys
-FOR EACH ROW WHEN (old.revoked_at IS NOT NULL AND new.revoked_at IS DISTINCT FROM old.revoked_at)
+FOR EACH ROW WHEN (old.revoked_at IS NOT NULL AND
+    (new.id, new.digest, new.organization, new.revoked_at, new.replaced_by)
+    IS DISTINCT FROM (old.id, old.digest, old.organization, old.revoked_at, old.replaced_by))
 EXECUTE FUNCTION tower_api_key_revoked_for_good();

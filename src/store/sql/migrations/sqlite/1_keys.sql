@@ -16,8 +16,11 @@ CREATE TABLE tower_api_key_keys (
 
 CREATE INDEX tower_api_key_keys_listing ON tower_api_key_keys (organization, created_at DESC, id DESC);
 
+-- A revoked row keeps its identity too: under another id or digest, it would leave its own to a row that is valid.
 CREATE TRIGGER tower_api_key_keys_revoked_for_good BEFORE UPDATE ON tower_api_key_keys
-WHEN old.revoked_at IS NOT NULL AND new.revoked_at IS NOT old.revoked_at
+WHEN old.revoked_at IS NOT NULL
+    AND (new.id, new.digest, new.organization, new.revoked_at, new.replaced_by)
+    IS NOT (old.id, old.digest, old.organization, old.revoked_at, old.replaced_by)
 BEGIN
     SELECT RAISE(ABORT, 'a revoked key stays revoked');
 END;
@@ -29,4 +32,14 @@ WHEN EXISTS (
 )
 BEGIN
     SELECT RAISE(IGNORE);
+END;
+
+-- UPDATE OR REPLACE would delete the revoked row as well.
+CREATE TRIGGER tower_api_key_keys_not_taken_over BEFORE UPDATE ON tower_api_key_keys
+WHEN EXISTS (
+    SELECT 1 FROM tower_api_key_keys
+    WHERE (id = new.id OR digest = new.digest OR rowid = new.rowid) AND rowid <> old.rowid AND revoked_at IS NOT NULL
+)
+BEGIN
+    SELECT RAISE(ABORT, 'a revoked key stays revoked');
 END;
