@@ -98,7 +98,7 @@ impl Rejection {
         }
     }
 
-    /// Returns a word that clients may see, stable between releases. It tells them what to do, and not which keys exist.
+    /// Returns a word that clients may see, stable between releases. It does not show which keys exist.
     ///
     /// | code | rejection |
     /// |---|---|
