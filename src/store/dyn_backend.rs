@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 
 use super::{
     BackendError, Changes, KeyBackend, KeyStore, KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord, Page, Replacement,
-    StoreId,
+    StoreId, UsageSink,
 };
 use crate::BoxError;
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
@@ -66,6 +66,10 @@ impl KeyStore for DynKeyBackend {
 
     fn changes(&self) -> Option<&Changes> {
         self.store.changes()
+    }
+
+    fn usage_sink(&self) -> Option<&UsageSink> {
+        self.store.usage_sink()
     }
 }
 
@@ -128,6 +132,7 @@ trait ErasedBackend: Send + Sync {
     fn find<'a>(&'a self, digest: &'a KeyDigest) -> BoxFuture<'a, Result<Option<Arc<KeyRecord>>, BoxError>>;
     fn try_find(&self, digest: &KeyDigest) -> Lookup;
     fn changes(&self) -> Option<&Changes>;
+    fn usage_sink(&self) -> Option<&UsageSink>;
     fn get<'a>(&'a self, organization: &'a OrganizationId, id: KeyId) -> Managed<'a, Arc<KeyRecord>>;
     fn list<'a>(&'a self, organization: &'a OrganizationId, query: &'a ListKeys) -> Managed<'a, Page>;
     fn insert(&self, record: NewRecord) -> Managed<'_, Arc<KeyRecord>>;
@@ -164,6 +169,10 @@ impl<B: KeyBackend> ErasedBackend for B {
 
     fn changes(&self) -> Option<&Changes> {
         KeyStore::changes(self)
+    }
+
+    fn usage_sink(&self) -> Option<&UsageSink> {
+        KeyStore::usage_sink(self)
     }
 
     fn get<'a>(&'a self, organization: &'a OrganizationId, id: KeyId) -> Managed<'a, Arc<KeyRecord>> {

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::database::{Database, Rows, Value};
-use super::{Changes, KeyStore, StoreId};
+use super::{Changes, KeyStore, StoreId, UsageSink};
 use crate::error_chain::error_chain;
 use crate::key::{KeyDigest, KeyRecord};
 use crate::scope::ScopeCatalog;
@@ -38,12 +38,15 @@ pub use self::sqlite::{Sqlite, SqliteStore};
 /// over one database or the other.
 ///
 /// Only digests are stored. A change is one transaction, durable when the call returns, and dated by the database's
-/// clock. Every lookup reads the database, so that every process rejects a revoked key at once. A clone is a handle to
+/// clock. A layer on the store counts the use of each key, and [`Background::of`] reports it. Every lookup reads the database, so that every process rejects a revoked key at once. A clone is a handle to
 /// the same connections.
+///
+/// [`Background::of`]: crate::background::Background::of
 pub struct SqlStore<B> {
     id: StoreId,
     database: Arc<B>,
     changes: Arc<Changes>,
+    usage: UsageSink,
     catalog: Option<Arc<ScopeCatalog>>,
     invalid_row_hooks: Vec<InvalidRowHook>,
 }
@@ -56,6 +59,7 @@ impl<B: Database> SqlStore<B> {
             id: StoreId::new(),
             database: Arc::new(database),
             changes: Arc::default(),
+            usage: UsageSink::new(),
             catalog: None,
             invalid_row_hooks: Vec::new(),
         }
@@ -127,6 +131,7 @@ impl<B> Clone for SqlStore<B> {
             id: self.id,
             database: Arc::clone(&self.database),
             changes: Arc::clone(&self.changes),
+            usage: self.usage.clone(),
             catalog: self.catalog.clone(),
             invalid_row_hooks: self.invalid_row_hooks.clone(),
         }
@@ -159,6 +164,10 @@ impl<B: Database> KeyStore for SqlStore<B> {
 
     fn changes(&self) -> Option<&Changes> {
         Some(&self.changes)
+    }
+
+    fn usage_sink(&self) -> Option<&UsageSink> {
+        Some(&self.usage)
     }
 }
 
