@@ -116,10 +116,9 @@ impl Report {
             outer.note(rejection, self.facts.unmet.as_ref());
         }
         let outcome = rejection.map_or(self.accepted, Outcome::Rejected);
-        if !std::mem::replace(&mut self.finished, true) {
-            if let Some(panic) = self.emit(outcome, status).into_iter().next() {
-                resume_unwind(panic);
-            }
+        let reported = std::mem::replace(&mut self.finished, true);
+        if !reported && let Some(panic) = self.emit(outcome, status).into_iter().next() {
+            resume_unwind(panic);
         }
     }
 

@@ -9,6 +9,9 @@ use tower_api_key::test_kit::{Conformance, ManualClock, StoreFeature};
 
 use super::{Broken, Tamper, faults, nothing, suite, suite_of_lookups, tampered};
 
+/// Whether a table cannot keep a key.
+type Lacks = fn(&KeyRecord) -> bool;
+
 const OF_MANAGEMENT: [(StoreFeature, Tamper); 3] = [
     (StoreFeature::Expiry, without_expiry),
     (StoreFeature::Usage, |it| it.on_record_usage(|_, _| ready(Err(lacking())))),
@@ -53,7 +56,7 @@ async fn table_that_lacks_a_feature_passes_without_it() {
 #[tokio::test]
 async fn read_only_table_passes_without_its_gaps() {
     let clock = ManualClock::new(SystemTime::now());
-    let read_only = |lacks: fn(&KeyRecord) -> bool| {
+    let read_only = |lacks: Lacks| {
         let keep = async move |store: &super::Tampered, key: KeyRecord| {
             if lacks(&key) {
                 return Err("there is no such column".into());
@@ -63,10 +66,10 @@ async fn read_only_table_passes_without_its_gaps() {
         };
         Conformance::of_store(tampered(nothing, clock.clone()), keep).with_clock(clock.clone())
     };
-    let gaps: [(StoreFeature, fn(&KeyRecord) -> bool, usize); 3] = [
+    let gaps: [(StoreFeature, Lacks, usize); 3] = [
         (StoreFeature::Expiry, |key| key.expires_at().is_some(), 3),
         (StoreFeature::Revocation, KeyRecord::is_revoked, 2),
-        (StoreFeature::Scopes, |key| key.access().scopes().is_some_and(|scopes| scopes.len() > 0), 2),
+        (StoreFeature::Scopes, |key| key.access().scopes().is_some_and(|scopes| !scopes.is_empty()), 2),
     ];
     for (feature, lacks, number) in gaps {
         let names = read_only(lacks).run().await.err().map_or_else(Vec::new, |failures| failures.names());
