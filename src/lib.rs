@@ -163,7 +163,7 @@
 //! | [`observe`] | the event of each request; `tracing` and `metrics` |
 //! | [`auth`] | the layer's service and body, and scopes on a route |
 //! | `routes` | the route table, and OpenAPI |
-//! | `throttle` | limits by client, by key, and of failed attempts |
+//! | `throttle` | limits by key, organization or client, with plans, and of failed attempts |
 //! | `transport` | the client's address, trusted proxies, HTTPS |
 //! | [`background`] | runs what a service needs in the background |
 //! | `axum` | the path of a request before `nest` |
@@ -291,7 +291,7 @@
 //! | `serde` | `Serialize` and `Deserialize` for the types of `key` and `scope` |
 //! | `sqlite` | `store::SqliteStore`: keys in one SQLite file |
 //! | `test-kit` | `test_kit`: conformance tests for a store of your own, a clock that a test moves, a store that fails on demand |
-//! | `throttle` | `throttle`: limits by client, by key, and of failed attempts. Includes `transport` |
+//! | `throttle` | `throttle`: limits by key, organization or client, with plans, and of failed attempts. Includes `transport` |
 //! | `transport` | `transport`: the client's address, trusted proxies, and `RequireHttpsLayer` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

@@ -1,25 +1,23 @@
 //! How many requests are answered in any minute: the documented limits.
 
-use std::num::NonZeroU32;
-use std::time::Duration;
-
-use tower_api_key::throttle::{SlidingWindow, ThrottleLayer};
+use tower_api_key::throttle::{Limit, LimitRule, ThrottleLayer};
+use tower_api_key::{ApiKeyLayer, observe};
 
 use crate::options::RequestsPerMinute;
 
-const MINUTE: Duration = Duration::from_secs(60);
-const ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).unwrap();
-
-/// Counts the attempts of one client to sign up or to log in, those that fail as well. Each of these layers has a count
-/// of its own.
-pub(crate) fn attempts() -> ThrottleLayer {
-    ThrottleLayer::per_client(SlidingWindow::new(ATTEMPTS, MINUTE))
+/// Counts the attempts of one client, those that fail as well. Each of these layers has a count of its own.
+pub(crate) fn attempts(name: &'static str) -> ThrottleLayer {
+    let rule = LimitRule::per_client(Limit::per_minute(5)).name(name);
+    ThrottleLayer::new(rule.on_count(observe::metrics::record_limit))
 }
 
-/// Counts the requests of one key.
-pub(crate) fn per_key(limit: RequestsPerMinute) -> ThrottleLayer {
+/// Counts the requests of each key.
+pub(crate) fn per_key(keys: ApiKeyLayer, limit: RequestsPerMinute) -> ApiKeyLayer {
     match limit {
-        RequestsPerMinute::AtMost(limit) => ThrottleLayer::per_key(SlidingWindow::new(limit, MINUTE)),
-        RequestsPerMinute::Off => ThrottleLayer::by(SlidingWindow::<()>::new(NonZeroU32::MAX, MINUTE), |_| None),
+        RequestsPerMinute::AtMost(limit) => {
+            let rule = LimitRule::per_key(Limit::per_minute(limit.get())).name("requests");
+            keys.limit(rule.on_count(observe::metrics::record_limit))
+        }
+        RequestsPerMinute::Off => keys,
     }
 }

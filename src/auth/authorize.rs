@@ -1,4 +1,4 @@
-//! What a layer asks others: a table of routes, and a limit.
+//! What a layer asks a table of routes.
 
 use crate::rejection::reason::Rejection;
 use crate::request::{MatchedRoute, RequestHead};
@@ -42,13 +42,4 @@ impl RouteClass {
             Self::Unlisted(_) | Self::Ambiguous => None,
         }
     }
-}
-
-/// Counts requests against a limit.
-pub(crate) trait Limiter: Send + Sync {
-    /// Counts one more request.
-    ///
-    /// # Errors
-    /// When the limit is reached, or the request has nothing to count it by.
-    fn try_acquire(&self, request: RequestHead<'_>) -> Result<(), Rejection>;
 }

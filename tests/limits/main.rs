@@ -3,9 +3,13 @@
 
 mod bounded;
 mod failures;
+mod guarded;
+mod headers;
 mod layer;
+mod rules;
 mod sockets;
 mod unknown;
+mod waiting;
 mod world;
 
 #[path = "../support/mod.rs"]

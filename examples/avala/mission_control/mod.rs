@@ -28,7 +28,7 @@ pub(crate) fn router(sessions: &Sessions, api: &ApiKeyLayer) -> Router<App> {
         .route("/logout/", post(login::log_out))
         .merge(keys::routes("/api-keys"))
         .route_layer(sessions.layer().on_decision(audit::record).rejection_response(reject));
-    let log_in = post(login::log_in).layer(limits::attempts().reject_as(api));
+    let log_in = post(login::log_in).layer(limits::attempts("logins").reject_as(api));
     Router::new().nest("/mission-control", guarded.route("/login/", log_in)).merge(page::routes())
 }
 
