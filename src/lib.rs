@@ -287,6 +287,7 @@
 //! | `metrics` | `observe::metrics`, hooks for the `metrics` facade |
 //! | `openapi` | `RouteTable::openapi`: the table as an OpenAPI document, or added to one of `utoipa` |
 //! | `postgres` | `store::PostgresStore`: keys in a PostgreSQL database that many processes share |
+//! | `redis` | `throttle::RedisLimits`: one count of requests for many processes. Includes `throttle` |
 //! | `routes` | `routes::RouteTable`: what each route requires of a key in one table, for `ApiKeyLayer::routes` |
 //! | `serde` | `Serialize` and `Deserialize` for the types of `key` and `scope` |
 //! | `sqlite` | `store::SqliteStore`: keys in one SQLite file |

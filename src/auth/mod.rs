@@ -53,6 +53,6 @@ pub(crate) use self::identity::Anonymous;
 #[cfg(feature = "throttle")]
 pub(crate) use self::inside::reject_inside;
 #[cfg(feature = "throttle")]
-pub(crate) use self::limit::{Answered, RenderedLimit, Unanswered, answer, log_unanswered};
+pub(crate) use self::limit::{Answered, Pending, RenderedLimit, Unanswered, answer, log_unanswered};
 #[cfg(feature = "transport")]
 pub(crate) use self::rejector::Rejector;

@@ -10,7 +10,7 @@ use super::authorize::RouteClass;
 use super::check::Check;
 use super::config::Config;
 use super::identity::ApiKey;
-use super::limit::{Answered, Attempt, LimitCaller, Unanswered, answer};
+use super::limit::{Answered, LimitCaller, Pending, Unanswered, answer};
 use super::lookup::{self, Awaited};
 use crate::key::KeyDigest;
 use crate::rejection::reason::Rejection;
@@ -64,10 +64,10 @@ impl Waiting {
     }
 
     /// The request may have waited already.
-    pub(super) fn for_limiter(check: &Check<'_>, attempt: Attempt, next: Next) -> Self {
+    pub(super) fn for_limiter(check: &Check<'_>, pending: Pending, next: Next) -> Self {
         let since = check.since.unwrap_or_else(Instant::now);
         let left = check.config.lookup_timeout.map(|timeout| timeout.saturating_sub(since.elapsed()));
-        let counted = answer(attempt, left).map(|answer| Counted { answer, next });
+        let counted = answer(pending, left).map(|answer| Counted { answer, next });
         Self { since: Some(since), route: check.route, what: What::Limiter(counted.boxed()) }
     }
 

@@ -45,18 +45,17 @@ impl Counter {
             return Counting::Done(Counted { acquired: Some(acquired), error: None });
         }
         let reserved = self.local.as_ref().map(|local| local.reserve(&hit));
-        let asks = self.away.asks();
         match reserved {
             // What this process has accepted is part of what all have.
             Some((limited @ Acquired::Limited(_), _)) => {
                 Counting::Done(Counted { acquired: Some(limited), error: None })
             }
-            Some((allowed, _)) if !asks => Counting::Done(Counted { acquired: Some(allowed), error: None }),
-            None if !asks => {
+            reserved if self.away.asks() => Counting::Pending(Box::pin(self.clone().ask(Arc::new(hit), reserved))),
+            Some((allowed, _)) => Counting::Done(Counted { acquired: Some(allowed), error: None }),
+            None => {
                 let error = "the limit store is away: it is asked once a second".into();
                 Counting::Done(Counted { acquired: None, error: Some(error) })
             }
-            reserved => Counting::Pending(Box::pin(self.clone().ask(Arc::new(hit), reserved))),
         }
     }
 

@@ -10,6 +10,8 @@ mod counter;
 mod hit;
 mod layer;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 mod rule;
 mod service;
 mod store;
@@ -18,6 +20,8 @@ mod subject;
 pub use self::hit::{Acquired, Hit};
 pub use self::layer::ThrottleLayer;
 pub use self::memory::MemoryLimits;
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisLimits, RedisLimitsError};
 pub use self::rule::LimitRule;
 pub use self::service::{ThrottleFuture, ThrottleService};
 pub use self::store::LimitStore;

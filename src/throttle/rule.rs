@@ -45,15 +45,20 @@ pub struct LimitRule {
 #[derive(Clone)]
 struct Parts {
     name: &'static str,
-    subject: Arc<dyn Fn(RequestHead<'_>, LimitCaller<'_>) -> Counts + Send + Sync>,
+    subject: Arc<SubjectFn>,
     limits: Limits,
-    plan: Option<Arc<dyn Fn(&ApiKey) -> Limits + Send + Sync>>,
-    cost: Option<Arc<dyn Fn(RequestHead<'_>) -> u32 + Send + Sync>>,
+    plan: Option<Arc<PlanFn>>,
+    cost: Option<Arc<CostFn>>,
     counter: Counter,
     shadow: bool,
     headers: LimitHeaders,
-    hooks: Vec<Arc<dyn Fn(&LimitEvent<'_>) + Send + Sync>>,
+    hooks: Vec<Arc<HookFn>>,
 }
+
+type SubjectFn = dyn Fn(RequestHead<'_>, LimitCaller<'_>) -> Counts + Send + Sync;
+type PlanFn = dyn Fn(&ApiKey) -> Limits + Send + Sync;
+type CostFn = dyn Fn(RequestHead<'_>) -> u32 + Send + Sync;
+type HookFn = dyn Fn(&LimitEvent<'_>) + Send + Sync;
 
 /// By whom a request is counted.
 enum Counts {

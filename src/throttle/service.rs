@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::ThrottleLayer;
-use crate::auth::{Answered, Attempt, RenderedLimit, ResponseBody, Unanswered, answer, log_unanswered, take_ready};
+use crate::auth::{Answered, Pending, RenderedLimit, ResponseBody, Unanswered, answer, log_unanswered, take_ready};
 use crate::rejection::reason::Rejection;
 use crate::request::RequestHead;
 
@@ -84,8 +84,8 @@ pin_project! {
 }
 
 impl<S, F, B> State<S, F, B> {
-    fn waiting(inner: S, request: Request<B>, attempt: Attempt, layer: ThrottleLayer) -> Self {
-        let answer = Box::pin(answer(attempt, Some(layer.longest())));
+    fn waiting(inner: S, request: Request<B>, pending: Pending, layer: ThrottleLayer) -> Self {
+        let answer = Box::pin(answer(pending, Some(layer.longest())));
         Self::Waiting { inner, request: Some(request), answer, layer }
     }
 

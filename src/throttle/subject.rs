@@ -101,3 +101,32 @@ impl fmt::Display for Subject {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(not(loom_model))]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+
+    #[test]
+    fn each_subject_has_a_text_of_its_own() {
+        let (network, long) = (ClientNetwork::from(IpAddr::V4(Ipv4Addr::LOCALHOST)), "x".repeat(65));
+        let organization: OrganizationId = "127.0.0.1".parse().unwrap();
+        let subjects = [
+            Subject::organization(&organization),
+            Subject::client(network),
+            Subject::anonymous(network),
+            Subject::client(ClientNetwork::UNKNOWN),
+            Subject::text("127.0.0.1"),
+            Subject::text(&long[1..]),
+            Subject::text(&long),
+            Subject::text(&"x".repeat(66)),
+        ];
+        let texts: Vec<_> = subjects.iter().map(Subject::to_string).collect();
+        for (at, text) in texts.iter().enumerate() {
+            assert!(!texts[..at].contains(text) && text.len() <= 71, "{text}");
+        }
+        assert_eq!(subjects[6], Subject::text(&long));
+    }
+}

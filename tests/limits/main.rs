@@ -6,6 +6,8 @@ mod failures;
 mod guarded;
 mod headers;
 mod layer;
+#[cfg(feature = "redis")]
+mod redis;
 mod rules;
 mod sockets;
 mod unknown;

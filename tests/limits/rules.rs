@@ -86,7 +86,10 @@ async fn request_counts_as_much_as_it_costs() {
 }
 
 #[derive(Clone, Default)]
-struct Outcomes(Arc<Mutex<Vec<(String, LimitOutcome, Option<String>)>>>);
+struct Outcomes(Arc<Mutex<Vec<Reported>>>);
+
+/// The name of the rule, the outcome, and why the store failed.
+type Reported = (String, LimitOutcome, Option<String>);
 
 impl Outcomes {
     fn hook(&self) -> impl Fn(&LimitEvent<'_>) + Send + Sync + 'static {

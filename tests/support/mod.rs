@@ -19,6 +19,8 @@ pub(crate) mod poll;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 pub(crate) mod proxy;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod seen;

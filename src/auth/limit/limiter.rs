@@ -67,8 +67,11 @@ pub enum Attempt {
     /// The request is rejected for another reason.
     Rejected(Rejection),
     /// The answer must be awaited. A request that is dropped meanwhile may be counted. An error is a 503.
-    Pending(Pin<Box<dyn Future<Output = Result<Attempt, BoxError>> + Send>>),
+    Pending(Pending),
 }
+
+/// An answer that must be awaited.
+pub(crate) type Pending = Pin<Box<dyn Future<Output = Result<Attempt, BoxError>> + Send>>;
 
 /// Returns a limiter that asks both, the second one only if the first one has not rejected the request at once.
 pub(in crate::auth) fn both(first: Arc<dyn Limiter>, second: Arc<dyn Limiter>) -> Arc<dyn Limiter> {

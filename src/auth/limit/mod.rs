@@ -14,4 +14,5 @@ pub use self::state::LimitState;
 pub(crate) use self::headers::RenderedLimit;
 pub(crate) use self::waiting::{Answered, Unanswered, answer, log_unanswered};
 
+pub(crate) use self::limiter::Pending;
 pub(in crate::auth) use self::limiter::both;

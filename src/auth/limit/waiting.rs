@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 
-use super::limiter::{Attempt, resolve};
+use super::limiter::{Attempt, Pending, resolve};
 use super::{LimitState, RenderedLimit};
 use crate::BoxError;
 use crate::error_chain::{error_chain, panic_text};
@@ -28,9 +28,10 @@ pub(crate) struct Unanswered {
 }
 
 /// Waits for the answer, for this time at most.
-pub(crate) async fn answer(attempt: Attempt, timeout: Option<Duration>) -> Result<Answered, Unanswered> {
+pub(crate) async fn answer(pending: Pending, timeout: Option<Duration>) -> Result<Answered, Unanswered> {
     // The timer is made inside the guard: where tokio has none, making it panics.
     let guarded = AssertUnwindSafe(async {
+        let attempt = Attempt::Pending(pending);
         match timeout {
             Some(timeout) => match tokio::time::timeout(timeout, resolve(attempt)).await {
                 Ok(answer) => answer.map_err(|cause| Unanswered { outage: Outage::LimitFailed, cause }),
@@ -47,14 +48,14 @@ pub(crate) async fn answer(attempt: Attempt, timeout: Option<Duration>) -> Resul
 }
 
 impl Answered {
-    /// Returns the attempt itself if it must be awaited.
-    pub(crate) fn of(attempt: Attempt) -> Result<Self, Attempt> {
+    /// Returns what is left to wait for, if there is no answer yet.
+    pub(crate) fn of(attempt: Attempt) -> Result<Self, Pending> {
         Ok(match attempt {
             Attempt::Unlimited => Self::Unlimited,
             Attempt::Allowed(state) => Self::Allowed(state),
             Attempt::Limited(state) => Self::Limited(state),
             Attempt::Rejected(rejection) => Self::Rejected(rejection),
-            pending @ Attempt::Pending(_) => return Err(pending),
+            Attempt::Pending(pending) => return Err(pending),
         })
     }
 

@@ -259,7 +259,7 @@ fn extreme_windows_do_not_overflow() {
 
 /// With time in steps of less than a unit, and so long after the last hit that its low bits come again.
 #[test]
-fn time_that_wraps_around_is_told_apart() {
+fn time_that_wraps_around_is_kept_apart() {
     let (store, hand) = limits(10);
     let one = of(1, WINDOW);
     // A unit of this window is a nanosecond, and its low bits come again after 4.3 seconds.

@@ -43,7 +43,7 @@ impl Scale {
         if requests > EXACT {
             return Self { limit: requests, unit: window.div_ceil(PARTS), span: SPAN };
         }
-        // So that the low bits tell apart all times that are kept. A power of ten, so that whole milliseconds stay exact.
+        // So that no two times that are kept have the same low bits. A power of ten, so that whole milliseconds stay exact.
         let mut unit = 1;
         while window / unit > 1 << 31 {
             unit *= 10;
