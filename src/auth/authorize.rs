@@ -25,8 +25,8 @@ pub(crate) trait Authorizer: Send + Sync {
 pub(crate) enum RouteClass {
     /// It takes no key, by this entry.
     Public(usize),
-    /// It takes a key that meets the requirement of this entry and, if there is one, of the other entry.
-    Listed(usize, Option<usize>),
+    /// It takes a key that meets the requirement of this entry and of the other ones.
+    Listed(usize, [Option<usize>; 2]),
     /// The most specific pattern has no entry for the method, or no pattern matches. The entry of a less specific pattern
     /// adds its requirement.
     Unlisted(Option<usize>),
