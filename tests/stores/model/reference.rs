@@ -269,6 +269,9 @@ impl Reference {
             let schemes: [&[u8]; 2] = [b"Bearer ", b"bearer "];
             let tokens: Vec<_> = of("authorization")
                 .filter_map(|value| schemes.iter().find_map(|one| value.strip_prefix(*one)))
+                .map(|token| &token[token.iter().take_while(|byte| **byte == b' ').count()..])
+                // A token in no required format belongs to another authenticator.
+                .filter(|token| !self.case.require_formats || token.starts_with(b"avk_"))
                 .collect();
             if !tokens.is_empty() && of("authorization").count() > 1 {
                 return Err(false);
