@@ -1,4 +1,5 @@
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
@@ -27,7 +28,7 @@ use crate::key::KeyDigest;
 pub type PostgresStore = SqlStore<Postgres>;
 
 /// The database of a [`PostgresStore`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Postgres {
     pub(super) places: Places,
     /// False if the pool has no statement cache, as for PgBouncer: each transaction may then run on another connection to
@@ -37,6 +38,7 @@ pub struct Postgres {
     prepares: bool,
     /// When the server ends a lookup.
     limit: Duration,
+    pub(super) heartbeat_interval: Duration,
 }
 
 impl SqlStore<Postgres> {
@@ -51,7 +53,8 @@ impl SqlStore<Postgres> {
     /// Behind PgBouncer in transaction mode, add `statement-cache-capacity=0` to the URL, and
     /// `ignore_startup_parameters = extra_float_digits` to PgBouncer's settings. Every lookup is then one message, a
     /// transaction of its own without a prepared statement, which the pooler could run on another connection, and sets its
-    /// timeouts itself, since the pooler refuses them at the start of a connection. `CachedStore::watch` receives nothing through PgBouncer and logs it. Changes of other processes then
+    /// timeouts itself, since the pooler refuses them at the start of a connection. `CachedStore::watch` receives nothing through
+    /// PgBouncer and logs it. Changes of other processes then
     /// apply when the cache's entries expire.
     ///
     /// # Errors
@@ -77,7 +80,8 @@ impl SqlStore<Postgres> {
         let named_statements = caches_statements(&options);
         let prepares = named_statements && has_timeout(&options);
         let limit = if prepares && !has_lookup_timeouts(&options) { UNLIMITED } else { LOOKUP_TIMEOUT };
-        Self::new(Postgres { places: Places::of(pool), named_statements, prepares, limit })
+        let heartbeat_interval = HEARTBEAT_INTERVAL;
+        Self::new(Postgres { places: Places::of(pool), named_statements, prepares, limit, heartbeat_interval })
     }
 
     /// Adds the settings with which [`connect`](Self::connect) opens its connections, for a pool of your own: the server
@@ -86,6 +90,36 @@ impl SqlStore<Postgres> {
     #[must_use]
     pub fn with_lookup_timeouts(options: PgConnectOptions) -> PgConnectOptions {
         if has_timeout(&options) { options } else { options.options(LOOKUP_SETTINGS) }
+    }
+
+    /// Sets how often `CachedStore::watch` checks that notifications arrive: every 5 seconds by default, at least every second
+    /// and at most once a day.
+    ///
+    /// Each check is a statement through the pool. A longer interval leaves the database idle for longer, such as a serverless
+    /// one that sleeps when it has no statement to run. In return, a connection that died silently is found later: within this
+    /// interval and 10 seconds. Until then changes of other processes apply when the cache's entries expire, as without
+    /// `watch`. A connection that is closed is found at once.
+    ///
+    /// The handles cloned from this one afterwards have the same interval.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "cache")]
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use tower_api_key::store::{CachedStore, PostgresStore};
+    ///
+    /// let store = PostgresStore::connect("postgres://app:secret@db.internal/app?sslmode=verify-full").await?;
+    /// let keys = CachedStore::new(store.heartbeat_interval(Duration::from_secs(600)));
+    /// tokio::spawn(keys.watch());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
+        // A day, since a time that far ahead always exists.
+        let interval = interval.clamp(Duration::from_secs(1), Duration::from_secs(24 * 60 * 60));
+        Arc::make_mut(&mut self.database).heartbeat_interval = interval;
+        self
     }
 
     /// Returns the connections, for an application that keeps its own tables next to the keys. The timeouts of
@@ -99,6 +133,8 @@ impl SqlStore<Postgres> {
 /// When the server ends a statement of a lookup: before a layer with the default `lookup_timeout` gives it up, so that the log
 /// has the reason of the server, and the connection is free again.
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(750);
+
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The lock timeout comes first, so that the log names the lock.
 const LOOKUP_SETTINGS: [(&str, &str); 2] = [("statement_timeout", "750"), ("lock_timeout", "700")];
