@@ -109,6 +109,7 @@ fn guarded() -> Router<App> {
         .route("/exports/", post(exports::create))
         .route("/exports/{uid}/", get(exports::read))
         .route("/users/me/permissions/", get(permissions))
+        .route("/organization/key-policy/", get(policy::read).put(policy::set))
         .merge(keys::routes("/api-keys"));
     Router::new().nest(BASE, api).fallback(not_found)
 }

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use super::authorize::{Authorizer, Limiter};
@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(super) anonymous: bool,
     pub(super) preflight: bool,
     pub(super) responder: Responder,
+    /// Whether the log has the line about requests without a `ClientInfo`.
+    pub(super) missing_client: Arc<Once>,
 }
 
 impl Config {

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -97,6 +97,7 @@ impl ApiKeyLayer {
             anonymous: false,
             preflight: false,
             responder: Responder::documented(),
+            missing_client: Arc::new(Once::new()),
         };
         Self { config: Arc::new(config) }
     }

@@ -82,6 +82,13 @@ impl<'a> DecisionEvent<'a> {
         self.facts.record.as_deref()
     }
 
+    /// Returns whether the key was regenerated and works until the end of an overlap: its user still has to change to the
+    /// new key.
+    #[must_use]
+    pub fn is_replaced(&self) -> bool {
+        self.key().is_some_and(|key| key.replaced_by().is_some() && !key.is_revoked())
+    }
+
     /// The digest of the key that was presented, known or not. `None` when no credential could be read.
     #[must_use]
     pub const fn digest(&self) -> Option<&KeyDigest> {

@@ -86,7 +86,9 @@ impl Rejection {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Credential(_) => StatusCode::UNAUTHORIZED,
-            Self::Denied(Denial::InsufficientScope) | Self::HttpsRequired => StatusCode::FORBIDDEN,
+            Self::Denied(Denial::InsufficientScope | Denial::NetworkNotAllowed) | Self::HttpsRequired => {
+                StatusCode::FORBIDDEN
+            }
             Self::Denied(_) => StatusCode::UNAUTHORIZED,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -107,8 +109,10 @@ impl Rejection {
             Self::Denied(Denial::Unknown) => "unknown",
             Self::Denied(Denial::OtherKey) => "other_key",
             Self::Denied(Denial::Revoked) => "revoked",
+            Self::Denied(Denial::Suspended) => "suspended",
             Self::Denied(Denial::OrganizationDisabled) => "organization_disabled",
             Self::Denied(Denial::Expired) => "expired",
+            Self::Denied(Denial::NetworkNotAllowed) => "network_not_allowed",
             Self::Denied(Denial::InsufficientScope) => "insufficient_scope",
             Self::Unavailable(Outage::Failed) => "store_failed",
             Self::Unavailable(Outage::TimedOut) => "store_timed_out",

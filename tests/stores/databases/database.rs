@@ -4,12 +4,12 @@ use std::future::Future;
 
 use tower_api_key::manage::IssuedKey;
 use tower_api_key::scope::ScopeCatalog;
-use tower_api_key::store::{InvalidRow, KeyBackend, SchemaError};
+use tower_api_key::store::{ChangeFeed, InvalidRow, KeyBackend, SchemaError};
 
 use super::previous_version::PreviousVersion;
 
 /// The methods that the stores of both databases have and other backends lack.
-pub(super) trait Store: KeyBackend + Clone {
+pub(super) trait Store: KeyBackend + ChangeFeed + Clone {
     fn migrate(&self) -> impl Future<Output = Result<(), SchemaError>> + Send;
 
     fn check_schema(&self) -> impl Future<Output = Result<(), SchemaError>> + Send;
@@ -54,6 +54,9 @@ pub(super) trait Database: Sized {
 
     /// Every object with its definition, in order.
     async fn objects(&self) -> Vec<String>;
+
+    /// The columns of a table, in order.
+    async fn columns(&self, table: &str) -> Vec<String>;
 
     /// The objects in a form that does not depend on how a database came to them.
     fn shape(objects: Vec<String>) -> Vec<String>;

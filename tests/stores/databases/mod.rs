@@ -24,6 +24,7 @@ macro_rules! on_each_database {
     };
 }
 
+mod by_hand;
 mod database;
 mod lists;
 mod migrations;

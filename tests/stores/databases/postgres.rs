@@ -122,6 +122,12 @@ impl Database for Postgres {
         objects.into_iter().map(|object| object.replace(self.0.name(), "schema")).collect()
     }
 
+    async fn columns(&self, table: &str) -> Vec<String> {
+        let from = "FROM information_schema.columns WHERE table_schema = current_schema()";
+        let order = "ORDER BY ordinal_position";
+        self.texts(format!("SELECT column_name::text {from} AND table_name = '{table}' {order}")).await
+    }
+
     fn shape(objects: Vec<String>) -> Vec<String> {
         objects
     }

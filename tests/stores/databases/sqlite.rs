@@ -86,6 +86,10 @@ impl Database for Sqlite {
         self.0.sql().await.schema().await
     }
 
+    async fn columns(&self, table: &str) -> Vec<String> {
+        self.texts(format!("SELECT name FROM pragma_table_info('{table}') ORDER BY cid")).await
+    }
+
     fn shape(objects: Vec<String>) -> Vec<String> {
         let mut tables: Vec<_> = objects.into_iter().filter(|object| object.contains("STRICT")).collect();
         tables.iter_mut().for_each(|table| table.retain(|c| !c.is_whitespace()));
