@@ -1,6 +1,7 @@
 //! A request without its body, as the decision, renderers and limits see it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 
@@ -14,6 +15,32 @@ pub struct RequestHead<'a> {
     headers: &'a HeaderMap,
     extensions: &'a Extensions,
     path_from: Option<PathFrom>,
+    matched_route: Option<&'a MatchedRoute>,
+}
+
+/// The pattern of the route table's line that decided about a request, such as `/datasets/{uid}/`.
+///
+/// [`ApiKeyLayer::expose_route`](crate::ApiKeyLayer::expose_route) puts it into the extensions of the response.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct MatchedRoute(Arc<str>);
+
+impl MatchedRoute {
+    #[cfg(feature = "routes")]
+    pub(crate) fn new(pattern: &str) -> Self {
+        Self(pattern.into())
+    }
+
+    /// Returns the pattern.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for MatchedRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("MatchedRoute").field(&self.as_str()).finish()
+    }
 }
 
 /// Finds the target whose path decides.
@@ -28,12 +55,17 @@ impl<'a> RequestHead<'a> {
             headers: request.headers(),
             extensions: request.extensions(),
             path_from: None,
+            matched_route: None,
         }
     }
 
     /// Reads the path where this function finds it.
     pub(crate) const fn with_path_from(self, path_from: Option<PathFrom>) -> Self {
         Self { path_from, ..self }
+    }
+
+    pub(crate) const fn with_matched_route(self, matched_route: Option<&'a MatchedRoute>) -> Self {
+        Self { matched_route, ..self }
     }
 
     /// Returns whether a function decides where the path is read.
@@ -43,7 +75,6 @@ impl<'a> RequestHead<'a> {
     }
 
     /// Returns the head of a request that was taken apart.
-    #[cfg(feature = "axum")]
     pub(crate) const fn of_parts(parts: &'a http::request::Parts) -> Self {
         Self {
             method: &parts.method,
@@ -52,6 +83,7 @@ impl<'a> RequestHead<'a> {
             headers: &parts.headers,
             extensions: &parts.extensions,
             path_from: None,
+            matched_route: None,
         }
     }
 
@@ -75,6 +107,13 @@ impl<'a> RequestHead<'a> {
         found.unwrap_or(self.uri).path()
     }
 
+    /// Returns the pattern of the route table's line that decides about the request. `None` without a table, and where no
+    /// line names the route.
+    #[must_use]
+    pub fn matched_route(&self) -> Option<&'a str> {
+        self.matched_route.map(MatchedRoute::as_str)
+    }
+
     /// Returns the HTTP version.
     #[must_use]
     pub const fn version(&self) -> Version {
@@ -91,6 +130,18 @@ impl<'a> RequestHead<'a> {
     #[must_use]
     pub const fn extensions(&self) -> &'a Extensions {
         self.extensions
+    }
+}
+
+impl<'a> From<&'a http::request::Parts> for RequestHead<'a> {
+    fn from(parts: &'a http::request::Parts) -> Self {
+        Self::of_parts(parts)
+    }
+}
+
+impl<'a, B> From<&'a Request<B>> for RequestHead<'a> {
+    fn from(request: &'a Request<B>) -> Self {
+        Self::new(request)
     }
 }
 

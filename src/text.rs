@@ -3,6 +3,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use http::HeaderName;
+
 /// A short text that is a constant of the program or shared by its clones. Compared, hashed and shown as its `str`.
 #[derive(Clone)]
 pub(crate) enum Text {
@@ -55,6 +57,21 @@ impl Ord for Text {
 impl Hash for Text {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.as_str().hash(state);
+    }
+}
+
+/// Shows `x-avala-api-key` as `X-Avala-Api-Key`.
+pub(crate) struct TitleCase<'a>(pub(crate) &'a HeaderName);
+
+impl fmt::Display for TitleCase<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut before = '-';
+        for letter in self.0.as_str().chars() {
+            let shown = if before == '-' { letter.to_ascii_uppercase() } else { letter };
+            fmt::Write::write_char(f, shown)?;
+            before = letter;
+        }
+        Ok(())
     }
 }
 

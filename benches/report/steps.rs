@@ -1,12 +1,18 @@
 //! Counts instructions by stepping through a child process one by one: exact without hardware counters, and with the
 //! SHA extensions that an emulator hides.
 
+use std::iter;
+
 use crate::case::Case;
+use crate::rounds::median;
 
 /// How often a case runs before it is counted, so that nothing is counted that happens once.
 const WARM_UP: usize = 40;
 
-/// The instructions of each case for one request.
+/// The instructions of each case for one request: the median of several, each of which is counted by itself.
+///
+/// The kernel's code that reads the clock starts again when a tick of the timer interrupts it. Stepping makes that likely,
+/// on a busy machine above all, so a mean would count the machine.
 #[expect(unsafe_code, reason = "fork and ptrace")]
 pub(crate) fn count(cases: &mut [Case]) -> Vec<f64> {
     // SAFETY: the child runs the cases and ends without returning. Nothing in it waits for a thread that the fork has
@@ -18,32 +24,37 @@ pub(crate) fn count(cases: &mut [Case]) -> Vec<f64> {
     }
     let counted = cases.iter().map(|case| {
         wait(child);
-        let (nothing, requests) = (step_to_stop(child), step_to_stop(child));
+        let nothing = step_to_stop(child);
+        let requests: Vec<_> = (0..case.stepped).map(|_| step_to_stop(child) as f64 - nothing as f64).collect();
         resume(child);
-        (requests as f64 - nothing as f64) / case.stepped as f64
+        median(requests)
     });
     let counted = counted.collect();
     wait(child);
     counted
 }
 
-/// In the child: stops before a case, after no request of it, and after all that are counted.
+/// In the child: stops before a case, after no request of it, and after each that is counted.
 #[expect(unsafe_code, reason = "ptrace")]
 fn run(cases: &mut [Case]) -> ! {
     // SAFETY: as above.
     unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
     for case in cases {
         (case.run)(WARM_UP);
-        for requests in [None, Some(0), Some(case.stepped)] {
-            if let Some(requests) = requests {
-                (case.run)(requests);
-            }
-            // SAFETY: the parent continues it.
-            unsafe { libc::raise(libc::SIGSTOP) };
+        stop();
+        for requests in iter::once(0).chain(iter::repeat_n(1, case.stepped)) {
+            (case.run)(requests);
+            stop();
         }
     }
     // SAFETY: no destructor is to run twice.
     unsafe { libc::_exit(0) }
+}
+
+#[expect(unsafe_code, reason = "raise")]
+fn stop() {
+    // SAFETY: the parent continues this process.
+    unsafe { libc::raise(libc::SIGSTOP) };
 }
 
 #[expect(unsafe_code, reason = "ptrace")]

@@ -1,8 +1,8 @@
 //! What a layer asks others: a table of routes, and a limit.
 
 use crate::rejection::reason::Rejection;
-use crate::request::RequestHead;
-use crate::scope::Access;
+use crate::request::{MatchedRoute, RequestHead};
+use crate::scope::{Access, Requirement};
 
 /// Decides which routes need a key, and what the key must be able to do.
 pub(crate) trait Authorizer: Send + Sync {
@@ -11,6 +11,12 @@ pub(crate) trait Authorizer: Send + Sync {
 
     /// Returns whether a valid key with this access may call a route of this class.
     fn authorize(&self, route: RouteClass, access: &Access) -> Result<(), Rejection>;
+
+    /// Returns the first requirement of the route that a key with this access does not meet.
+    fn unmet(&self, route: RouteClass, access: &Access) -> Option<Requirement>;
+
+    /// Returns the pattern of this entry.
+    fn pattern(&self, entry: usize) -> &MatchedRoute;
 }
 
 /// The class of a route.
@@ -26,6 +32,16 @@ pub(crate) enum RouteClass {
     Unlisted(Option<usize>),
     /// An inner router could read the target in another way.
     Ambiguous,
+}
+
+impl RouteClass {
+    /// Returns the entry of the route itself.
+    pub(super) const fn entry(self) -> Option<usize> {
+        match self {
+            Self::Public(entry) | Self::Listed(entry, _) => Some(entry),
+            Self::Unlisted(_) | Self::Ambiguous => None,
+        }
+    }
 }
 
 /// Counts requests against a limit.

@@ -18,8 +18,8 @@ use crate::decision::{Denial, authenticate, authorize};
 use crate::error_chain::error_chain;
 use crate::key::{KeyDigest, KeyRecord};
 use crate::observe::{LookupKind, Outcome, Report};
-use crate::rejection::CredentialError;
 use crate::rejection::reason::Rejection;
+use crate::rejection::{CredentialError, Unmet};
 use crate::request::RequestHead;
 use crate::scope::Access;
 
@@ -27,22 +27,30 @@ use crate::scope::Access;
 pub(super) struct Check<'a> {
     config: &'a Arc<Config>,
     pub(super) report: Option<Box<Report>>,
+    route: RouteClass,
 }
 
 /// How far a request has come.
 pub(super) enum Progress {
     /// The inner service is next.
     Accepted(ResponseHeaders),
-    Rejected(Rejection),
+    Rejected(Rejected),
     /// The inner service is next, and this is the response unless an inner CORS layer gives one.
     Preflight(Box<Response<Bytes>>),
     /// The store must be awaited. [`Check::resume`] goes on.
     Waiting(Waiting),
 }
 
+/// Why a request is rejected.
+pub(super) struct Rejected {
+    rejection: Rejection,
+    /// The requirement that the key does not meet, where a hook or a renderer sees it.
+    unmet: Option<Box<Unmet>>,
+}
+
 impl<'a> Check<'a> {
     pub(super) const fn new(config: &'a Arc<Config>, report: Option<Box<Report>>) -> Self {
-        Self { config, report }
+        Self { config, report, route: RouteClass::Unlisted(None) }
     }
 
     /// Goes through the steps that need no waiting.
@@ -51,21 +59,31 @@ impl<'a> Check<'a> {
         if extensions.get::<ApiKey>().is_some() || extensions.get::<Anonymous>().is_some() {
             return self.begin_inside(request);
         }
-        if let Some(hooks) = &self.config.hooks {
-            self.report = Some(Report::begin(hooks, self.head(request)));
-        }
+        self.begin_report(request);
         self.classify(None, request)
+    }
+
+    fn begin_report<B>(&mut self, request: &Request<B>) {
+        let Config { hooks, expose_route, responder, .. } = &**self.config;
+        if hooks.is_some() || *expose_route {
+            let request_id = responder.request_id.as_ref();
+            self.report = Some(Report::begin(hooks.as_ref(), *expose_route, request_id, self.head(request)));
+        }
     }
 
     /// Begins inside an outer layer, or with an identity that no layer has established.
     #[cold]
     fn begin_inside<B>(&mut self, request: &mut Request<B>) -> Progress {
         let outer = Enclosing::take(request.extensions_mut());
-        let hooks = self.config.hooks.as_ref();
-        self.report = match &outer {
-            Some(outer) => Some(Report::begin_inside(hooks, outer.outer(), self.head(request))),
-            None => hooks.map(|hooks| Report::begin(hooks, self.head(request))),
-        };
+        match &outer {
+            Some(outer) => {
+                let Config { hooks, expose_route, responder, .. } = &**self.config;
+                let (request_id, head) = (responder.request_id.as_ref(), self.head(request));
+                let report = Report::begin_inside(hooks.as_ref(), *expose_route, outer.outer(), request_id, head);
+                self.report = Some(report);
+            }
+            None => self.begin_report(request),
+        }
         self.classify(outer.as_ref(), request)
     }
 
@@ -74,10 +92,11 @@ impl<'a> Check<'a> {
         if awaited.found.is_ok() {
             self.log_recovery();
         }
+        self.route = awaited.route;
         match awaited.found {
             Ok(Some(record)) => self.decide(&awaited.digest, awaited.route, record, request),
             Ok(None) => Progress::Rejected(Denial::Unknown.into()),
-            Err(error) => Progress::Rejected(self.unavailable(*error)),
+            Err(error) => Progress::Rejected(self.unavailable(*error).into()),
         }
     }
 
@@ -121,6 +140,9 @@ impl<'a> Check<'a> {
         route: RouteClass,
         request: &mut Request<B>,
     ) -> Progress {
+        if let Some(report) = &mut self.report {
+            report.facts.format = self.config.source.format(request.headers()).cloned();
+        }
         let digest = self.config.source.take(request.headers_mut());
         match digest {
             Ok(digest) => self.look_up(&digest, route, request),
@@ -162,7 +184,7 @@ impl<'a> Check<'a> {
             Answer::Pending => {
                 Progress::Waiting(Arc::clone(&self.config.store).find(*digest, route, self.config.lookup_timeout))
             }
-            Answer::Failed(error) => Progress::Rejected(self.unavailable(*error)),
+            Answer::Failed(error) => Progress::Rejected(self.unavailable(*error).into()),
         }
     }
 
@@ -192,7 +214,7 @@ impl<'a> Check<'a> {
             }
         }
         if let Err(rejection) = self.authorize(record.access(), route, request) {
-            return Progress::Rejected(rejection);
+            return Progress::Rejected(self.explain(rejection, record.access(), route, request));
         }
         request.extensions_mut().insert(ApiKey::authenticated(record, self.origin()));
         Progress::Accepted(self.response_headers())
@@ -214,9 +236,13 @@ impl<'a> Check<'a> {
     }
 
     /// Returns the class of the route. Without a table, every route is unlisted, and the table is not asked.
-    fn route<B>(&self, request: &Request<B>) -> RouteClass {
-        let routes = self.config.routes.as_ref();
-        routes.map_or(RouteClass::Unlisted(None), |routes| routes.classify(self.head(request)))
+    fn route<B>(&mut self, request: &Request<B>) -> RouteClass {
+        let Some(routes) = &self.config.routes else { return RouteClass::Unlisted(None) };
+        self.route = routes.classify(self.head(request));
+        if let Some(report) = &mut self.report {
+            report.facts.route = self.config.pattern(self.route.entry()).cloned();
+        }
+        self.route
     }
 
     /// Returns whether a valid key with this access may make this request.
@@ -229,6 +255,21 @@ impl<'a> Check<'a> {
             authorize(access, &require_fn(self.head(request)))?;
         }
         Ok(authorize(access, &self.config.requirement)?)
+    }
+
+    /// Adds which requirement a valid key does not meet, if a hook or a renderer can see it.
+    #[cold]
+    fn explain<B>(&self, rejection: Rejection, access: &Access, route: RouteClass, request: &Request<B>) -> Rejected {
+        let config = self.config;
+        let is_seen = self.report.is_some() || config.responder.renderer.is_some();
+        if !is_seen || rejection != Rejection::Denied(Denial::InsufficientScope) {
+            return rejection.into();
+        }
+        let of_table = || config.routes.as_ref().and_then(|routes| routes.unmet(route, access));
+        let of_function = || config.require_fn.as_ref().map(|require_fn| require_fn(self.head(request)));
+        let of_function = || of_function().filter(|requirement| !requirement.is_met_by(access));
+        let unmet = of_table().or_else(of_function).unwrap_or_else(|| config.requirement.clone());
+        Rejected { rejection, unmet: Some(Box::new(Unmet::new(&unmet, access))) }
     }
 
     /// A request that is accepted without a key carries none: neither the credential nor an identity from elsewhere.
@@ -246,11 +287,15 @@ impl<'a> Check<'a> {
 
     fn origin(&self) -> Origin {
         let nesting = self.report.as_ref().map(|report| Arc::clone(report.nesting()));
-        Origin::new(Arc::clone(self.config), nesting)
+        Origin::new(Arc::clone(self.config), nesting, self.route.entry())
     }
 
     fn response_headers(&self) -> ResponseHeaders {
-        if self.config.cache_control { ResponseHeaders::Private } else { ResponseHeaders::Unchanged }
+        if self.config.cache_control {
+            ResponseHeaders::Private(self.config.responder.credentials.clone())
+        } else {
+            ResponseHeaders::Unchanged
+        }
     }
 
     /// Logs how many requests failed in an outage that has ended.
@@ -280,12 +325,14 @@ impl<'a> Check<'a> {
 
     /// Rejects the request: counts a failed attempt, reports the reason, and makes the response.
     #[cold]
-    pub(super) fn reject<B>(&mut self, rejection: Rejection, request: &Request<B>) -> Response<Bytes> {
+    pub(super) fn reject<B>(&mut self, rejected: Rejected, request: &Request<B>) -> Response<Bytes> {
+        let Rejected { rejection, unmet } = rejected;
         let rejection = self.count_failure(rejection, request);
         if let Some(report) = &mut self.report {
             report.rejection = Some(rejection);
+            report.facts.unmet = unmet.as_deref().cloned();
         }
-        self.respond(rejection, request)
+        self.config.responder.explain(rejection, unmet.as_deref(), self.head(request))
     }
 
     /// Returns the reason for the rejection: a client with too many failed attempts is throttled.
@@ -302,8 +349,12 @@ impl<'a> Check<'a> {
         self.config.responder.respond(rejection, self.head(request))
     }
 
-    fn head<'r, B>(&self, request: &'r Request<B>) -> RequestHead<'r> {
-        RequestHead::new(request).with_path_from(self.config.path_from)
+    fn head<'r, B>(&self, request: &'r Request<B>) -> RequestHead<'r>
+    where
+        'a: 'r,
+    {
+        let head = RequestHead::new(request).with_path_from(self.config.path_from);
+        head.with_matched_route(self.config.pattern(self.route.entry()))
     }
 }
 
@@ -312,11 +363,17 @@ fn is_failed_attempt(rejection: Rejection) -> bool {
     rejection.status() == StatusCode::UNAUTHORIZED && rejection != Rejection::Credential(CredentialError::Missing)
 }
 
+impl<R: Into<Rejection>> From<R> for Rejected {
+    fn from(rejection: R) -> Self {
+        Self { rejection: rejection.into(), unmet: None }
+    }
+}
+
 impl From<Result<ResponseHeaders, Rejection>> for Progress {
     fn from(result: Result<ResponseHeaders, Rejection>) -> Self {
         match result {
             Ok(headers) => Self::Accepted(headers),
-            Err(rejection) => Self::Rejected(rejection),
+            Err(rejection) => Self::Rejected(rejection.into()),
         }
     }
 }

@@ -2,12 +2,12 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use super::authorize::{Authorizer, Limiter};
-use super::credential::CredentialSource;
+use super::credential::Sources;
 use super::lookup::GuardedStore;
 use crate::episode::Episode;
 use crate::observe::Hooks;
 use crate::rejection::Responder;
-use crate::request::{PathFrom, RequestHead};
+use crate::request::{MatchedRoute, PathFrom, RequestHead};
 use crate::scope::Requirement;
 use crate::store::StoreId;
 use crate::time::Clock;
@@ -18,7 +18,7 @@ use crate::usage::UsageTracker;
 pub(crate) struct Config {
     pub(super) store: Arc<dyn GuardedStore>,
     pub(super) store_id: StoreId,
-    pub(super) source: CredentialSource,
+    pub(super) source: Sources,
     pub(super) requirement: Requirement,
     pub(super) require_fn: Option<RequireFn>,
     pub(super) path_from: Option<PathFrom>,
@@ -33,6 +33,7 @@ pub(crate) struct Config {
     pub(super) cache_control: bool,
     pub(super) anonymous: bool,
     pub(super) preflight: bool,
+    pub(super) expose_route: bool,
     pub(super) responder: Responder,
     /// Whether the log has the line about requests without a `ClientInfo`.
     pub(super) missing_client: Arc<Once>,
@@ -43,6 +44,11 @@ impl Config {
     /// from the same sources and of the same formats.
     pub(super) fn finds_as(&self, outer: &Self) -> bool {
         self.store_id == outer.store_id && self.source.reads_as(&outer.source)
+    }
+
+    /// Returns the pattern of this entry of the route table.
+    pub(super) fn pattern(&self, entry: Option<usize>) -> Option<&MatchedRoute> {
+        Some(self.routes.as_ref()?.pattern(entry?))
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::Response as HttpResponse;
 use http::request::Parts;
 
+use super::handler_rejection::HandlerRejection;
 use super::identity::{Anonymous, ApiKey};
 use crate::rejection::Responder;
 use crate::rejection::reason::Rejection;
@@ -92,6 +93,12 @@ impl IntoResponse for MissingApiKey {
             anonymous.note(self.rejection);
         }
         self.response.map(Body::from)
+    }
+}
+
+impl IntoResponse for HandlerRejection {
+    fn into_response(self) -> Response {
+        self.respond().map(Body::from)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower::Service;
 
@@ -80,8 +80,8 @@ where
         let mut this = self.as_mut().project();
         match this.state.as_mut().project() {
             StateProj::Accepted { future, headers } => {
-                let result = ready!(future.poll(cx));
-                emit(this.report, result.as_ref().ok().map(Response::status));
+                let mut result = ready!(future.poll(cx));
+                emit(this.report, result.as_mut().ok());
                 let (mut head, body) = result?.into_parts();
                 headers.apply(&mut head.headers);
                 Poll::Ready(Ok(Response::from_parts(head, ResponseBody::inner(body))))
@@ -103,7 +103,7 @@ where
                 self.poll(cx)
             }
             StateProj::Preflight { future, unanswered } => {
-                let result = ready!(future.poll(cx));
+                let mut result = ready!(future.poll(cx));
                 if result.as_ref().is_ok_and(|response| !is_answered(response.headers())) {
                     if let Some(report) = this.report {
                         report.rejection = Some(CredentialError::Missing.into());
@@ -111,7 +111,7 @@ where
                     let response = *unanswered.take().expect("polled after it was ready");
                     return Poll::Ready(Ok(own(response, this.report)));
                 }
-                emit(this.report, result.as_ref().ok().map(Response::status));
+                emit(this.report, result.as_mut().ok());
                 Poll::Ready(result.map(without_body))
             }
             StateProj::Rejected { response } => {
@@ -123,15 +123,18 @@ where
 }
 
 /// Returns a response of this crate.
-fn own<B>(response: Response<Bytes>, report: &mut Option<Box<Report>>) -> Response<ResponseBody<B>> {
-    emit(report, Some(response.status()));
+fn own<B>(mut response: Response<Bytes>, report: &mut Option<Box<Report>>) -> Response<ResponseBody<B>> {
+    emit(report, Some(&mut response));
     response.map(ResponseBody::own)
 }
 
-fn emit(report: &mut Option<Box<Report>>, status: Option<StatusCode>) {
-    if let Some(mut report) = report.take() {
-        report.finish(status);
+fn emit<B>(report: &mut Option<Box<Report>>, response: Option<&mut Response<B>>) {
+    let Some(mut report) = report.take() else { return };
+    let status = response.as_ref().map(|response| response.status());
+    if let (Some(route), Some(response)) = (report.exposed_route(), response) {
+        response.extensions_mut().insert(route);
     }
+    report.finish(status);
 }
 
 impl<S, B> fmt::Debug for ResponseFuture<S, B>

@@ -5,11 +5,13 @@ use bytes::Bytes;
 use http::Response;
 
 use super::config::Config;
+use super::handler_rejection::HandlerRejection;
+use crate::decision::authorize;
 use crate::key::{KeyId, KeyRecord, OrganizationId};
 use crate::observe::{Nesting, Outer};
 use crate::rejection::reason::Rejection;
-use crate::rejection::{CredentialError, Responder};
-use crate::request::RequestHead;
+use crate::rejection::{CredentialError, Responder, Unmet};
+use crate::request::{MatchedRoute, RequestHead};
 use crate::scope::{Access, Requirement, Scope};
 
 /// The authenticated key of a request, without its secret.
@@ -87,6 +89,13 @@ impl ApiKey {
         requirement.is_met_by(self.access())
     }
 
+    /// Returns the pattern of the route table's line that decided about the request. `None` without a table, and where no
+    /// line names the route.
+    #[must_use]
+    pub fn matched_route(&self) -> Option<&str> {
+        Some(self.origin.as_ref()?.matched_route()?.as_str())
+    }
+
     /// Returns the record of the key.
     #[must_use]
     pub const fn record(&self) -> &Arc<KeyRecord> {
@@ -98,12 +107,51 @@ impl ApiKey {
         self.origin.as_ref()
     }
 
-    /// Rejects a request with this key after all, in the form of the layer that authenticated it.
-    pub(crate) fn reject(&self, rejection: Rejection, request: RequestHead<'_>) -> Response<Bytes> {
-        match &self.origin {
-            Some(origin) => origin.reject(rejection, request),
-            None => Responder::documented().respond(rejection, request),
+    /// Requires this of the key in a handler, where the requirement depends on the body or on a database.
+    ///
+    /// ```
+    /// use axum::Json;
+    /// use http::request::Parts;
+    /// use tower_api_key::auth::HandlerRejection;
+    /// use tower_api_key::{ApiKey, Requirement, scope::avala};
+    ///
+    /// async fn update(key: ApiKey, head: Parts, Json(publish): Json<bool>) -> Result<&'static str, HandlerRejection> {
+    ///     if publish {
+    ///         key.require(&Requirement::from(avala::EXPORTS_CREATE), &head)?;
+    ///     }
+    ///     Ok("updated")
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// When the key does not meet the requirement. A handler returns the error: it responds 403 in the form of the layer,
+    /// and the events of the layer report it.
+    pub fn require<'a>(
+        &self,
+        requirement: &Requirement,
+        request: impl Into<RequestHead<'a>>,
+    ) -> Result<(), HandlerRejection> {
+        match authorize(self.access(), requirement) {
+            Ok(()) => Ok(()),
+            Err(denial) => {
+                Err(self.rejected(denial.into(), Some(Unmet::new(requirement, self.access())), request.into()))
+            }
         }
+    }
+
+    /// Rejects the request in a handler, for another reason than a [requirement](Self::require). A handler returns the value:
+    /// it responds in the form of the layer that authenticated the key, and the events of the layer report it.
+    pub fn reject<'a>(&self, rejection: impl Into<Rejection>, request: impl Into<RequestHead<'a>>) -> HandlerRejection {
+        self.rejected(rejection.into(), None, request.into())
+    }
+
+    fn rejected(&self, rejection: Rejection, unmet: Option<Unmet>, request: RequestHead<'_>) -> HandlerRejection {
+        let response = match &self.origin {
+            Some(origin) => origin.explain(rejection, unmet.as_ref(), request),
+            None => Responder::documented().explain(rejection, unmet.as_ref(), request),
+        };
+        let nesting = self.origin.as_ref().and_then(|origin| origin.nesting.clone());
+        HandlerRejection::new(rejection, unmet, response, nesting)
     }
 }
 
@@ -149,7 +197,7 @@ impl Anonymous {
     /// Returns the response to a rejected request, in the form of the layer that accepted it, without a report.
     #[cfg(feature = "axum")]
     pub(super) fn render(&self, rejection: Rejection, request: RequestHead<'_>) -> Response<Bytes> {
-        self.origin.config.responder.respond(rejection, request)
+        self.origin.explain(rejection, None, request)
     }
 
     /// Reports to the layer that accepted the request that it is rejected after all.
@@ -165,15 +213,26 @@ pub(super) struct Origin {
     config: Arc<Config>,
     /// `None` if the layer reports nothing and is inside no other one.
     nesting: Option<Arc<Nesting>>,
+    /// The entry of the route table.
+    entry: Option<usize>,
 }
 
 impl Origin {
-    pub(super) const fn new(config: Arc<Config>, nesting: Option<Arc<Nesting>>) -> Self {
-        Self { config, nesting }
+    pub(super) const fn new(config: Arc<Config>, nesting: Option<Arc<Nesting>>, entry: Option<usize>) -> Self {
+        Self { config, nesting, entry }
     }
 
     pub(super) fn config(&self) -> &Config {
         &self.config
+    }
+
+    fn matched_route(&self) -> Option<&MatchedRoute> {
+        self.config.pattern(self.entry)
+    }
+
+    fn explain(&self, rejection: Rejection, unmet: Option<&Unmet>, request: RequestHead<'_>) -> Response<Bytes> {
+        let request = request.with_path_from(self.config.path_from).with_matched_route(self.matched_route());
+        self.config.responder.explain(rejection, unmet, request)
     }
 
     /// Returns what this layer and those around it have done for a request with this key.
@@ -183,13 +242,13 @@ impl Origin {
 
     fn note(&self, rejection: Rejection) {
         if let Some(nesting) = &self.nesting {
-            nesting.note(rejection);
+            nesting.note(rejection, None);
         }
     }
 
     fn reject(&self, rejection: Rejection, request: RequestHead<'_>) -> Response<Bytes> {
         self.note(rejection);
-        self.config.responder.respond(rejection, request)
+        self.explain(rejection, None, request)
     }
 }
 

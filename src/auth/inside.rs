@@ -12,7 +12,7 @@ use crate::request::RequestHead;
 pub(crate) fn reject_inside(rejection: Rejection, request: RequestHead<'_>) -> Option<Response<Bytes>> {
     let extensions = request.extensions();
     if let Some(key) = extensions.get::<ApiKey>() {
-        return Some(key.reject(rejection, request));
+        return Some(key.reject(rejection, request).respond());
     }
     extensions.get::<Anonymous>().map(|anonymous| anonymous.reject(rejection, request))
 }

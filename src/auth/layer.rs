@@ -7,8 +7,9 @@ use http::{Extensions, HeaderName, Response, Uri};
 use tower_layer::Layer;
 
 use super::config::Config;
-use super::credential::CredentialSource;
+use super::credential::Sources;
 use super::service::ApiKeyService;
+use crate::credential::{CredentialSource, Kind};
 use crate::key::KeyFormat;
 use crate::observe::{DecisionEvent, Hook};
 use crate::rejection::{Realm, RejectedRequest, Responder};
@@ -21,7 +22,8 @@ use crate::usage::UsageTracker;
 /// Authenticates requests by API key and rejects the others.
 ///
 /// By default it reads `X-Avala-Api-Key`, removes that header from the request, accepts any valid key, waits at most one
-/// second for a store that must be awaited, and adds `Cache-Control: private` to a response that has no `Cache-Control`.
+/// second for a store that must be awaited, and keeps shared caches from serving a response to
+/// [another client](Self::without_cache_control).
 ///
 /// It has no type parameters and wraps any service of `http` requests whose responses have a body of [`Bytes`]. Cloning it
 /// is cheap, and a clone shares the store.
@@ -78,11 +80,11 @@ pub struct ApiKeyLayer {
 impl ApiKeyLayer {
     /// Returns a layer that looks keys up in this store.
     pub fn new(store: impl KeyStore) -> Self {
-        let header = HeaderName::from_static("x-avala-api-key");
+        let header = CredentialSource::header(HeaderName::from_static("x-avala-api-key"));
         let config = Config {
             store_id: store.id().unwrap_or_else(StoreId::new),
             store: Arc::new(store),
-            source: CredentialSource { header, bearer: false, keep: false, formats: Vec::new() },
+            source: Sources::new([header]),
             requirement: Requirement::any_key(),
             require_fn: None,
             path_from: None,
@@ -96,6 +98,7 @@ impl ApiKeyLayer {
             cache_control: true,
             anonymous: false,
             preflight: false,
+            expose_route: false,
             responder: Responder::documented(),
             missing_client: Arc::new(Once::new()),
         };
@@ -158,15 +161,15 @@ impl ApiKeyLayer {
     /// let guard = ApiKeyLayer::new(MemoryStore::new()).routes(table).path_from(original_uri);
     /// let api = Router::new().route("/items/", get(|| async { "[]" })).layer(guard);
     /// let app: Router = Router::new().nest("/api", api);
-    /// # Ok::<(), tower_api_key::routes::RouteTableError>(())
-    /// # }.unwrap();
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn path_from(self, path: fn(&Extensions) -> Option<&Uri>) -> Self {
         self.with(|config| config.path_from = Some(path))
     }
 
-    /// Reads the key from this header, in place of `X-Avala-Api-Key` or an earlier one. For `Authorization` see
-    /// [`accept_bearer`](Self::accept_bearer).
+    /// Reads the key from this header, in place of `X-Avala-Api-Key` and any other header. Sources of other kinds stay. For
+    /// `Authorization` see [`accept_bearer`](Self::accept_bearer), for several headers [`sources`](Self::sources).
     ///
     /// ```
     /// # use tower_api_key::{ApiKeyLayer, MemoryStore};
@@ -174,16 +177,52 @@ impl ApiKeyLayer {
     /// ApiKeyLayer::new(MemoryStore::new()).header(HeaderName::from_static("x-acme-key"));
     /// ```
     pub fn header(self, name: HeaderName) -> Self {
-        self.with(|config| {
-            config.responder.challenge = config.responder.challenge.with_header(name.clone());
-            config.source.header = name;
+        self.with_sources(|mut sources| {
+            sources.retain(|source| !matches!(source.0, Kind::Header(_)));
+            sources.insert(0, CredentialSource::header(name));
+            sources
         })
     }
 
     /// Also reads a key from `Authorization: Bearer`, for clients that cannot change yet. A request with both is rejected as
     /// ambiguous.
     pub fn accept_bearer(self) -> Self {
-        self.with(|config| config.source.bearer = true)
+        self.with_sources(|mut sources| {
+            sources.push(CredentialSource::bearer());
+            sources
+        })
+    }
+
+    /// Reads the key from one of these sources, in place of all earlier ones. Without a source, no request has a key.
+    ///
+    /// A request must have exactly one key, over all sources. Each key is removed from the request, or, with
+    /// [`keep_header`](Self::keep_header), marked as sensitive. The `WWW-Authenticate` of a 401 names every source.
+    ///
+    /// ```
+    /// # use tower_api_key::{ApiKeyLayer, MemoryStore};
+    /// use http::HeaderName;
+    /// use tower_api_key::auth::{AuthScheme, CredentialSource};
+    ///
+    /// ApiKeyLayer::new(MemoryStore::new()).sources([
+    ///     CredentialSource::header(HeaderName::from_static("x-acme-key")),
+    ///     CredentialSource::authorization(AuthScheme::TOKEN),
+    /// ]);
+    /// ```
+    pub fn sources(self, sources: impl IntoIterator<Item = CredentialSource>) -> Self {
+        self.with_sources(|_| sources.into_iter().collect())
+    }
+
+    /// Names this document in the `Bearer` challenge, as the `resource_metadata` of a protected resource of OAuth (RFC 9728).
+    /// Without a [`bearer`](CredentialSource::bearer) source it has no effect. Replaces an earlier one.
+    ///
+    /// ```
+    /// # use tower_api_key::{ApiKeyLayer, MemoryStore};
+    /// use http::Uri;
+    /// let metadata = Uri::from_static("https://api.example/.well-known/oauth-protected-resource");
+    /// ApiKeyLayer::new(MemoryStore::new()).accept_bearer().resource_metadata(metadata);
+    /// ```
+    pub fn resource_metadata(self, url: Uri) -> Self {
+        self.with(|config| config.responder.challenge = config.responder.challenge.with_resource_metadata(url))
     }
 
     /// Leaves the key in the request, marked as sensitive: for a proxy that forwards it.
@@ -194,10 +233,18 @@ impl ApiKeyLayer {
     /// Rejects keys in any other format without a lookup: for a service that issued all its keys itself. By default a key is
     /// opaque, so that keys issued elsewhere work. A second call adds formats.
     ///
+    /// A service that accepts live keys alone responds 401 to a test key. A bearer token that begins as none of the formats
+    /// does is left in the request, for another authenticator, and counts as no key.
+    ///
     /// ```
     /// # use tower_api_key::{ApiKeyLayer, MemoryStore};
-    /// use tower_api_key::key::KeyFormat;
-    /// ApiKeyLayer::new(MemoryStore::new()).require_formats([KeyFormat::AVALA]);
+    /// use tower_api_key::key::{Environment, KeyFormat};
+    ///
+    /// let live = KeyFormat::new("acme_live_")?.with_environment(Environment::from_static("live"));
+    /// let test = KeyFormat::new("acme_test_")?.with_environment(Environment::from_static("test"));
+    /// let production = ApiKeyLayer::new(MemoryStore::new()).require_formats([live.clone()]);
+    /// let staging = ApiKeyLayer::new(MemoryStore::new()).require_formats([live, test]);
+    /// # Ok::<(), tower_api_key::key::InvalidPrefix>(())
     /// ```
     pub fn require_formats(self, formats: impl IntoIterator<Item = KeyFormat>) -> Self {
         self.with(|config| config.source.formats.extend(formats))
@@ -229,7 +276,8 @@ impl ApiKeyLayer {
 
     /// Renders rejections in another form than the documented JSON. Replaces an earlier renderer.
     ///
-    /// `Cache-Control: no-store` is added to a response without `Cache-Control`, and the challenge to a 401 without one. A
+    /// `Cache-Control: no-store` is added to a response without `Cache-Control`, and the challenge to a 401 without one. What
+    /// shared caches may store is [restricted](Self::without_cache_control) as for accepted requests. A
     /// panic in the renderer propagates; it never accepts a request.
     ///
     /// ```
@@ -271,6 +319,18 @@ impl ApiKeyLayer {
         })
     }
 
+    /// Shows the value of this request header to hooks and renderers as the id of the request. An outer layer, such as
+    /// tower-http's `SetRequestIdLayer`, or a proxy sets the header. Replaces an earlier one.
+    ///
+    /// ```
+    /// # use tower_api_key::{ApiKeyLayer, MemoryStore};
+    /// use http::HeaderName;
+    /// ApiKeyLayer::new(MemoryStore::new()).request_id_header(HeaderName::from_static("x-request-id"));
+    /// ```
+    pub fn request_id_header(self, name: HeaderName) -> Self {
+        self.with(|config| config.responder.request_id = Some(name))
+    }
+
     /// Counts the uses of each key, by the rule of [`UsageTracker`]. Replaces an earlier tracker.
     pub fn track_usage(self, tracker: &UsageTracker) -> Self {
         self.with(|config| config.usage = Some(tracker.clone()))
@@ -282,10 +342,61 @@ impl ApiKeyLayer {
         self.with(|config| config.responder.expose = true)
     }
 
-    /// Leaves `Cache-Control` of accepted requests as it is.
+    /// Puts the [`MatchedRoute`](crate::request::MatchedRoute) of the route table into the extensions of each response whose
+    /// route is listed, for outer layers: around the router, axum has not matched the request yet. Off by default: it costs
+    /// a few allocations.
     ///
-    /// By default `private` is added to a response without `Cache-Control`, except on public routes: shared caches do not
-    /// store responses to requests with `Authorization` (RFC 9111, 3.5), but do not treat a custom header as a credential.
+    /// Events, renderers and handlers know the route without this call: see
+    /// [`DecisionEvent::matched_route`](crate::observe::DecisionEvent::matched_route) and
+    /// [`ApiKey::matched_route`](crate::ApiKey::matched_route).
+    ///
+    /// ```
+    /// # #[cfg(feature = "routes")] {
+    /// use axum::{Router, response::Response, routing::get};
+    /// use http::Method;
+    /// use tower::ServiceBuilder;
+    /// use tower_api_key::request::MatchedRoute;
+    /// use tower_api_key::routes::RouteTable;
+    /// use tower_api_key::{ApiKeyLayer, MemoryStore, Requirement};
+    ///
+    /// let table = RouteTable::builder().route(Method::GET, "/items/{id}", Requirement::any_key()).build()?;
+    /// let guarded = ServiceBuilder::new()
+    ///     .map_response(|response: Response| {
+    ///         let route = response.extensions().get::<MatchedRoute>().map_or("unlisted", MatchedRoute::as_str);
+    ///         println!("requests_total{{route={route:?}}}");
+    ///         response
+    ///     })
+    ///     .map_response(|response: http::Response<_>| response.map(axum::body::Body::new))
+    ///     .layer(ApiKeyLayer::new(MemoryStore::new()).routes(table).expose_route())
+    ///     .service(Router::new().route("/items/{id}", get(|| async { "item" })));
+    /// let app: Router = Router::new().fallback_service(guarded);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn expose_route(self) -> Self {
+        self.with(|config| config.expose_route = true)
+    }
+
+    /// Leaves the headers that caches read as they are, in responses to accepted requests. The handler, or an outer layer,
+    /// must then keep the response to one client from the others.
+    ///
+    /// By default, except on public routes:
+    ///
+    /// | the handler sets | the layer adds |
+    /// |---|---|
+    /// | no `Cache-Control` | `Cache-Control: private` |
+    /// | `public` or `s-maxage`, to share the response | `Vary` with the names of the credential headers |
+    /// | `private` | `Vary` |
+    /// | `no-store` | nothing |
+    /// | anything else, or what is malformed | `private` in front, and `Vary` |
+    /// | `Expires`, `ETag`, `Last-Modified` | `Vary` |
+    /// | `CDN-Cache-Control` | as to `Cache-Control` |
+    /// | `Surrogate-Control`, `Edge-Control` | `no-store` in front, unless `Cache-Control` shares the response |
+    /// | `X-Accel-Expires` | removed, unless `Cache-Control` shares the response |
+    ///
+    /// Shared caches do not treat a custom header as a credential, and many store responses to requests with
+    /// `Authorization`, although they must not (RFC 9111, 3.5). A shared cache that ignores `Vary`, as some CDNs do, serves
+    /// a `public` response to everyone.
     pub fn without_cache_control(self) -> Self {
         self.with(|config| config.cache_control = false)
     }
@@ -400,6 +511,14 @@ impl ApiKeyLayer {
         super::Rejector::new(Arc::clone(&self.config))
     }
 
+    fn with_sources(self, change: impl FnOnce(Vec<CredentialSource>) -> Vec<CredentialSource>) -> Self {
+        self.with(|config| {
+            config.source.set(change(config.source.list().to_vec()));
+            config.responder.challenge = config.responder.challenge.with_sources(config.source.list());
+            config.responder.credentials = config.source.headers();
+        })
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(Arc::make_mut(&mut self.config));
         self
@@ -417,7 +536,7 @@ impl<S> Layer<S> for ApiKeyLayer {
 impl fmt::Debug for ApiKeyLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiKeyLayer")
-            .field("header", &self.config.source.header)
+            .field("sources", &self.config.source.list())
             .field("requirement", &self.config.requirement)
             .field("lookup_timeout", &self.config.lookup_timeout)
             .finish_non_exhaustive()

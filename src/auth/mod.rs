@@ -13,11 +13,14 @@ mod enclosing;
 mod extract;
 mod future;
 mod gate;
+mod handler_rejection;
 pub(crate) mod identity;
 #[cfg(feature = "transport")]
 mod inside;
 pub(crate) mod layer;
 mod lookup;
+#[cfg(feature = "axum")]
+mod make_service;
 mod preflight;
 #[cfg(feature = "transport")]
 mod rejector;
@@ -30,8 +33,10 @@ pub use self::body::ResponseBody;
 pub use self::extract::MissingApiKey;
 pub use self::future::ResponseFuture;
 pub use self::gate::{GateFuture, GateService};
+pub use self::handler_rejection::HandlerRejection;
 pub use self::require::RequireScopesLayer;
 pub use self::service::ApiKeyService;
+pub use crate::credential::{AuthScheme, CredentialSource, InvalidAuthScheme};
 
 #[cfg(feature = "throttle")]
 pub(crate) use self::authorize::Limiter;

@@ -2,11 +2,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+#[cfg(feature = "transport")]
+use http::HeaderMap;
 use http::{Request, Response};
 
 use super::config::Config;
 use super::inside::reject_inside;
 use crate::observe::Report;
+#[cfg(feature = "transport")]
+use crate::rejection::CredentialError;
 use crate::rejection::reason::Rejection;
 use crate::request::RequestHead;
 
@@ -25,13 +29,21 @@ impl Rejector {
         reject_inside(rejection, RequestHead::new(request)).unwrap_or_else(|| self.reject_outside(rejection, request))
     }
 
+    /// Returns whether these headers have anything that the layer would take for a credential.
+    #[cfg(feature = "transport")]
+    pub(crate) fn has_credential(&self, headers: &HeaderMap) -> bool {
+        let Self(config) = self;
+        config.source.take(&mut headers.clone()) != Err(CredentialError::Missing)
+    }
+
     fn reject_outside<B>(&self, rejection: Rejection, request: &mut Request<B>) -> Response<Bytes> {
         let Self(config) = self;
         let digest = config.source.take(request.headers_mut()).ok();
         let head = RequestHead::new(request).with_path_from(config.path_from);
         let response = config.responder.respond(rejection, head);
         if let Some(hooks) = &config.hooks {
-            let mut report = Report::begin(hooks, head);
+            let request_id = config.responder.request_id.as_ref();
+            let mut report = Report::begin(Some(hooks), false, request_id, head);
             report.facts.digest = digest;
             report.rejection = Some(rejection);
             report.finish(Some(response.status()));

@@ -5,8 +5,8 @@ use http::{Request, Response};
 use tower_layer::Layer;
 
 use super::gate::{Gate, GateService};
+use super::handler_rejection::HandlerRejection;
 use super::identity::{Anonymous, ApiKey};
-use crate::decision::authorize;
 use crate::rejection::Responder;
 use crate::rejection::reason::Rejection;
 use crate::request::RequestHead;
@@ -75,8 +75,7 @@ impl RequireScopesLayer {
     fn reject(&self, request: RequestHead<'_>) -> Option<Response<Bytes>> {
         let extensions = request.extensions();
         if let Some(key) = extensions.get::<ApiKey>() {
-            let denial = authorize(key.access(), &self.requirement).err()?;
-            return Some(key.reject(denial.into(), request));
+            return key.require(&self.requirement, request).err().map(HandlerRejection::respond);
         }
         if let Some(anonymous) = extensions.get::<Anonymous>() {
             return Some(anonymous.reject(anonymous.missing("a RequireScopesLayer"), request));

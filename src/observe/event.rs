@@ -2,11 +2,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 use crate::BoxError;
-use crate::key::{KeyDigest, KeyRecord};
+use crate::client::ClientInfo;
+use crate::key::{Environment, KeyDigest, KeyFormat, KeyRecord};
+use crate::rejection::Unmet;
 use crate::rejection::reason::Rejection;
+use crate::request::MatchedRoute;
+use crate::scope::{Requirement, Scope};
 
 /// What a layer decided about a request, for an audit trail or for metrics.
 ///
@@ -95,11 +99,45 @@ impl<'a> DecisionEvent<'a> {
         self.facts.digest.as_ref()
     }
 
+    /// Returns the [environment](crate::key::KeyFormat::with_environment) of the presented key's format, known or not, if the
+    /// layer [requires formats](crate::ApiKeyLayer::require_formats); otherwise that of a known key's record.
+    #[must_use]
+    pub fn environment(&self) -> Option<&str> {
+        let format = self.facts.format.as_ref().and_then(KeyFormat::environment);
+        format.or_else(|| self.key()?.environment()).map(Environment::as_str)
+    }
+
     /// The digest of a key that crossed the network in the clear, known or not: the request was rejected since it came
     /// over plain HTTP.
     #[must_use]
     pub fn exposed(&self) -> Option<&KeyDigest> {
         self.digest().filter(|_| self.outcome == Outcome::Rejected(Rejection::HttpsRequired))
+    }
+
+    /// Returns the client, if a `ClientInfoLayer` is outside the layer.
+    #[must_use]
+    pub const fn client(&self) -> Option<ClientInfo> {
+        self.facts.client
+    }
+
+    /// Returns the id of the request: the value of the [configured](crate::ApiKeyLayer::request_id_header) header, if that
+    /// is visible ASCII. A client may have chosen it.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.facts.request_id.as_ref()?.to_str().ok()
+    }
+
+    /// Returns the requirement that the key does not meet, if the request was rejected for that reason.
+    #[must_use]
+    pub fn requirement(&self) -> Option<&Requirement> {
+        self.facts.unmet.as_ref().map(Unmet::requirement)
+    }
+
+    /// Returns the scopes that the key lacks, if the request was rejected for that reason. Of scopes of which any one would
+    /// do, it returns all.
+    #[must_use]
+    pub fn missing_scopes(&self) -> &[Scope] {
+        self.facts.unmet.as_ref().map_or(&[], Unmet::missing)
     }
 
     /// The method of the request.
@@ -113,6 +151,13 @@ impl<'a> DecisionEvent<'a> {
     #[must_use]
     pub fn path(&self) -> &str {
         &self.facts.path
+    }
+
+    /// Returns the pattern of the route table's line that decided about the request, for a label of a metric. `None` without
+    /// a table, and where no line names the route.
+    #[must_use]
+    pub fn matched_route(&self) -> Option<&str> {
+        self.facts.route.as_ref().map(MatchedRoute::as_str)
     }
 
     /// The status of the response, unless there is none: the request was dropped, or the inner service failed.
@@ -145,9 +190,14 @@ pub(crate) struct Facts {
     pub(super) started: Instant,
     pub(super) method: Method,
     pub(super) path: Box<str>,
+    pub(crate) route: Option<MatchedRoute>,
+    pub(super) client: Option<ClientInfo>,
+    pub(super) request_id: Option<HeaderValue>,
     pub(crate) digest: Option<KeyDigest>,
+    pub(crate) format: Option<KeyFormat>,
     pub(crate) record: Option<Arc<KeyRecord>>,
     pub(crate) lookup: LookupKind,
+    pub(crate) unmet: Option<Unmet>,
     pub(crate) store_error: Option<BoxError>,
 }
 
@@ -158,8 +208,13 @@ impl fmt::Debug for DecisionEvent<'_> {
             .field("status", &self.status)
             .field("key", &self.key().map(KeyRecord::id))
             .field("digest", &self.digest())
+            .field("environment", &self.environment())
+            .field("client", &self.client())
+            .field("request_id", &self.request_id())
+            .field("missing_scopes", &self.missing_scopes())
             .field("method", self.method())
             .field("path", &self.path())
+            .field("matched_route", &self.matched_route())
             .field("lookup", &self.lookup())
             .field("store_error", &self.store_error())
             .finish()

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::DecisionEvent;
 use crate::key::KeyId;
+use crate::rejection::Unmet;
 use crate::rejection::reason::Rejection;
 use crate::usage::UsageTracker;
 
@@ -40,17 +41,17 @@ impl Hook {
 pub(crate) struct Nesting {
     pub(super) hooks: Hooks,
     /// Why an inner layer or handler rejected a request that this layer accepted.
-    pub(super) rejection: OnceLock<Rejection>,
+    pub(super) rejection: OnceLock<(Rejection, Option<Unmet>)>,
     pub(super) outer: Option<Outer>,
 }
 
 impl Nesting {
     /// Notes in every layer that an inner layer or a handler has rejected the request.
-    pub(crate) fn note(&self, rejection: Rejection) {
+    pub(crate) fn note(&self, rejection: Rejection, unmet: Option<&Unmet>) {
         // The first rejection counts. There is no second one, since a rejected request goes no further in.
-        let _ = self.rejection.set(rejection);
+        let _ = self.rejection.set((rejection, unmet.cloned()));
         if let Some(outer) = &self.outer {
-            outer.note(rejection);
+            outer.note(rejection, unmet);
         }
     }
 }
@@ -68,9 +69,9 @@ impl Outer {
         Self { counted, nesting }
     }
 
-    pub(super) fn note(&self, rejection: Rejection) {
+    pub(super) fn note(&self, rejection: Rejection, unmet: Option<&Unmet>) {
         if let Some(nesting) = &self.nesting {
-            nesting.note(rejection);
+            nesting.note(rejection, unmet);
         }
     }
 

@@ -2,20 +2,22 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 use super::event::{DecisionEvent, Facts, LookupKind, Outcome};
 use super::nesting::{Hooks, Nesting, Outer};
 use crate::hooks::call_each;
 use crate::key::KeyId;
 use crate::rejection::reason::Rejection;
-use crate::request::RequestHead;
+use crate::request::{MatchedRoute, RequestHead};
 use crate::usage::UsageTracker;
 
 /// Collects what the event of one request shows, and emits the event once: at [`finish`](Self::finish), or as cancelled
 /// when the report is dropped before.
 pub(crate) struct Report {
     finished: bool,
+    /// Whether the response gets the route of the request.
+    expose_route: bool,
     pub(crate) facts: Facts,
     pub(crate) rejection: Option<Rejection>,
     /// The outcome of a request that is not rejected.
@@ -24,27 +26,50 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn begin(hooks: &Hooks, request: RequestHead<'_>) -> Box<Self> {
-        Self::new(Arc::clone(hooks), None, request)
+    pub(crate) fn begin(
+        hooks: Option<&Hooks>,
+        expose_route: bool,
+        request_id: Option<&HeaderName>,
+        request: RequestHead<'_>,
+    ) -> Box<Self> {
+        Self::new(hooks.cloned().unwrap_or_default(), expose_route, None, request_id, request)
     }
 
     /// Begins the report of a layer inside others. Its hooks are called, except those that an outer layer calls.
-    pub(crate) fn begin_inside(hooks: Option<&Hooks>, outer: Outer, request: RequestHead<'_>) -> Box<Self> {
+    pub(crate) fn begin_inside(
+        hooks: Option<&Hooks>,
+        expose_route: bool,
+        outer: Outer,
+        request_id: Option<&HeaderName>,
+        request: RequestHead<'_>,
+    ) -> Box<Self> {
         let own = hooks.into_iter().flat_map(|hooks| hooks.iter());
         let hooks = own.filter(|hook| !outer.calls(hook)).cloned().collect();
-        Self::new(hooks, Some(outer), request)
+        Self::new(hooks, expose_route, Some(outer), request_id, request)
     }
 
-    fn new(hooks: Hooks, outer: Option<Outer>, request: RequestHead<'_>) -> Box<Self> {
+    fn new(
+        hooks: Hooks,
+        expose_route: bool,
+        outer: Option<Outer>,
+        request_id: Option<&HeaderName>,
+        request: RequestHead<'_>,
+    ) -> Box<Self> {
         Box::new(Self {
             finished: false,
+            expose_route,
             facts: Facts {
                 started: Instant::now(),
                 method: request.method().clone(),
                 path: request.path().into(),
+                route: None,
+                client: request.extensions().get().copied(),
+                request_id: request_id.and_then(|name| request.headers().get(name)).cloned(),
                 digest: None,
+                format: None,
                 record: None,
                 lookup: LookupKind::None,
+                unmet: None,
                 store_error: None,
             },
             rejection: None,
@@ -63,10 +88,20 @@ impl Report {
         self.nesting.outer.as_ref().is_some_and(|outer| outer.has_counted(tracker, key))
     }
 
+    /// Returns the route that the response gets.
+    pub(crate) fn exposed_route(&self) -> Option<MatchedRoute> {
+        self.facts.route.clone().filter(|_| self.expose_route)
+    }
+
     pub(crate) fn finish(&mut self, status: Option<StatusCode>) {
-        let rejection = self.rejection.or_else(|| self.nesting.rejection.get().copied());
+        if self.rejection.is_none()
+            && let Some((rejection, unmet)) = self.nesting.rejection.get()
+        {
+            (self.rejection, self.facts.unmet) = (Some(*rejection), unmet.clone());
+        }
+        let rejection = self.rejection;
         if let (Some(rejection), Some(outer)) = (rejection, &self.nesting.outer) {
-            outer.note(rejection);
+            outer.note(rejection, self.facts.unmet.as_ref());
         }
         let outcome = rejection.map_or(self.accepted, Outcome::Rejected);
         if !std::mem::replace(&mut self.finished, true) {

@@ -10,11 +10,11 @@ pub(crate) mod reason;
 mod rejected;
 mod responder;
 mod response;
+mod unmet;
 
 pub use self::challenge::{InvalidRealm, Realm};
 pub use self::reason::{CredentialError, Outage};
 pub use self::rejected::RejectedRequest;
 
-#[cfg(feature = "openapi")]
-pub(crate) use self::challenge::TitleCase;
 pub(crate) use self::responder::Responder;
+pub(crate) use self::unmet::Unmet;

@@ -97,6 +97,36 @@ impl Rejection {
         }
     }
 
+    /// Returns a word that clients may see, stable between releases. It tells them what to do, and not which keys exist.
+    ///
+    /// | code | rejection |
+    /// |---|---|
+    /// | `missing_key` | no key |
+    /// | `invalid_key` | a key that is unknown, revoked, suspended, malformed, repeated or too long, or of a disabled organization |
+    /// | `expired_key` | an expired key |
+    /// | `insufficient_scope` | a scope is missing |
+    /// | `network_not_allowed` | the key may not be used from the client's network |
+    /// | `https_required` | plain HTTP |
+    /// | `not_found` | the route is not in the table |
+    /// | `rate_limited` | a limit is reached |
+    /// | `unavailable` | the store gave no answer |
+    /// | `misconfigured` | the layers are in the wrong order |
+    #[must_use]
+    pub const fn public_code(&self) -> &'static str {
+        match self {
+            Self::Credential(CredentialError::Missing) => "missing_key",
+            Self::Denied(Denial::Expired) => "expired_key",
+            Self::Denied(Denial::InsufficientScope) => "insufficient_scope",
+            Self::Denied(Denial::NetworkNotAllowed) => "network_not_allowed",
+            Self::Credential(_) | Self::Denied(_) => "invalid_key",
+            Self::Unavailable(_) => "unavailable",
+            Self::HttpsRequired => "https_required",
+            Self::NotFound => "not_found",
+            Self::Throttled { .. } => "rate_limited",
+            Self::Misconfigured => "misconfigured",
+        }
+    }
+
     /// Returns a short word for logs and metrics, different for each reason and stable between releases. Not for
     /// clients: it distinguishes a revoked key from an unknown one.
     #[must_use]

@@ -46,7 +46,7 @@ fn headers(rejection: &Rejection, challenge: &Challenge) -> HeaderMap {
     match rejection {
         Rejection::Throttled { retry_after } => headers_with(RETRY_AFTER, (*retry_after).into()),
         Rejection::Unavailable(_) => OUTAGE_HEADERS.clone(),
-        _ if rejection.status() == StatusCode::UNAUTHORIZED => challenge.headers().clone(),
+        _ if rejection.status() == StatusCode::UNAUTHORIZED => challenge.headers(rejection).clone(),
         _ => HEADERS.clone(),
     }
 }
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::rejection::Outage;
 
-    /// Cases: 44, 45, 46.
+    /// Cases: 44, 45, 46, 165.
     #[test]
     fn documented_response_has_documented_bytes() {
         use CredentialError::{Malformed, Missing, Repeated, TooLong};
@@ -151,6 +151,7 @@ mod tests {
             (Rejection::Misconfigured, 500, nothing, r#"{"detail":"Internal server error."}"#),
         ];
         let mut codes = std::collections::BTreeSet::new();
+        let mut public = std::collections::BTreeMap::new();
         for (rejection, status, header, body) in table {
             let response = rejection.to_response();
             assert_eq!(response.status(), status, "{rejection:?}");
@@ -164,6 +165,12 @@ mod tests {
             expected.sort_unstable();
             assert_eq!(headers, expected, "{rejection:?}");
             assert!(codes.insert(rejection.code()), "{rejection:?}");
+            // A public code shows no more than the response does.
+            let shown = *public.entry(rejection.public_code()).or_insert((status, body));
+            assert_eq!(shown, (status, body), "{rejection:?}");
         }
+        let known = "expired_key https_required insufficient_scope invalid_key misconfigured missing_key not_found \
+                     rate_limited unavailable";
+        assert_eq!(public.into_keys().collect::<Vec<_>>().join(" "), known);
     }
 }

@@ -2,8 +2,8 @@ use http::Method;
 use http::uri::PathAndQuery;
 
 use super::matcher::Matcher;
-use super::path::is_ambiguous;
-use super::{Route, RouteTable, RouteTableError, RouteTableErrorKind, Rule, Unlisted};
+use super::path::{Reading, read};
+use super::{Route, RoutePattern, RouteTable, RouteTableError, RouteTableErrorKind, Rule, Unlisted};
 use crate::scope::{Requirement, ScopeCatalog};
 
 /// Gathers the lines of a [`RouteTable`].
@@ -27,16 +27,21 @@ impl RouteTableBuilder {
     }
 
     /// Adds a route that takes a key which meets this requirement.
-    pub fn route(mut self, method: Method, pattern: impl Into<String>, requirement: impl Into<Requirement>) -> Self {
+    pub fn route(
+        mut self,
+        method: Method,
+        pattern: impl Into<RoutePattern>,
+        requirement: impl Into<Requirement>,
+    ) -> Self {
         let rule = Rule::Requires(requirement.into());
-        self.routes.push(Route { method, pattern: pattern.into(), rule });
+        self.routes.push(Route::new(method, pattern.into(), rule));
         self
     }
 
     /// Adds a route that takes no key: exactly this method and pattern. A key that is sent anyway is neither looked up nor
     /// passed on.
-    pub fn public(mut self, method: Method, pattern: impl Into<String>) -> Self {
-        self.routes.push(Route { method, pattern: pattern.into(), rule: Rule::Public });
+    pub fn public(mut self, method: Method, pattern: impl Into<RoutePattern>) -> Self {
+        self.routes.push(Route::new(method, pattern.into(), Rule::Public));
         self
     }
 
@@ -70,7 +75,7 @@ impl RouteTableBuilder {
 impl Route {
     /// Checks the line against the earlier ones with the same pattern.
     fn check(&self, catalog: Option<&ScopeCatalog>, before: &[Self]) -> Result<(), RouteTableErrorKind> {
-        let Self { method, pattern, rule } = self;
+        let Self { method, pattern, rule, .. } = self;
         if method == Method::HEAD {
             return Err(RouteTableErrorKind::Head);
         }
@@ -78,7 +83,7 @@ impl Route {
         if !pattern.starts_with('/') || !is_path {
             return Err(RouteTableErrorKind::NoPath);
         }
-        if is_ambiguous(pattern) {
+        if read(pattern) != Reading::Plain {
             return Err(RouteTableErrorKind::Ambiguous);
         }
         if pattern.split('/').any(|segment| segment.starts_with([':', '*'])) {

@@ -10,8 +10,8 @@ use crate::auth::{Authorizer, RouteClass};
 #[cfg(feature = "axum")]
 use crate::axum::original_uri;
 use crate::rejection::reason::Rejection;
-use crate::request::RequestHead;
-use crate::scope::Access;
+use crate::request::{MatchedRoute, RequestHead};
+use crate::scope::{Access, Requirement};
 
 /// A table, and whether its layer has logged that it is in the wrong place.
 pub(super) struct Enforced {
@@ -44,8 +44,7 @@ impl Enforced {
 
 impl Authorizer for Enforced {
     fn classify(&self, request: RequestHead<'_>) -> RouteClass {
-        let for_a_proxy = request.version() < http::Version::HTTP_2 && request.uri().authority().is_some();
-        if for_a_proxy || is_rewritten(request) || self.misses_prefix(request) {
+        if is_rewritten(request) || self.misses_prefix(request) {
             return RouteClass::Ambiguous;
         }
         self.table.classify(request.method(), request.path())
@@ -53,6 +52,14 @@ impl Authorizer for Enforced {
 
     fn authorize(&self, route: RouteClass, access: &Access) -> Result<(), Rejection> {
         self.table.authorize(route, access)
+    }
+
+    fn unmet(&self, route: RouteClass, access: &Access) -> Option<Requirement> {
+        self.table.unmet(route, access)
+    }
+
+    fn pattern(&self, entry: usize) -> &MatchedRoute {
+        &self.table.routes[entry].matched
     }
 }
 

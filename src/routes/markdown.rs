@@ -7,7 +7,7 @@ use super::{Route, RouteTable};
 impl fmt::Display for RouteTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("| method | path | asks for |\n|---|---|---|\n")?;
-        for Route { method, pattern, rule } in self.iter() {
+        for Route { method, pattern, rule, .. } in self.iter() {
             writeln!(f, "| {} | {} | {} |", Code(method.as_str()), Code(pattern), Text(&rule.to_string()))?;
         }
         writeln!(f, "| any other | any other | {} |", self.unlisted())

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use http::Method;
 use matchit::InsertError;
 
+use super::path::odd_escapes;
 use super::pattern::{prefix_of_rest, without_names};
 use super::{Route, RouteTableError, RouteTableErrorKind};
 
@@ -57,6 +58,15 @@ impl Matcher {
     /// Returns the methods that the most specific pattern lists.
     pub(super) fn methods(&self, path: &str) -> &[(Method, usize)] {
         self.patterns.at(path).map_or(&[], |found| found.value)
+    }
+
+    /// Returns whether only the parameters of the most specific pattern have encoded characters that a decoder takes for
+    /// syntax or for plain text, and none of them has a dot segment when it is decoded.
+    #[cold]
+    pub(super) fn encodes_only_parameters(&self, path: &str) -> bool {
+        let Ok(found) = self.patterns.at(path) else { return false };
+        let in_parameters: Option<usize> = found.params.iter().map(|(_, value)| odd_escapes(value)).sum();
+        in_parameters.is_some() && in_parameters == odd_escapes(path)
     }
 
     #[cold]

@@ -16,5 +16,6 @@ pub use self::builder::RouteTableBuilder;
 pub use self::error::{RouteTableError, RouteTableErrorKind};
 #[cfg(feature = "openapi")]
 pub use self::openapi::RouteTableOpenApi;
+pub use self::pattern::RoutePattern;
 pub use self::route::{Route, Rule, Unlisted};
 pub use self::table::RouteTable;

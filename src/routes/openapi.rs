@@ -1,23 +1,25 @@
 //! What a table of routes asks for, as an OpenAPI document.
 
+use std::fmt;
+
 use http::{HeaderName, Method};
 use utoipa::openapi::header::Header;
 use utoipa::openapi::path::{Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::schema::{Components, ObjectBuilder, Schema, Type};
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, Info, OpenApi, Paths, Ref, RefOr, Required};
 
 use super::pattern::{Piece, pieces};
 use super::{Route, RouteTable, Rule};
-use crate::rejection::TitleCase;
-use crate::scope::{Requirement, Scope};
+use crate::scope::{Access, Requirement, Scope};
+use crate::text::TitleCase;
 
 /// Writes what a [`RouteTable`] asks for into an OpenAPI document: the security scheme, the scopes of each
 /// operation, and the replies of a key check. Made by [`RouteTable::openapi`].
 ///
-/// In OpenAPI, the entries of an operation's `security` are alternatives. A requirement of any of several scopes has
-/// one entry for each, and one of full access an entry without scopes and a sentence.
+/// In OpenAPI, the entries of an operation's `security` are alternatives: one for each scheme and set of scopes that is
+/// enough, and an empty one where anonymous requests are accepted. Full access is an entry without scopes and a sentence.
 ///
 /// ```
 /// use http::Method;
@@ -35,30 +37,73 @@ use crate::scope::{Requirement, Scope};
 /// assert_eq!(operation["responses"]["401"]["$ref"], "#/components/responses/Unauthorized");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "it does nothing until it writes a document"]
 pub struct RouteTableOpenApi<'a> {
     table: &'a RouteTable,
     header: HeaderName,
-    throttled: bool,
+    further: Vec<(String, SecurityScheme)>,
+    anonymous: bool,
+    throttled: Throttled,
+}
+
+/// Which operations can be answered with 429.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Throttled {
+    None,
+    Guarded,
+    All,
 }
 
 impl RouteTable {
-    /// What this table asks for, to be written into an OpenAPI document.
+    /// Returns what this table requires, to be written into an OpenAPI document.
     pub const fn openapi(&self) -> RouteTableOpenApi<'_> {
-        RouteTableOpenApi { table: self, header: HeaderName::from_static("x-avala-api-key"), throttled: false }
+        RouteTableOpenApi {
+            table: self,
+            header: HeaderName::from_static("x-avala-api-key"),
+            further: Vec::new(),
+            anonymous: false,
+            throttled: Throttled::None,
+        }
     }
 }
 
 impl RouteTableOpenApi<'_> {
-    /// Keys come in this header, as [`ApiKeyLayer::header`](crate::ApiKeyLayer::header) says to the layer.
+    /// Documents that keys come in this header, in place of `X-Avala-Api-Key` or an earlier one: that of
+    /// [`ApiKeyLayer::header`](crate::ApiKeyLayer::header).
     pub fn header(self, header: HeaderName) -> Self {
         Self { header, ..self }
     }
 
-    /// Requests are limited: every operation can be answered with 429.
+    /// Documents `Authorization: Bearer` as an alternative: for
+    /// [`ApiKeyLayer::accept_bearer`](crate::ApiKeyLayer::accept_bearer).
+    pub fn accept_bearer(self) -> Self {
+        self.or_scheme("Bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)))
+    }
+
+    /// Adds another way to authenticate as an alternative, such as the service's own login. The name is that of the scheme in
+    /// the document.
+    pub fn or_scheme(mut self, name: impl Into<String>, scheme: SecurityScheme) -> Self {
+        self.further.push((name.into(), scheme));
+        self
+    }
+
+    /// Documents that operations which require no scope take requests without a key: for
+    /// [`ApiKeyLayer::allow_anonymous`](crate::ApiKeyLayer::allow_anonymous).
+    pub fn allow_anonymous(self) -> Self {
+        Self { anonymous: true, ..self }
+    }
+
+    /// Documents a limit on all requests: every operation can be answered with 429.
     pub fn throttled(self) -> Self {
-        Self { throttled: true, ..self }
+        Self { throttled: Throttled::All, ..self }
+    }
+
+    /// Documents a limit by key or on failed attempts: every operation that requires a key can be answered with 429. A call of
+    /// [`throttled`](Self::throttled) includes these.
+    pub fn throttled_keys(self) -> Self {
+        let throttled = if self.throttled == Throttled::All { Throttled::All } else { Throttled::Guarded };
+        Self { throttled, ..self }
     }
 
     /// A document that says nothing but what the table asks for.
@@ -75,7 +120,9 @@ impl RouteTableOpenApi<'_> {
     /// The document's paths must be full ones, as the table's are. Methods that OpenAPI does not know are left out.
     pub fn add_to(&self, document: &mut OpenApi) {
         let components = document.components.get_or_insert_with(Components::new);
-        components.security_schemes.insert(SCHEME.into(), self.scheme().into());
+        for (name, scheme) in self.schemes() {
+            components.security_schemes.insert(name.into(), scheme.into());
+        }
         components.schemas.insert(ERROR.into(), error_schema().into());
         for reply in self.replies() {
             components.responses.insert(reply.name.into(), reply.response().into());
@@ -89,36 +136,54 @@ impl RouteTableOpenApi<'_> {
     }
 
     fn describe(&self, operation: &mut Operation, route: &Route) {
-        let requirement = match &route.rule {
-            Rule::Public => {
-                // Not `None`, which would mean what the whole document asks for.
-                operation.security = Some(Vec::new());
-                None
-            }
+        match &route.rule {
+            // Not `None`, which would mean what the whole document asks for.
+            Rule::Public => operation.security = Some(Vec::new()),
             Rule::Requires(requirement) => {
-                operation.security = Some(security(requirement));
+                operation.security = Some(self.security(requirement));
                 let asks = format!("Asks for: {requirement}.");
                 operation.description = Some(match operation.description.take() {
                     Some(description) => format!("{description}\n\n{asks}"),
                     None => asks,
                 });
-                Some(requirement)
             }
-        };
-        for reply in self.replies().filter(|reply| reply.applies_to(requirement)) {
+        }
+        for reply in self.replies().filter(|reply| self.applies(reply, route)) {
             let reference = Ref::from_response_name(reply.name);
             operation.responses.responses.entry(reply.status.into()).or_insert_with(|| reference.into());
         }
     }
 
-    fn scheme(&self) -> SecurityScheme {
+    /// Returns the schemes by their names, each of which is enough.
+    fn schemes(&self) -> impl Iterator<Item = (&str, SecurityScheme)> {
         let header = TitleCase(&self.header).to_string();
-        SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(header)))
+        let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(header)));
+        std::iter::once((SCHEME, key)).chain(self.further.iter().map(|(name, scheme)| (&**name, scheme.clone())))
+    }
+
+    /// Returns an entry for each scheme and each set of scopes that is enough, and an empty one where no key is needed.
+    fn security(&self, requirement: &Requirement) -> Vec<SecurityRequirement> {
+        let alternatives = requirement.alternatives();
+        let names = |scopes: &[&Scope]| scopes.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let of_scheme =
+            |(name, _)| alternatives.iter().map(move |scopes| SecurityRequirement::new(name, names(scopes)));
+        let anonymous = self.anonymous && requirement.is_met_by(&Access::scoped([]));
+        self.schemes().flat_map(of_scheme).chain(anonymous.then(SecurityRequirement::default)).collect()
     }
 
     fn replies(&self) -> impl Iterator<Item = &'static Reply> {
-        let throttled = self.throttled;
-        REPLIES.iter().filter(move |reply| throttled || reply.when != When::Throttled)
+        REPLIES.iter().filter(|reply| self.throttled != Throttled::None || reply.when != When::Throttled)
+    }
+
+    /// Returns whether an operation of this route can be answered so.
+    fn applies(&self, reply: &Reply, route: &Route) -> bool {
+        let requirement = route.rule.requirement();
+        match reply.when {
+            When::Guarded => requirement.is_some(),
+            When::Scoped => requirement.is_some_and(|requirement| *requirement != Requirement::any_key()),
+            When::Parameter => requirement.is_some() && parameters(&route.pattern).next().is_some(),
+            When::Throttled => self.throttled == Throttled::All || requirement.is_some(),
+        }
     }
 }
 
@@ -140,10 +205,12 @@ enum When {
     Guarded,
     /// Some keys may not.
     Scoped,
+    /// A key is asked for, and a parameter can have a value that is refused.
+    Parameter,
     Throttled,
 }
 
-static REPLIES: [Reply; 4] = [
+static REPLIES: [Reply; 5] = [
     Reply {
         name: "Unauthorized",
         status: "401",
@@ -157,6 +224,13 @@ static REPLIES: [Reply; 4] = [
         description: "The key may not do this.",
         header: None,
         when: When::Scoped,
+    },
+    Reply {
+        name: "NotFound",
+        status: "404",
+        description: "There is no such thing, or the path can be read in two ways.",
+        header: None,
+        when: When::Parameter,
     },
     Reply {
         name: "TooManyRequests",
@@ -175,15 +249,6 @@ static REPLIES: [Reply; 4] = [
 ];
 
 impl Reply {
-    /// Whether an operation that asks for this may be answered so.
-    fn applies_to(&self, requirement: Option<&Requirement>) -> bool {
-        match self.when {
-            When::Guarded => requirement.is_some(),
-            When::Scoped => requirement.is_some_and(|requirement| *requirement != Requirement::any_key()),
-            When::Throttled => true,
-        }
-    }
-
     fn response(&self) -> Response {
         let content = Content::new(Some(Ref::from_schema_name(ERROR)));
         let response = ResponseBuilder::new().description(self.description).content("application/json", content);
@@ -200,12 +265,6 @@ fn error_schema() -> Schema {
 
 fn primitive(kind: Type) -> Schema {
     ObjectBuilder::new().schema_type(kind).into()
-}
-
-/// An entry for each set of scopes that will do.
-fn security(requirement: &Requirement) -> Vec<SecurityRequirement> {
-    let names = |scopes: Vec<&Scope>| scopes.into_iter().map(Scope::to_string).collect::<Vec<_>>();
-    requirement.alternatives().into_iter().map(|scopes| SecurityRequirement::new(SCHEME, names(scopes))).collect()
 }
 
 fn operation_of<'a>(item: &'a mut PathItem, method: &Method) -> Option<&'a mut Option<Operation>> {
@@ -246,4 +305,14 @@ fn template(pattern: &str) -> String {
         Piece::Parameter(name) | Piece::Rest(name) => format!("{{{name}}}"),
     };
     pieces(pattern).map(piece).collect()
+}
+
+impl fmt::Debug for RouteTableOpenApi<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let schemes: Vec<_> = self.schemes().map(|(name, _)| name).collect();
+        f.debug_struct("RouteTableOpenApi")
+            .field("table", &self.table)
+            .field("schemes", &schemes)
+            .finish_non_exhaustive()
+    }
 }

@@ -1,28 +1,84 @@
 //! Targets that two programs may read differently.
 
-/// Returns whether an inner router, proxy or file system that decodes or normalizes paths could read another path than
-/// the table does.
-pub(super) fn is_ambiguous(path: &str) -> bool {
+/// How inner routers, proxies and file systems can read a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// In one way.
+    Plain,
+    /// In two ways: a character is encoded that a decoder takes for syntax or for plain text.
+    Encoded,
+    /// In two ways that no line can choose between.
+    Ambiguous,
+}
+
+/// Reads a path once, from its start to its end.
+pub(super) fn read(path: &str) -> Reading {
+    let path = path.as_bytes();
     // `*`, and the authority form of CONNECT.
-    let no_path = !path.starts_with('/');
-    no_path || has_odd_segment(path) || has_odd_byte(path.as_bytes())
+    if path.first() != Some(&b'/') {
+        return Reading::Ambiguous;
+    }
+    let mut reading = Reading::Plain;
+    let mut rest = path;
+    while let [byte, tail @ ..] = rest {
+        rest = tail;
+        match byte {
+            b'/' if begins_odd_segment(tail) => return Reading::Ambiguous,
+            b';' | b'\\' => return Reading::Ambiguous,
+            b'%' => match escape(tail) {
+                Escape::Plain => {}
+                Escape::Odd => reading = Reading::Encoded,
+                Escape::Invalid => return Reading::Ambiguous,
+            },
+            _ => {}
+        }
+    }
+    reading
 }
 
-/// An empty segment other than a trailing slash, `.` or `..`.
-fn has_odd_segment(path: &str) -> bool {
-    path.contains("//") || path.split('/').any(|segment| matches!(segment, "." | ".."))
+/// Returns how many characters are encoded that a decoder takes for syntax or for plain text. `None` where the text would
+/// have a segment `.` or `..` after any number of decodings.
+pub(super) fn odd_escapes(text: &str) -> Option<usize> {
+    let mut decoded = text.as_bytes().to_vec();
+    loop {
+        let mut segments = decoded.split(|byte| matches!(byte, b'/' | b'\\'));
+        // Some servers drop what follows a semicolon.
+        let is_dots = |segment: &[u8]| matches!(segment.split(|byte| *byte == b';').next(), Some(b"." | b".."));
+        if segments.any(is_dots) {
+            return None;
+        }
+        let next = decode_all(&decoded);
+        if next == decoded {
+            break;
+        }
+        decoded = next;
+    }
+    let bytes = text.as_bytes();
+    Some((0..bytes.len()).filter(|at| bytes[*at] == b'%' && escape(&bytes[at + 1..]) == Escape::Odd).count())
 }
 
-/// A parameter, a backslash, or something encoded that a decoder would take for syntax or for plain text.
-fn has_odd_byte(path: &[u8]) -> bool {
-    path.iter().enumerate().any(|(at, byte)| match byte {
-        b';' | b'\\' => true,
-        b'%' => match path.get(at + 1..at + 3).and_then(decode) {
-            None => true,
-            Some(byte) => byte.is_ascii_alphanumeric() || b"-._~/\\;%".contains(&byte) || byte.is_ascii_control(),
-        },
-        _ => false,
-    })
+/// Whether an empty segment, `.` or `..` follows a slash. The slash at the end of a path is none.
+fn begins_odd_segment(rest: &[u8]) -> bool {
+    matches!(rest, [b'/', ..] | [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..])
+}
+
+/// What follows a percent sign.
+#[derive(PartialEq, Eq)]
+enum Escape {
+    /// A character that must be encoded, and that no decoder takes for syntax.
+    Plain,
+    Odd,
+    /// Two characters that are no digits, or a control character.
+    Invalid,
+}
+
+fn escape(rest: &[u8]) -> Escape {
+    match rest.get(..2).and_then(decode) {
+        None => Escape::Invalid,
+        Some(byte) if byte.is_ascii_control() => Escape::Invalid,
+        Some(byte) if byte.is_ascii_alphanumeric() || b"-._~/\\;%".contains(&byte) => Escape::Odd,
+        Some(_) => Escape::Plain,
+    }
 }
 
 fn decode(digits: &[u8]) -> Option<u8> {
@@ -31,14 +87,25 @@ fn decode(digits: &[u8]) -> Option<u8> {
     Some(byte[0])
 }
 
+fn decode_all(text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [byte, tail @ ..] = rest {
+        let escaped = tail.get(..2).filter(|_| *byte == b'%').and_then(decode);
+        decoded.push(escaped.unwrap_or(*byte));
+        rest = if escaped.is_some() { &tail[2..] } else { tail };
+    }
+    decoded
+}
+
 #[cfg(test)]
 mod tests {
     use http::Uri;
 
     use super::*;
 
-    fn ambiguous(target: &str) -> bool {
-        is_ambiguous(target.parse::<Uri>().unwrap().path())
+    fn reading(target: &str) -> Reading {
+        read(target.parse::<Uri>().unwrap().path())
     }
 
     /// Cases: 25.
@@ -51,15 +118,7 @@ mod tests {
             "/a/../admin",
             "/a/.",
             "/..",
-            "/%61dmin",
-            "/admin%2f",
-            "/admin%2Fx",
-            "/a%5cb",
-            "/%2e%2e/admin",
-            "/.%2e/admin",
             "/admin;x=1",
-            "/admin%3bx",
-            "/a%252fb",
             "/a%00",
             "/a%0a",
             "/a%",
@@ -68,7 +127,12 @@ mod tests {
             "*",
             "example.com:80",
         ] {
-            assert!(ambiguous(target), "{target}");
+            assert_eq!(reading(target), Reading::Ambiguous, "{target}");
+        }
+        for target in
+            ["/%61dmin", "/admin%2f", "/admin%2Fx", "/a%5cb", "/%2e%2e/admin", "/.%2e/admin", "/admin%3bx", "/a%252fb"]
+        {
+            assert_eq!(reading(target), Reading::Encoded, "{target}");
         }
         for target in [
             "/",
@@ -84,7 +148,22 @@ mod tests {
             "/~x",
             "/a:b@c",
         ] {
-            assert!(!ambiguous(target), "{target}");
+            assert_eq!(reading(target), Reading::Plain, "{target}");
+        }
+    }
+
+    /// Cases: 152.
+    #[test]
+    fn encoded_dot_segment_is_found_at_any_depth() {
+        for text in
+            ["%2e%2e", ".%2E", "%2e", "a%2f..%2fb", "a%5c%2e%2e", "%252e%252e", "%25252e.", "..%3bx", "a%252f.."]
+        {
+            assert_eq!(odd_escapes(text), None, "{text}");
+        }
+        for (text, odd) in
+            [("a", 0), ("a%20b", 0), ("a%2Fb", 1), ("100%25", 1), ("%7Eb", 1), ("a..b%2f", 1), ("%252f%61", 2)]
+        {
+            assert_eq!(odd_escapes(text), Some(odd), "{text}");
         }
     }
 }

@@ -1,4 +1,53 @@
-//! The pieces of a pattern.
+/// The pattern of a line, and whether its parameters may have encoded characters.
+///
+/// A text alone is a pattern too: `builder.route(Method::GET, "/files/{id}", FILES_READ)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoutePattern {
+    pub(super) text: String,
+    pub(super) encoded_parameters: bool,
+}
+
+impl RoutePattern {
+    /// Returns the pattern with this text. [`RouteTable`](super::RouteTable) has the syntax.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), encoded_parameters: false }
+    }
+
+    /// Accepts any encoded character in the parameters, such as `a%2Fb`, `100%25` and `%7Eb` under `/files/{id}`. By default
+    /// a path with an encoded letter, `/`, `\`, `;`, `%`, `-`, `.`, `_` or `~` is refused.
+    ///
+    /// The path is matched undecoded, as axum does: `a%2Fb` is one segment. Use it only for routers that do so too, and for
+    /// handlers that take the decoded value for an identifier. Control characters stay refused, and so do values that have a
+    /// segment `.` or `..` when they are decoded.
+    ///
+    /// ```
+    /// use http::Method;
+    /// use tower_api_key::Requirement;
+    /// use tower_api_key::routes::{RoutePattern, RouteTable};
+    ///
+    /// let file = RoutePattern::new("/files/{id}").with_encoded_parameters();
+    /// let table = RouteTable::builder().route(Method::GET, file, Requirement::any_key()).build()?;
+    /// assert_eq!(table.methods("/files/a%2Fb").count(), 1);
+    /// assert_eq!(table.methods("/files/..%2Fb").count(), 0);
+    /// # Ok::<(), tower_api_key::routes::RouteTableError>(())
+    /// ```
+    #[must_use]
+    pub fn with_encoded_parameters(self) -> Self {
+        Self { encoded_parameters: true, ..self }
+    }
+}
+
+impl From<&str> for RoutePattern {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<String> for RoutePattern {
+    fn from(text: String) -> Self {
+        Self::new(text)
+    }
+}
 
 /// A piece of a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

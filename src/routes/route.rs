@@ -2,7 +2,9 @@ use std::fmt;
 
 use http::Method;
 
+use super::RoutePattern;
 use super::pattern::prefix_of_rest;
+use crate::request::MatchedRoute;
 use crate::scope::Requirement;
 
 /// A line of a [`RouteTable`](super::RouteTable).
@@ -15,6 +17,9 @@ pub struct Route {
     pub pattern: String,
     /// What it asks for.
     pub rule: Rule,
+    /// Whether its parameters may have [encoded characters](super::RoutePattern::with_encoded_parameters).
+    pub encoded_parameters: bool,
+    pub(super) matched: MatchedRoute,
 }
 
 /// What a route asks for.
@@ -43,6 +48,12 @@ pub enum Unlisted {
 }
 
 impl Route {
+    pub(super) fn new(method: Method, pattern: RoutePattern, rule: Rule) -> Self {
+        let RoutePattern { text, encoded_parameters } = pattern;
+        let matched = MatchedRoute::new(&text);
+        Self { method, pattern: text, rule, encoded_parameters, matched }
+    }
+
     /// Whether its last segment is `{*rest}`.
     pub(super) fn takes_a_rest(&self) -> bool {
         prefix_of_rest(&self.pattern).is_some()

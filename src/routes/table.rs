@@ -5,7 +5,7 @@ use http::Method;
 
 use super::enforced::Enforced;
 use super::matcher::{Found, Matcher};
-use super::path::is_ambiguous;
+use super::path::{Reading, read};
 use super::{Route, RouteTableBuilder, Unlisted};
 use crate::ApiKeyLayer;
 use crate::auth::RouteClass;
@@ -30,6 +30,8 @@ use crate::scope::{Access, Requirement};
 /// route only in its trailing slash. Where both forms are listed, a request must meet both lines, since an inner layer may
 /// turn one into the other; a line such as `/files/{*path}` adds nothing to a more specific one. An inner layer that changes
 /// a path or a method in any other way comes after the check, so put such a layer outside.
+///
+/// A line can [accept encoded characters](super::RoutePattern::with_encoded_parameters) in its parameters.
 ///
 /// No line opens what another one covers:
 ///
@@ -129,8 +131,9 @@ impl RouteTable {
     /// # Ok::<(), tower_api_key::routes::RouteTableError>(())
     /// ```
     pub fn methods(&self, path: &str) -> impl Iterator<Item = &Method> {
-        let listed = if is_ambiguous(path) { &[][..] } else { self.listed.methods(path) };
-        listed.iter().map(|(method, _)| method)
+        let reading = read(path);
+        let lines = self.listed.methods(path).iter();
+        lines.filter(move |(_, line)| self.accepts(reading, path, [Some(*line), None])).map(|(method, _)| method)
     }
 
     /// Returns the line of the same path with the trailing slash that it lacks, or without the one that it has.
@@ -150,8 +153,24 @@ impl RouteTable {
 
     /// Returns whether a key with this access meets the requirements of these lines.
     fn authorize_by(&self, lines: [Option<usize>; 2], access: &Access) -> Result<(), Rejection> {
-        let mut required = lines.into_iter().flatten().filter_map(|line| self.requirement(line));
-        Ok(required.try_for_each(|requirement| authorize(access, requirement))?)
+        Ok(self.required(lines).try_for_each(|requirement| authorize(access, requirement))?)
+    }
+
+    /// Returns what these lines require of a key.
+    fn required(&self, lines: [Option<usize>; 2]) -> impl Iterator<Item = &Requirement> {
+        lines.into_iter().flatten().filter_map(|line| self.requirement(line))
+    }
+
+    /// Returns whether a path with this reading is accepted by these lines.
+    fn accepts(&self, reading: Reading, path: &str, lines: [Option<usize>; 2]) -> bool {
+        match reading {
+            Reading::Plain => true,
+            Reading::Encoded => {
+                let chosen = lines.into_iter().flatten().all(|line| self.routes[line].encoded_parameters);
+                chosen && self.listed.encodes_only_parameters(path)
+            }
+            Reading::Ambiguous => false,
+        }
     }
 
     /// Returns the line for this route and its twin.
@@ -161,7 +180,8 @@ impl RouteTable {
     }
 
     pub(super) fn classify(&self, method: &Method, path: &str) -> RouteClass {
-        if is_ambiguous(path) {
+        let reading = read(path);
+        if reading == Reading::Ambiguous {
             return RouteClass::Ambiguous;
         }
         let method = listed_method(method);
@@ -169,15 +189,32 @@ impl RouteTable {
         let twin = self.twin(method, path);
         let line = match self.listed.find(method, path) {
             Found::Listed(line) => line,
-            _ if twin.is_some() => return RouteClass::Ambiguous,
+            _ if twin.is_some() || reading == Reading::Encoded => return RouteClass::Ambiguous,
             hidden => return RouteClass::Unlisted(hidden.line()),
         };
         // A net for every other path is not the twin of a more specific line.
-        let twin = twin.filter(|twin| !self.routes[*twin].takes_a_rest() && self.requirement(*twin).is_some());
+        let twin = twin.filter(|twin| !self.routes[*twin].takes_a_rest());
+        if !self.accepts(reading, path, [Some(line), twin]) {
+            return RouteClass::Ambiguous;
+        }
+        let twin = twin.filter(|twin| self.requirement(*twin).is_some());
         if twin.is_none() && self.requirement(line).is_none() {
             return RouteClass::Public(line);
         }
         RouteClass::Listed(line, twin)
+    }
+
+    /// Returns the first requirement of the route that a key with this access does not meet.
+    pub(super) fn unmet(&self, route: RouteClass, access: &Access) -> Option<Requirement> {
+        let lines = match (route, self.unlisted) {
+            (RouteClass::Listed(line, twin), _) => [Some(line), twin],
+            (RouteClass::Unlisted(hidden), Unlisted::InsecureAnyKey) => [hidden, None],
+            (RouteClass::Unlisted(_), Unlisted::FullAccess) => {
+                return Some(Requirement::full_access()).filter(|required| !required.is_met_by(access));
+            }
+            _ => return None,
+        };
+        self.required(lines).find(|required| !required.is_met_by(access)).cloned()
     }
 
     pub(super) fn authorize(&self, route: RouteClass, access: &Access) -> Result<(), Rejection> {

@@ -62,6 +62,17 @@ impl Requirement {
         sets.into_iter().flatten().flat_map(ScopeSet::iter)
     }
 
+    /// Returns the scopes that a key with this access lacks. Of scopes of which any one would do, it returns all.
+    pub fn missing_scopes<'a>(&'a self, access: &'a Access) -> impl Iterator<Item = &'a Scope> {
+        let (all, any) = match (&self.0, access) {
+            (Kind::Scopes { all, any }, Access::Scoped(have)) => {
+                (Some(all), any.as_ref().filter(|any| !have.contains_any(any)))
+            }
+            _ => (None, None),
+        };
+        [all, any].into_iter().flatten().flat_map(ScopeSet::iter).filter(|scope| !access.allows(scope))
+    }
+
     /// Returns the sets of scopes of which a scoped key needs one. For full access, one empty set.
     #[cfg(feature = "openapi")]
     pub(crate) fn alternatives(&self) -> Vec<Vec<&Scope>> {
@@ -118,6 +129,25 @@ impl fmt::Display for Requirement {
 mod tests {
     use super::*;
     use crate::scope::avala::{EXPORTS_CREATE, PROJECTS_READ, TASKS_READ};
+
+    /// Cases: 165.
+    #[test]
+    fn missing_scopes_are_those_the_key_lacks() {
+        let either = Requirement::all_and_any_of([EXPORTS_CREATE], [PROJECTS_READ, TASKS_READ]);
+        for (requirement, has, missing) in [
+            (&either, &[][..], "exports.create projects.read tasks.read"),
+            (&either, &[TASKS_READ], "exports.create"),
+            (&either, &[EXPORTS_CREATE], "projects.read tasks.read"),
+            (&either, &[EXPORTS_CREATE, TASKS_READ], ""),
+            (&Requirement::full_access(), &[TASKS_READ], ""),
+            (&Requirement::any_of([]), &[TASKS_READ], ""),
+        ] {
+            let access = Access::scoped(has.iter().cloned());
+            let scopes: Vec<_> = requirement.missing_scopes(&access).map(Scope::as_str).collect();
+            assert_eq!(scopes.join(" "), missing, "{requirement} {has:?}");
+            assert_eq!(requirement.missing_scopes(&Access::Full).count(), 0);
+        }
+    }
 
     #[test]
     fn requirement_is_shown_in_words() {

@@ -43,25 +43,23 @@ impl ScopeSet {
 
     /// Returns whether the set has this scope, byte for byte.
     #[must_use]
-    #[inline]
     pub fn contains(&self, scope: &Scope) -> bool {
-        has(self.as_slice(), scope)
+        self.as_slice().binary_search(scope).is_ok()
     }
 
     /// Returns whether the set has every scope of `other`. True for an empty `other`.
     #[must_use]
     #[inline]
     pub fn contains_all(&self, other: &Self) -> bool {
-        let scopes = self.as_slice();
-        other.iter().all(|scope| has(scopes, scope))
+        // Both are sorted, so one pass finds them all.
+        let mut scopes = self.iter();
+        other.iter().all(|scope| scopes.any(|own| own == scope))
     }
 
     /// Returns whether the set has any scope of `other`. False for an empty `other`.
     #[must_use]
-    #[inline]
     pub fn contains_any(&self, other: &Self) -> bool {
-        let scopes = self.as_slice();
-        other.iter().any(|scope| has(scopes, scope))
+        other.iter().any(|scope| self.contains(scope))
     }
 
     /// Returns the scopes in sorted order.
@@ -73,12 +71,6 @@ impl ScopeSet {
     fn as_slice(&self) -> &[Scope] {
         self.0.as_deref().unwrap_or_default()
     }
-}
-
-/// Most names differ in length, so comparing a few of them costs less than a search.
-#[inline]
-fn has(scopes: &[Scope], scope: &Scope) -> bool {
-    if scopes.len() <= 8 { scopes.contains(scope) } else { scopes.binary_search(scope).is_ok() }
 }
 
 impl<'a> IntoIterator for &'a ScopeSet {

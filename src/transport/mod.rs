@@ -1,7 +1,8 @@
 //! Who is calling, and over what: the client's address, and whether the connection is HTTPS.
 //!
 //! [`ClientInfoLayer`] is the outermost of these layers. It takes the address from the connection, or from the forwarding
-//! headers of a [trusted proxy](TrustedProxies), and puts a [`ClientInfo`](crate::client::ClientInfo) into the extensions of the request.
+//! headers of a [trusted proxy](TrustedProxies), and puts a [`ClientInfo`](crate::client::ClientInfo) into the extensions of
+//! the request.
 //! [`RequireHttpsLayer`], the limits of `throttle` and handlers read it there.
 //!
 //! Forwarding headers that are unreadable or contradict each other yield an unknown client, which has no address. The
@@ -12,8 +13,11 @@ mod connection;
 mod extract;
 mod forwarded;
 mod layer;
+#[cfg(feature = "axum")]
+mod make_service;
 mod proxies;
 mod require_https;
+mod trust;
 
 pub use self::connection::Connection;
 #[cfg(feature = "axum")]

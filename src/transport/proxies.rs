@@ -1,23 +1,30 @@
 use std::net::IpAddr;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::Connection;
-use super::forwarded::{Claim, Forwarded, XForwarded};
+use super::forwarded::Claim;
+use super::trust::{Located, Written};
 use crate::client::ClientInfo;
 
 /// The proxies whose forwarding headers are trusted. The default trusts none.
 ///
-/// Each proxy is named by its address or its network. The headers are read from the right, because each proxy adds the
-/// address of its own peer there. The first address that is not a trusted proxy is the client. Entries to the left of
+/// The headers are read from the right, because each proxy adds the address of its own peer there. Entries to the left of
 /// the client may be spoofed and are not read.
+///
+/// | constructor | proxies | client |
+/// |---|---|---|
+/// | [`new`](Self::new) | those in named networks | the first address from the right that is not in a named network |
+/// | [`by_hops`](Self::by_hops) | a number of them, at any address | the entry at that place from the right |
+/// | [`by_header`](Self::by_header) | those of a platform, at any address | the value of the platform's own header |
 ///
 /// | header | supplies |
 /// |---|---|
 /// | `X-Forwarded-For` | the address |
 /// | `X-Forwarded-Proto` | HTTPS, if every value is `https` |
 /// | `Forwarded` (RFC 7239) | the address, and HTTPS if the element that names the client has `proto=https` |
+/// | the header of [`by_header`](Self::by_header) | the address. `X-Forwarded-Proto` supplies HTTPS |
 ///
 /// # Missing, unreadable and contradicting headers
 ///
@@ -27,7 +34,9 @@ use crate::client::ClientInfo;
 ///
 /// | a trusted proxy sent | address | HTTPS |
 /// |---|---|---|
-/// | no forwarding header | the proxy: it made the request itself, such as a health check | no |
+/// | no forwarding header | the proxy: it made the request itself, such as a health check. Unknown for `by_hops` and `by_header` | no |
+/// | fewer readable entries than `by_hops` counts | unknown | no |
+/// | the header of `by_header` not exactly once, or with another value than one address | unknown | no |
 /// | both `X-Forwarded-` headers and `Forwarded`, the rows below yield one address | that address | if both state it |
 /// | both, the rows below yield two addresses or an unknown one | unknown | if both state it |
 /// | a `Forwarded` line with an open quote or another syntax error | unknown | no |
@@ -71,19 +80,12 @@ use crate::client::ClientInfo;
 /// assert_eq!(client.address(), None);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct TrustedProxies {
-    networks: Vec<IpNet>,
+    /// Any peer at all is trusted, if no networks are named.
+    networks: Option<Vec<IpNet>>,
+    located: Located,
     written: Written,
-}
-
-/// Which headers the proxies write.
-#[derive(Clone, Copy, Debug, Default)]
-enum Written {
-    #[default]
-    Unknown,
-    XForwarded,
-    Forwarded,
 }
 
 impl TrustedProxies {
@@ -96,8 +98,81 @@ impl TrustedProxies {
         I: IntoIterator<Item: AsRef<str>>,
     {
         let networks = proxies.into_iter().map(|entry| network(entry.as_ref())).collect::<Result<_, _>>()?;
-        Ok(Self { networks, written: Written::default() })
+        Ok(Self { networks: Some(networks), ..Self::NONE })
     }
+
+    /// Trusts so many proxies in front of this process, at whatever addresses: each adds one entry, and the client is the
+    /// entry of the outermost. With 0, the peer of the connection is the client.
+    ///
+    /// The proxies count in one family of headers: `X-Forwarded-`, or `Forwarded` with
+    /// [`only_forwarded`](Self::only_forwarded). A proxy that writes the other family alone is not counted.
+    ///
+    /// **Count exactly, and let nothing else connect to this process.** With too many hops, or over a connection that
+    /// avoids a proxy, the client chooses its address; with too few, all clients have the address of a proxy.
+    /// [`only_from`](Self::only_from) limits who may connect as a proxy.
+    ///
+    /// ```
+    /// use http::{HeaderMap, HeaderValue};
+    /// use tower_api_key::transport::{Connection, TrustedProxies};
+    ///
+    /// // A load balancer that appends the address of the client.
+    /// let proxies = TrustedProxies::by_hops(1);
+    /// let mut headers = HeaderMap::new();
+    /// headers.insert("x-forwarded-for", HeaderValue::from_static("6.6.6.6, 192.0.2.1"));
+    /// let client = proxies.client(Connection::plain("172.31.4.5".parse()?), &headers);
+    /// assert_eq!(client.address(), Some("192.0.2.1".parse()?));
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn by_hops(hops: u8) -> Self {
+        if hops == 0 {
+            return Self::NONE;
+        }
+        // Not both families: proxies of which each writes another one would agree on what the client chose.
+        Self { networks: None, located: Located::ByHops(hops), written: Written::XForwarded }
+    }
+
+    /// Trusts this header of a platform, such as `Fly-Client-IP` or `CF-Connecting-IP`: its one value is the address of
+    /// the client.
+    ///
+    /// **The platform must overwrite the header, and nothing else may connect to this process**: whoever can send the
+    /// header past the platform chooses an address. [`only_from`](Self::only_from) limits who may connect as the
+    /// platform.
+    ///
+    /// ```
+    /// use http::{HeaderMap, HeaderName, HeaderValue};
+    /// use tower_api_key::transport::{Connection, TrustedProxies};
+    ///
+    /// let fly = TrustedProxies::by_header(HeaderName::from_static("fly-client-ip"));
+    /// let mut headers = HeaderMap::new();
+    /// headers.insert("fly-client-ip", HeaderValue::from_static("192.0.2.1"));
+    /// headers.insert("x-forwarded-for", HeaderValue::from_static("6.6.6.6"));
+    /// let client = fly.client(Connection::plain("172.16.0.2".parse()?), &headers);
+    /// assert_eq!(client.address(), Some("192.0.2.1".parse()?));
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn by_header(name: HeaderName) -> Self {
+        Self { networks: None, located: Located::ByHeader(name), ..Self::NONE }
+    }
+
+    /// Trusts only the peers in the networks of these proxies. Any other peer is a client itself, and its headers are
+    /// ignored. Replaces earlier networks.
+    ///
+    /// ```
+    /// use http::HeaderName;
+    /// use tower_api_key::transport::TrustedProxies;
+    ///
+    /// let cloudflare = TrustedProxies::new(["173.245.48.0/20", "103.21.244.0/22"])?;
+    /// let proxies = TrustedProxies::by_header(HeaderName::from_static("cf-connecting-ip")).only_from(cloudflare);
+    /// # Ok::<(), tower_api_key::transport::InvalidProxy>(())
+    /// ```
+    #[must_use]
+    pub fn only_from(self, peers: Self) -> Self {
+        Self { networks: Some(peers.networks.unwrap_or_default()), ..self }
+    }
+
+    const NONE: Self = Self { networks: Some(Vec::new()), located: Located::ByNetwork, written: Written::Unknown };
 
     /// Reads `X-Forwarded-For` and `X-Forwarded-Proto`, and never `Forwarded`.
     #[must_use]
@@ -111,11 +186,11 @@ impl TrustedProxies {
         Self { written: Written::Forwarded, ..self }
     }
 
-    /// Whether this address is one of these proxies'.
+    /// Returns whether a peer at this address is one of these proxies.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        self.networks.iter().any(|network| network.contains(&address))
+        self.networks.as_ref().is_none_or(|networks| networks.iter().any(|network| network.contains(&address)))
     }
 
     /// Returns the client of a request with these headers that arrived over this connection.
@@ -125,18 +200,15 @@ impl TrustedProxies {
         if !self.contains(peer) {
             return ClientInfo::new(Some(peer), connection.is_tls());
         }
-        let x_forwarded = || XForwarded::of(headers).map(|it| it.read(|address| self.contains(address)));
-        let forwarded = || Forwarded::of(headers).map(|it| it.read(|address| self.contains(address)));
-        let claim = match self.written {
-            Written::XForwarded => x_forwarded(),
-            Written::Forwarded => forwarded(),
-            Written::Unknown => match (x_forwarded(), forwarded()) {
-                (Some(one), Some(other)) => Some(one.and(other)),
-                (one, other) => one.or(other),
-            },
-        };
+        let claim = self.located.read(self.written, headers, |address| self.contains(address));
         let Claim { address, https } = claim.unwrap_or(Claim { address: Some(peer), https: false });
         ClientInfo::new(address, https)
+    }
+}
+
+impl Default for TrustedProxies {
+    fn default() -> Self {
+        Self::NONE
     }
 }
 

@@ -1,5 +1,7 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use tower_layer::Layer;
 
 use crate::ApiKeyLayer;
@@ -7,7 +9,8 @@ use crate::auth::{Gate, GateService, Rejector};
 use crate::client::{ClientInfo, log_missing};
 use crate::rejection::reason::Rejection;
 
-/// Rejects plain HTTP before any key is looked up: 403, "HTTPS is required."
+/// Rejects plain HTTP before any key is looked up: 403, "HTTPS is required." [`exempt`](Self::exempt) names the routes of
+/// plain health probes.
 ///
 /// It goes inside a [`ClientInfoLayer`](super::ClientInfoLayer), which knows whether the client is on HTTPS, and outside
 /// the [`ApiKeyLayer`]. It responds as that layer does, and calls the hooks of
@@ -37,12 +40,38 @@ use crate::rejection::reason::Rejection;
 #[must_use = "a layer does nothing until it is applied to a service"]
 pub struct RequireHttpsLayer {
     rejector: Rejector,
+    exempt: Arc<[(Method, Box<str>)]>,
 }
 
 impl RequireHttpsLayer {
     /// Returns a layer that reads, responds and reports as this one does. Later changes to that layer do not apply.
     pub fn new(keys: &ApiKeyLayer) -> Self {
-        Self { rejector: keys.rejector() }
+        Self { rejector: keys.rejector(), exempt: Arc::default() }
+    }
+
+    /// Lets plain HTTP through to this route, for a health probe that knows no TLS. Exempt routes add up.
+    ///
+    /// The method and the path of the request must equal these exactly: no pattern, no other spelling, and no header
+    /// changes them. A request that carries a key is rejected there too, so that no key is accepted in the clear. The
+    /// route still needs a key, unless it is public.
+    ///
+    /// ```
+    /// use http::Method;
+    /// use tower_api_key::transport::RequireHttpsLayer;
+    /// use tower_api_key::{ApiKeyLayer, MemoryStore};
+    ///
+    /// let keys = ApiKeyLayer::new(MemoryStore::new());
+    /// let https = RequireHttpsLayer::new(&keys).exempt(Method::GET, "/health").exempt(Method::HEAD, "/health");
+    /// ```
+    pub fn exempt(self, method: Method, path: impl Into<Box<str>>) -> Self {
+        let added = [(method, path.into())];
+        Self { exempt: self.exempt.iter().cloned().chain(added).collect(), ..self }
+    }
+
+    fn is_exempt<B>(&self, request: &Request<B>) -> bool {
+        let (asked, path) = (request.method(), request.uri().path());
+        let listed = self.exempt.iter().any(|(method, exempt)| method == asked && **exempt == *path);
+        listed && !self.rejector.has_credential(request.headers())
     }
 }
 
@@ -59,7 +88,7 @@ impl Gate for RequireHttpsLayer {
 
     fn enter<B>(&self, request: &mut Request<B>) -> (Option<Response<Bytes>>, ()) {
         let rejection = match request.extensions().get::<ClientInfo>() {
-            Some(client) if client.is_https() => return (None, ()),
+            Some(client) if client.is_https() || self.is_exempt(request) => return (None, ()),
             Some(_) => Rejection::HttpsRequired,
             None => {
                 log_missing("a RequireHttpsLayer");

@@ -1,5 +1,6 @@
 //! The key layer and its neighbors: what requests it accepts and rejects, its responses, and how it behaves in a stack.
 
+mod audit;
 mod bad_input;
 mod compile_matrix;
 mod decision;
@@ -14,6 +15,7 @@ mod outage;
 mod preflight;
 mod replies;
 mod secrets;
+mod sources;
 mod stacking;
 mod tower_contract;
 mod transport;

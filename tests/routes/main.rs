@@ -4,9 +4,12 @@
 
 mod covering;
 mod differential;
+mod encoded;
 mod invalid_entries;
+mod lambda;
 mod lenient;
 mod markdown;
+mod matched;
 mod methods;
 mod nested;
 mod once;

@@ -36,10 +36,12 @@ fn inner(ran: &Ran) -> Router {
         .route("/unlisted", get(ran.handler("unlisted")))
 }
 
+type Nested = fn(&Ran, &ApiKeyLayer) -> Router;
+
 /// The layer inside `nest`, inside two of them, inside `nest_service`, and inside it with a layer in between that trims
 /// slashes.
 async fn each(layer: &ApiKeyLayer) -> Vec<World> {
-    let routers: [(&str, fn(&Ran, &ApiKeyLayer) -> Router); 4] = [
+    let routers: [(&str, Nested); 4] = [
         ("nest", |ran, layer| Router::new().nest("/api", inner(ran).layer(layer.clone()))),
         ("nest twice", |ran, layer| {
             let deep = Router::new().route("/notes", get(ran.handler("notes"))).layer(layer.clone());

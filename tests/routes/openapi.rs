@@ -8,6 +8,7 @@ use tower_api_key::routes::RouteTable;
 use tower_api_key::scope::avala;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder};
 use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::openapi::{Info, OpenApi, Paths};
 
 #[test]
@@ -56,6 +57,80 @@ fn public_operation_requires_nothing() {
     assert_eq!(*responses, json!({ "429": { "$ref": "#/components/responses/TooManyRequests" } }));
 }
 
+/// Cases: 155.
+#[test]
+fn ways_to_authenticate_are_alternatives() {
+    let [read, write] = [avala::DATASETS_READ, avala::DATASETS_WRITE];
+    let table = RouteTable::builder()
+        .route(Method::GET, "/any/", Requirement::any_key())
+        .route(Method::GET, "/one/", read.clone())
+        .route(Method::GET, "/either/", Requirement::any_of([read, write]))
+        .route(Method::GET, "/full/", Requirement::full_access())
+        .public(Method::GET, "/public/")
+        .build()
+        .unwrap();
+    let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("session")));
+    let openapi = table.openapi().accept_bearer().or_scheme("Session", cookie).allow_anonymous();
+    let document = json_of(&openapi.document(Info::new("test", "1")));
+    assert_eq!(
+        document["components"]["securitySchemes"],
+        json!({
+            "ApiKey": { "type": "apiKey", "in": "header", "name": "X-Avala-Api-Key" },
+            "Bearer": { "type": "http", "scheme": "bearer" },
+            "Session": { "type": "apiKey", "in": "cookie", "name": "session" },
+        })
+    );
+    for (path, security) in [
+        ("/any/", json!([{ "ApiKey": [] }, { "Bearer": [] }, { "Session": [] }, {}])),
+        (
+            "/one/",
+            json!([{ "ApiKey": ["datasets.read"] }, { "Bearer": ["datasets.read"] }, { "Session": ["datasets.read"] }]),
+        ),
+        (
+            "/either/",
+            json!([
+                { "ApiKey": ["datasets.read"] }, { "ApiKey": ["datasets.write"] },
+                { "Bearer": ["datasets.read"] }, { "Bearer": ["datasets.write"] },
+                { "Session": ["datasets.read"] }, { "Session": ["datasets.write"] },
+            ]),
+        ),
+        ("/full/", json!([{ "ApiKey": [] }, { "Bearer": [] }, { "Session": [] }])),
+        ("/public/", json!([])),
+    ] {
+        assert_eq!(document["paths"][path]["get"]["security"], security, "{path}");
+    }
+}
+
+/// Cases: 155.
+#[test]
+fn responses_404_and_429_are_where_they_occur() {
+    let table = RouteTable::builder()
+        .route(Method::GET, "/items/", Requirement::any_key())
+        .route(Method::GET, "/items/{id}", Requirement::any_key())
+        .route(Method::GET, "/files/{*path}", Requirement::any_key())
+        .public(Method::GET, "/open/{id}")
+        .build()
+        .unwrap();
+    let none = [("/items/", false), ("/items/{id}", false), ("/files/{path}", false), ("/open/{id}", false)];
+    let keys = [("/items/", true), ("/items/{id}", true), ("/files/{path}", true), ("/open/{id}", false)];
+    let all = keys.map(|(path, _)| (path, true));
+    for (openapi, throttled) in [
+        (table.openapi(), none),
+        (table.openapi().throttled_keys(), keys),
+        (table.openapi().throttled(), all),
+        (table.openapi().throttled().throttled_keys(), all),
+    ] {
+        let document = json_of(&openapi.document(Info::new("test", "1")));
+        for (path, throttled) in throttled {
+            let responses = &document["paths"][path]["get"]["responses"];
+            assert_eq!(responses.get("429").is_some(), throttled, "{path}");
+            let not_found = matches!(path, "/items/{id}" | "/files/{path}");
+            let reference = json!({ "$ref": "#/components/responses/NotFound" });
+            assert_eq!(responses.get("404"), not_found.then_some(&reference), "{path}");
+        }
+    }
+}
+
 #[test]
 fn patterns_become_templates_with_parameters() {
     for (pattern, template, names) in [
@@ -85,7 +160,7 @@ fn scheme_names_header_and_responses_are_shared() {
     let header = json!({ "type": "apiKey", "in": "header", "name": "X-Avala-Api-Key" });
     assert_eq!(components["securitySchemes"], json!({ "ApiKey": header }));
     let replies: Vec<_> = components["responses"].as_object().unwrap().keys().cloned().collect();
-    assert_eq!(replies, ["Forbidden", "ServiceUnavailable", "TooManyRequests", "Unauthorized"]);
+    assert_eq!(replies, ["Forbidden", "NotFound", "ServiceUnavailable", "TooManyRequests", "Unauthorized"]);
     for (reply, header) in [("ServiceUnavailable", "Retry-After"), ("Unauthorized", "WWW-Authenticate")] {
         let reply = &components["responses"][reply];
         assert_eq!(reply["content"]["application/json"]["schema"], json!({ "$ref": "#/components/schemas/Error" }));

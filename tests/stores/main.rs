@@ -5,6 +5,7 @@ mod broken;
 mod cache;
 mod conformance;
 mod databases;
+mod life;
 mod memory;
 mod model;
 mod revoke_race;

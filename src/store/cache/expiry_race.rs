@@ -8,6 +8,7 @@
 //! EXPIRY_ROUNDS=100 EXPIRY_SECONDS=600 cargo test --release --features cache --lib expiry_race -- --nocapture
 //! ```
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures::executor::block_on;
 
-use super::CachedStore;
+use super::{CachedStore, CachedStoreBuilder};
 use crate::key::{KeyDigest, KeyId, KeyRecord};
 use crate::scope::Access;
 use crate::store::{KeyStore, Lookup};
@@ -142,6 +143,7 @@ fn cache_and_revoke(cache: &CachedStore<Keys>, key: &Key) {
 }
 
 fn look_up(cache: &CachedStore<Keys>, thread: usize, phase: &AtomicU8, counts: &Counts) {
+    READINGS.set(Some(thread as u64));
     let keys: Vec<_> = cache.get_ref().0.values().collect();
     for key in keys.iter().cycle().skip(thread * keys.len() / THREADS) {
         if !is_at_work(phase) {
@@ -178,6 +180,29 @@ fn is_at_work(phase: &AtomicU8) -> bool {
     phase.load(Ordering::Relaxed) == LOOK_UP
 }
 
+thread_local! {
+    /// How often a thread that looks keys up has read the clock.
+    static READINGS: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// Builds a default cache in front of so many keys. Now and then its clock interrupts a lookup, before or after the reading:
+/// there, the two checks of an entry meet.
+fn builder(keys: u128) -> CachedStoreBuilder<Keys> {
+    let interrupt = |reading| {
+        if READINGS.get().is_some_and(|readings| readings % 16 == reading) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let clock = move || {
+        READINGS.set(READINGS.get().map(|readings| readings + 1));
+        interrupt(0);
+        let now = Instant::now();
+        interrupt(8);
+        now
+    };
+    CachedStore::builder(Keys::new(keys)).clocks(clock, SystemTime::now)
+}
+
 /// Returns the number in an environment variable.
 fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().expect("a number"))
@@ -187,7 +212,7 @@ fn number(variable: &str, default: u64) -> u64 {
 #[test]
 fn revoked_key_expiring_after_1_ms_is_not_served() {
     let time_to_live = Duration::from_millis(1);
-    let cache = CachedStore::builder(Keys::new(64)).time_to_live(time_to_live).build();
+    let cache = builder(64).time_to_live(time_to_live).build();
     let mut figures = Figures { time_to_live, ..Figures::default() };
     let (began, length) = (Instant::now(), Duration::from_secs(number("EXPIRY_SECONDS", 1)));
     // A busy machine needs longer until the control accepts one.
@@ -206,7 +231,7 @@ fn revoked_key_expiring_after_1_ms_is_not_served() {
 #[test]
 fn revoked_key_expiring_by_default_is_not_served() {
     let rounds = number("EXPIRY_ROUNDS", 1);
-    let cache = CachedStore::new(Keys::new(4_000));
+    let cache = builder(4_000).build();
     let mut figures = Figures { time_to_live: Duration::from_secs(5), ..Figures::default() };
     race(&cache, &mut figures, |figures| figures.rounds < rounds);
     println!("{figures}");

@@ -20,6 +20,8 @@ pub(super) struct Claim {
 }
 
 impl Claim {
+    pub(super) const UNKNOWN: Self = Self { address: None, https: false };
+
     /// Combines two families of which one may be spoofed: keeps only what both state.
     pub(super) fn and(self, other: Self) -> Self {
         let address = self.address.filter(|_| self.address == other.address);
@@ -47,13 +49,13 @@ impl<'a> XForwarded<'a> {
                 break;
             }
         }
-        Claim { address, https: self.is_https() }
+        Claim { address, https: Self::is_https(self.0) }
     }
 
     /// Whether each value of each line is `https`. One proxy replaces what it got and another one adds to it, so a
     /// list says too little about who is on the far side of it.
-    fn is_https(&self) -> bool {
-        let lines = self.0.get_all(X_FORWARDED_PROTO).iter();
+    pub(super) fn is_https(headers: &HeaderMap) -> bool {
+        let lines = headers.get_all(X_FORWARDED_PROTO).iter();
         let mut values = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b',')).peekable();
         values.peek().is_some() && values.all(|value| value.trim_ascii().eq_ignore_ascii_case(b"https"))
     }
@@ -69,11 +71,10 @@ impl<'a> Forwarded<'a> {
 
     /// Reads the claim about the client: the first element from the right whose address is not trusted.
     pub(super) fn read(&self, is_trusted: impl Fn(IpAddr) -> bool) -> Claim {
-        const UNREADABLE: Claim = Claim { address: None, https: false };
-        let mut claim = UNREADABLE;
+        let mut claim = Claim::UNKNOWN;
         for line in self.0.get_all(FORWARDED).iter().rev().map(HeaderValue::as_bytes) {
             // An open quote in a line hides where the elements after the quote begin.
-            let Some(elements) = rfc7239::elements(line) else { return UNREADABLE };
+            let Some(elements) = rfc7239::elements(line) else { return Claim::UNKNOWN };
             for Element { node: text, https } in elements.iter().rev() {
                 claim = Claim { address: text.as_deref().and_then(node), https: *https };
                 if !claim.address.is_some_and(&is_trusted) {
@@ -82,6 +83,15 @@ impl<'a> Forwarded<'a> {
             }
         }
         claim
+    }
+}
+
+/// Reads the one address of a header. `None` for a header with another number of lines, or that is no address.
+pub(super) fn single(headers: &HeaderMap, name: &HeaderName) -> Option<IpAddr> {
+    let mut lines = headers.get_all(name).iter();
+    match (lines.next(), lines.next()) {
+        (Some(line), None) => node(line.as_bytes().trim_ascii()),
+        _ => None,
     }
 }
 

@@ -90,7 +90,8 @@ enum Passed {
 impl Case {
     pub(super) fn expected(&self, skips: Rule) -> Seen {
         let outer = self.outer();
-        let inner = outer.and_then(|outer| self.inner(outer, skips));
+        let authenticated = outer.and_then(|outer| self.authenticated(outer, skips));
+        let inner = authenticated.and_then(|passed| self.authorized(passed));
         let status = inner.map_or_else(|rejection| rejection.status().as_u16(), |_| 200);
         let event = |passed: Result<Passed, Rejection>| {
             let outcome = match passed {
@@ -105,7 +106,7 @@ impl Case {
             Ok(Passed::With(key)) => Some(key),
             _ => None,
         };
-        let (outer_use, inner_use) = (used(outer), used(inner));
+        let (outer_use, inner_use) = (used(outer), used(authenticated));
         let outer_event = event(inner.and(outer));
         let inner_event = if outer.is_ok() { event(inner) } else { Vec::new() };
         let (outside, inside) = match self.watched {
@@ -142,7 +143,8 @@ impl Case {
         }
     }
 
-    fn inner(&self, outer: Passed, skips: Rule) -> Result<Passed, Rejection> {
+    /// What the inner layer makes of the credential. The use of a valid key counts, whether it is authorized or not.
+    fn authenticated(&self, outer: Passed, skips: Rule) -> Result<Passed, Rejection> {
         if self.public == Public::Inner {
             return Ok(Passed::Without(Outcome::Public));
         }
@@ -153,8 +155,14 @@ impl Case {
         match key {
             Sent::Plain | Sent::Formatted if !self.same_clock => Err(Denial::Expired.into()),
             Sent::Nothing => Ok(Passed::Without(Outcome::Anonymous)),
-            _ if self.scope => Err(Denial::InsufficientScope.into()),
             key => Ok(Passed::With(key)),
+        }
+    }
+
+    fn authorized(&self, passed: Passed) -> Result<Passed, Rejection> {
+        match passed {
+            Passed::With(_) if self.scope => Err(Denial::InsufficientScope.into()),
+            passed => Ok(passed),
         }
     }
 

@@ -30,6 +30,7 @@ const NOT_FOUND: &str = r#"{"detail":"Not found."}"#;
 pub(crate) const CHALLENGE: &str = r#"www-authenticate: ApiKey realm="api", header="X-Avala-Api-Key""#;
 pub(crate) const NO_STORE: &str = "cache-control: no-store";
 const PRIVATE: &str = "cache-control: private";
+const VARY: &str = "vary: X-Avala-Api-Key";
 const JSON: &str = "content-type: application/json";
 const TEXT: &str = "content-type: text/plain";
 
@@ -60,6 +61,11 @@ fn by_the_key(keys: &Keys) -> Vec<Kind> {
     use Denial::{Expired, OrganizationDisabled, OtherKey, Revoked, Unknown};
     let layer = || keys.layer();
     let (missing, invalid) = (|| unauthorized(MISSING), || unauthorized(INVALID));
+    let and_bearer = |error, body| {
+        let bearer = format!(r#"www-authenticate: Bearer realm="api"{error}"#);
+        Seen::new(401, [JSON, NO_STORE, CHALLENGE, &bearer], body)
+    };
+    let wrong_token = || and_bearer(r#", error="invalid_token""#, INVALID);
     let (with, good) = (avala, || avala(&keys.good));
     let confused = KeyRecord::new(KeyId::from_u128(1), KeyDigest::hash(b"x"), "acme".parse().unwrap(), Access::Full);
     let confused = Broken::Confuses(Arc::new(confused));
@@ -84,9 +90,9 @@ fn by_the_key(keys: &Keys) -> Vec<Kind> {
         rejected("an expired key", layer(), with(&keys.expired), Expired, unauthorized(EXPIRED)),
         rejected("a key that is too old", layer(), with(&keys.too_old), Expired, unauthorized(EXPIRED)),
         rejected("case 049: revoked and expired", layer(), with(&keys.revoked_and_expired), Revoked, invalid()),
-        rejected("no bearer token", layer().accept_bearer(), vec![], Missing, missing()),
-        rejected("an unknown bearer token", layer().accept_bearer(), bearer(&keys.unknown), Unknown, invalid()),
-        rejected("two places", layer().accept_bearer(), [good(), bearer(&keys.good)].concat(), Repeated, invalid()),
+        rejected("no bearer token", layer().accept_bearer(), vec![], Missing, and_bearer("", MISSING)),
+        rejected("an unknown bearer token", layer().accept_bearer(), bearer(&keys.unknown), Unknown, wrong_token()),
+        rejected("two places", layer().accept_bearer(), [good(), bearer(&keys.good)].concat(), Repeated, wrong_token()),
         rejected("case 054: problem details", layer(), accept("application/problem+json"), Missing, missing()),
         rejected("case 054: HTML", layer(), [with("x"), accept("text/html")].concat(), Unknown, invalid()),
     ]
@@ -153,7 +159,8 @@ fn configured(keys: &Keys) -> Vec<Kind> {
     let writes = RequireScopesLayer::new(avala::DATASETS_WRITE);
     let only_challenge = Seen::new(401, [NO_STORE, CHALLENGE], "missing");
     let only_no_store = Seen::new(403, [NO_STORE], "insufficient_scope");
-    let own = Seen::new(401, ["cache-control: no-cache", "www-authenticate: Bearer", TEXT], "own");
+    let own = ["cache-control: private, no-cache", VARY, "www-authenticate: Bearer", TEXT];
+    let own = Seen::new(401, own, "own");
     let amended_reply = acme(r#"{"detail":"Authentication credentials were not provided.","code":"missing"}"#);
     let hidden_reply = Seen::new(404, [NO_STORE, TEXT], "Not found.");
     let good = || avala(&keys.good);
@@ -230,14 +237,16 @@ pub(crate) fn accepted(keys: &Keys) -> Vec<Kind> {
         }),
         inner("left alone", reads().without_cache_control(), good(), datasets, Seen::new(200, [TEXT], DATASETS)),
         inner("its own rule", reads(), good(), public, {
-            Seen::new(200, ["cache-control: public, max-age=60"], "for all")
+            Seen::new(200, ["cache-control: public, max-age=60", VARY], "for all")
         }),
         inner("its own rules", reads(), good(), two, {
-            Seen::new(200, ["cache-control: no-cache", "cache-control: max-age=1"], "twice")
+            Seen::new(200, ["cache-control: private, no-cache", "cache-control: max-age=1", VARY], "twice")
         }),
         inner("its own 401", reads(), good(), own_401, Seen::new(401, [TEXT, PRIVATE], "log in again")),
         inner("its own 403", reads(), good(), own_403, Seen::new(403, ["www-authenticate: Basic", PRIVATE], "not you")),
-        inner("its own 503", reads(), good(), own_503, Seen::new(503, ["cache-control: max-age=5"], "later")),
+        inner("its own 503", reads(), good(), own_503, {
+            Seen::new(503, ["cache-control: private, max-age=5", VARY], "later")
+        }),
     ]
 }
 

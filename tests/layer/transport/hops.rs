@@ -9,29 +9,29 @@ use tower_api_key::transport::{Connection, TrustedProxies};
 use super::spoofing::{PROXY, address, headers, proxies};
 
 /// Between the client and [`PROXY`], where there are two proxies.
-const OUTER: &str = "10.0.0.9";
-const CLIENT: &str = "203.0.113.9";
-const CHOSEN: &str = "6.6.6.6";
+pub(super) const OUTER: &str = "10.0.0.9";
+pub(super) const CLIENT: &str = "203.0.113.9";
+pub(super) const CHOSEN: &str = "6.6.6.6";
 
 /// One entry of a list, and what it states.
 #[derive(Clone, Debug)]
-struct Entry {
-    text: String,
-    address: Option<IpAddr>,
-    https: bool,
+pub(super) struct Entry {
+    pub(super) text: String,
+    pub(super) address: Option<IpAddr>,
+    pub(super) https: bool,
 }
 
 /// One header line.
 #[derive(Clone, Debug)]
-struct Line {
-    entries: Vec<Entry>,
+pub(super) struct Line {
+    pub(super) entries: Vec<Entry>,
     /// An open quote or another error makes the whole line unreadable.
-    broken: bool,
+    pub(super) broken: bool,
 }
 
 /// How a proxy writes its own entry.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Way {
+pub(super) enum Way {
     Replace,
     OwnLine,
     /// In the last line, which may be one of the client.
@@ -39,7 +39,7 @@ enum Way {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Spelling {
+pub(super) enum Spelling {
     Plain,
     Quoted,
     Port,
@@ -47,9 +47,9 @@ enum Spelling {
 
 /// Which families a proxy writes.
 #[derive(Clone, Copy, Debug)]
-struct Writes {
-    x_forwarded: bool,
-    forwarded: bool,
+pub(super) struct Writes {
+    pub(super) x_forwarded: bool,
+    pub(super) forwarded: bool,
 }
 
 const WRITES: [Writes; 3] = [
@@ -59,7 +59,7 @@ const WRITES: [Writes; 3] = [
 ];
 
 #[derive(Clone, Copy, Debug)]
-enum Reads {
+pub(super) enum Reads {
     Both,
     XForwarded,
     Forwarded,
@@ -75,7 +75,7 @@ impl Reads {
     }
 
     /// Whether these proxies are configured as documented: they write what is read.
-    fn fits(self, hops: &[Writes]) -> bool {
+    pub(super) fn fits(self, hops: &[Writes]) -> bool {
         match self {
             // The family that the first proxy does not write is the client's, and has to agree with the other one.
             Self::Both => true,
@@ -87,14 +87,14 @@ impl Reads {
 
 /// The lines of each header.
 #[derive(Clone, Debug, Default)]
-struct Message {
-    x_forwarded_for: Vec<Line>,
-    x_forwarded_proto: Vec<Line>,
-    forwarded: Vec<Line>,
+pub(super) struct Message {
+    pub(super) x_forwarded_for: Vec<Line>,
+    pub(super) x_forwarded_proto: Vec<Line>,
+    pub(super) forwarded: Vec<Line>,
 }
 
 impl Message {
-    fn headers(&self, forwarded_first: bool) -> HeaderMap {
+    pub(super) fn headers(&self, forwarded_first: bool) -> HeaderMap {
         let mut names = [
             ("x-forwarded-for", &self.x_forwarded_for),
             ("x-forwarded-proto", &self.x_forwarded_proto),
@@ -257,7 +257,7 @@ fn chains() -> Vec<Vec<Writes>> {
 }
 
 /// Calls with each message that reaches the service, whether its client uses HTTPS, and what its proxies wrote.
-fn each_request(mut check: impl FnMut(&Message, bool, &[Writes])) {
+pub(super) fn each_request(mut check: impl FnMut(&Message, bool, &[Writes])) {
     for (sent, hops) in sent().iter().flat_map(|sent| chains().into_iter().map(move |hops| (sent, hops))) {
         for way in [Way::Replace, Way::OwnLine, Way::SameLine] {
             for spelling in [Spelling::Plain, Spelling::Quoted, Spelling::Port] {
