@@ -13,7 +13,7 @@ pub enum Denial {
     /// No record has this digest.
     #[error("no record has this digest: the key was never issued here")]
     Unknown,
-    /// The store returned the record of another key.
+    /// The store returned the record of another key: a mistake in the store, which the layer answers with 503.
     #[error("the key store returned the record of another key")]
     OtherKey,
     /// The key was revoked, by itself or for its replacement.

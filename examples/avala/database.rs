@@ -19,8 +19,9 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS avala_accounts (
 )";
 
 /// Postgres does not keep two processes from creating one table at once. The lock is given back at the end of the
-/// transaction, which these statements are together.
-const ALONE: &str = "SELECT pg_advisory_xact_lock(4702111234474983745)";
+/// transaction, which these statements are together. The timeouts of lookups do not apply to the wait for another process.
+const ALONE: &str = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
+    SELECT pg_advisory_xact_lock(4702111234474983745)";
 
 /// A query with its values on whichever database, and the rows that come of it.
 macro_rules! rows {

@@ -91,6 +91,7 @@ impl From<ManageError> for ApiError {
             error @ ManageError::InvalidMetadata(_) => Self::field("metadata", format!("{error}.")),
             ManageError::UnknownEnvironment(_) => Self::field("environment", fields::UNKNOWN_ENVIRONMENT),
             ManageError::UnknownScope(_) => Self::field("scopes", "Not a scope of this API."),
+            ManageError::Unstorable(_) => Self::bad_request("The database cannot store this text."),
             failed @ ManageError::Store(_) => Self::unavailable(failed),
             other => Self::internal(other),
         }

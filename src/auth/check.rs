@@ -205,7 +205,7 @@ impl<'a> Check<'a> {
         let mut read = None;
         let now = || *read.insert(self.config.clock.now());
         if let Err(denial) = authenticate(digest, &record, now, || self.client(request)) {
-            return Progress::Rejected(denial.into());
+            return Progress::Rejected(self.denied(denial, &record).into());
         }
         if let Some(usage) = &self.config.usage {
             let counted = self.report.as_ref().is_some_and(|report| report.is_counted(usage, record.id()));
@@ -321,6 +321,22 @@ impl<'a> Check<'a> {
             report.facts.store_error = Some(cause);
         }
         outage.into()
+    }
+
+    /// Logs the mistake of a store that returns the record of another key; the client only sees a 503.
+    #[cold]
+    fn denied(&mut self, denial: Denial, record: &KeyRecord) -> Rejection {
+        if denial == Denial::OtherKey {
+            tracing::error!(
+                "the key store returned the record of key {} for another key, answering 503: `find` must select by the \
+                 digest it is given, and build the record with the digest of the row",
+                record.id()
+            );
+            if let Some(report) = &mut self.report {
+                report.facts.store_error = Some(denial.into());
+            }
+        }
+        denial.into()
     }
 
     /// Rejects the request: counts a failed attempt, reports the reason, and makes the response.

@@ -61,6 +61,10 @@ pub enum ManageError {
     /// The operating system gave no randomness to make a key or an id from.
     #[error(transparent)]
     Random(#[from] RandomError),
+    /// The store has no place for a text of the key, such as a name in a character set that the database lacks. Nothing
+    /// was changed, and trying again does not help.
+    #[error("the key store cannot hold this text: {0}")]
+    Unstorable(#[source] BoxError),
     /// The store failed. The change may have been made: list the keys, or try again.
     #[error("the key store failed: {0}")]
     Store(#[source] BoxError),
@@ -82,6 +86,7 @@ impl From<BackendError> for ManageError {
             BackendError::TooManyScopes => Self::TooManyScopes,
             BackendError::TooManyKeys => Self::TooManyKeys,
             BackendError::AlreadyExists => Self::AlreadyExists,
+            BackendError::Unstorable(cause) => Self::Unstorable(cause),
             BackendError::Store(cause) => Self::Store(cause),
         }
     }

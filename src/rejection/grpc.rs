@@ -41,8 +41,8 @@ const fn status(rejection: Rejection) -> u16 {
         Rejection::Denied(Denial::InsufficientScope | Denial::NetworkNotAllowed) | Rejection::HttpsRequired => {
             PERMISSION_DENIED
         }
+        Rejection::Unavailable(_) | Rejection::Denied(Denial::OtherKey) => UNAVAILABLE,
         Rejection::Credential(_) | Rejection::Denied(_) => UNAUTHENTICATED,
-        Rejection::Unavailable(_) => UNAVAILABLE,
         Rejection::Throttled { .. } => RESOURCE_EXHAUSTED,
         Rejection::NotFound => UNIMPLEMENTED,
         Rejection::Misconfigured => INTERNAL,

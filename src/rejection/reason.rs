@@ -27,7 +27,7 @@ pub enum Rejection {
     /// The key was looked up and is rejected.
     #[error(transparent)]
     Denied(Denial),
-    /// The store gave no answer.
+    /// The store gave no answer, or the answer to another question.
     #[error(transparent)]
     Unavailable(Outage),
     /// Plain HTTP where HTTPS is required.
@@ -78,6 +78,9 @@ pub enum Outage {
     /// It panicked.
     #[error("the key store panicked")]
     Panicked,
+    /// It returned the record of another key: a mistake in the store, which says nothing about the key.
+    #[error("the key store returned the record of another key")]
+    OtherKey,
 }
 
 impl Rejection {
@@ -89,15 +92,15 @@ impl Rejection {
             Self::Denied(Denial::InsufficientScope | Denial::NetworkNotAllowed) | Self::HttpsRequired => {
                 StatusCode::FORBIDDEN
             }
+            Self::Unavailable(_) | Self::Denied(Denial::OtherKey) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Denied(_) => StatusCode::UNAUTHORIZED,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
-    /// Returns a word that clients may see, stable between releases. It tells them what to do, and not which keys exist.
+    /// Returns a word that clients may see, stable between releases. It does not show which keys exist.
     ///
     /// | code | rejection |
     /// |---|---|
@@ -118,8 +121,8 @@ impl Rejection {
             Self::Denied(Denial::Expired) => "expired_key",
             Self::Denied(Denial::InsufficientScope) => "insufficient_scope",
             Self::Denied(Denial::NetworkNotAllowed) => "network_not_allowed",
+            Self::Unavailable(_) | Self::Denied(Denial::OtherKey) => "unavailable",
             Self::Credential(_) | Self::Denied(_) => "invalid_key",
-            Self::Unavailable(_) => "unavailable",
             Self::HttpsRequired => "https_required",
             Self::NotFound => "not_found",
             Self::Throttled { .. } => "rate_limited",
@@ -137,7 +140,6 @@ impl Rejection {
             Self::Credential(CredentialError::TooLong) => "too_long",
             Self::Credential(CredentialError::Malformed) => "malformed",
             Self::Denied(Denial::Unknown) => "unknown",
-            Self::Denied(Denial::OtherKey) => "other_key",
             Self::Denied(Denial::Revoked) => "revoked",
             Self::Denied(Denial::Suspended) => "suspended",
             Self::Denied(Denial::OrganizationDisabled) => "organization_disabled",
@@ -147,6 +149,7 @@ impl Rejection {
             Self::Unavailable(Outage::Failed) => "store_failed",
             Self::Unavailable(Outage::TimedOut) => "store_timed_out",
             Self::Unavailable(Outage::Panicked) => "store_panicked",
+            Self::Unavailable(Outage::OtherKey) | Self::Denied(Denial::OtherKey) => "other_key",
             Self::HttpsRequired => "https_required",
             Self::NotFound => "not_found",
             Self::Throttled { .. } => "throttled",
@@ -163,7 +166,11 @@ impl From<CredentialError> for Rejection {
 
 impl From<Denial> for Rejection {
     fn from(denial: Denial) -> Self {
-        Self::Denied(denial)
+        match denial {
+            // The client's key may be valid.
+            Denial::OtherKey => Self::Unavailable(Outage::OtherKey),
+            denial => Self::Denied(denial),
+        }
     }
 }
 

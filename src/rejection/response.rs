@@ -45,7 +45,7 @@ pub(super) fn documented(rejection: &Rejection, challenge: &Challenge) -> Respon
 fn headers(rejection: &Rejection, challenge: &Challenge) -> HeaderMap {
     match rejection {
         Rejection::Throttled { retry_after } => headers_with(RETRY_AFTER, (*retry_after).into()),
-        Rejection::Unavailable(_) => OUTAGE_HEADERS.clone(),
+        Rejection::Unavailable(_) | Rejection::Denied(Denial::OtherKey) => OUTAGE_HEADERS.clone(),
         _ if rejection.status() == StatusCode::UNAUTHORIZED => challenge.headers(rejection).clone(),
         _ => HEADERS.clone(),
     }
@@ -57,8 +57,8 @@ const fn text(rejection: &Rejection) -> Option<&'static Text> {
         Rejection::Credential(CredentialError::Missing) => &MISSING,
         Rejection::Denied(Denial::Expired) => &EXPIRED,
         Rejection::Denied(Denial::InsufficientScope | Denial::NetworkNotAllowed) => &FORBIDDEN,
+        Rejection::Unavailable(_) | Rejection::Denied(Denial::OtherKey) => &UNAVAILABLE,
         Rejection::Credential(_) | Rejection::Denied(_) => &INVALID,
-        Rejection::Unavailable(_) => &UNAVAILABLE,
         Rejection::HttpsRequired => &HTTPS_REQUIRED,
         Rejection::NotFound => &NOT_FOUND,
         Rejection::Throttled { .. } => return None,
@@ -120,7 +120,6 @@ mod tests {
             (TooLong.into(), 401, challenge, invalid),
             (Malformed.into(), 401, challenge, invalid),
             (Unknown.into(), 401, challenge, invalid),
-            (OtherKey.into(), 401, challenge, invalid),
             (Revoked.into(), 401, challenge, invalid),
             (Suspended.into(), 401, challenge, invalid),
             (OrganizationDisabled.into(), 401, challenge, invalid),
@@ -142,6 +141,7 @@ mod tests {
             (Outage::Failed.into(), 503, retry, r#"{"detail":"Service temporarily unavailable, try again later."}"#),
             (Outage::TimedOut.into(), 503, retry, r#"{"detail":"Service temporarily unavailable, try again later."}"#),
             (Outage::Panicked.into(), 503, retry, r#"{"detail":"Service temporarily unavailable, try again later."}"#),
+            (OtherKey.into(), 503, retry, r#"{"detail":"Service temporarily unavailable, try again later."}"#),
             (
                 Rejection::Throttled { retry_after: 37 },
                 429,

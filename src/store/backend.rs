@@ -141,6 +141,10 @@ pub trait KeyBackend: KeyStore {
 
     /// Sets the policy of an organization, for the keys it has and for those it will have.
     ///
+    /// A change is published as [`Invalidation::Organization`](super::Invalidation::Organization), in this process and to
+    /// others. The policy that the organization has already is reported to no other process. In this process it may be
+    /// published, since another process may have set it a moment ago: when the call returns, no lookup finds an older policy.
+    ///
     /// # Errors
     /// [`BackendError::Store`] when the store fails.
     fn set_organization_policy(

@@ -45,6 +45,10 @@ pub enum BackendError {
     /// A key with this digest or id is stored already, or was and is purged.
     #[error("a key with this digest or id is stored already, or was")]
     AlreadyExists,
+    /// The store has no place for a text of the record, such as a name in a character set that the database lacks. Nothing
+    /// was changed, and trying again does not help.
+    #[error("the key store cannot hold this text: {0}")]
+    Unstorable(#[source] BoxError),
     /// The store failed. The change may have been made.
     #[error("the key store failed: {0}")]
     Store(#[source] BoxError),

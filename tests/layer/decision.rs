@@ -31,6 +31,7 @@ use crate::support::reply::{INVALID, Reply};
 use crate::support::request::request;
 
 const EXPIRED: &str = r#"{"detail":"API key has expired."}"#;
+const UNAVAILABLE: &str = r#"{"detail":"Service temporarily unavailable, try again later."}"#;
 const FORBIDDEN: &str = r#"{"detail":"You do not have permission to perform this action."}"#;
 
 /// Cases: 62, 98, 183, 184.
@@ -399,7 +400,8 @@ fn oracle(facts: &Facts, ask: &Ask) -> &'static str {
 fn reply_to(verdict: &str) -> (u16, String) {
     let (status, body) = match verdict {
         "accepted" => (200, "handled"),
-        "unknown" | "other_key" | "revoked" | "suspended" | "organization_disabled" => (401, INVALID),
+        "unknown" | "revoked" | "suspended" | "organization_disabled" => (401, INVALID),
+        "other_key" => (503, UNAVAILABLE),
         "expired" => (401, EXPIRED),
         "insufficient_scope" | "network_not_allowed" => (403, FORBIDDEN),
         other => panic!("{other}"),

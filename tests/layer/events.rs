@@ -5,20 +5,20 @@ use std::future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::executor::block_on;
 use http::{HeaderValue, Method, Request, Response};
 use tokio::task::yield_now;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_api_key::auth::RequireScopesLayer;
-use tower_api_key::decision::Denial;
+use tower_api_key::decision::{Denial, decide};
 use tower_api_key::key::{KeyDigest, KeyFormat, KeyId, KeyRecord, OrganizationPolicy};
 use tower_api_key::observe::{LookupKind, Outcome};
 use tower_api_key::rejection::{CredentialError, Outage};
 use tower_api_key::scope::avala;
 use tower_api_key::store::{KeyBackend, Lookup};
-use tower_api_key::{Access, ApiKeyLayer, BoxError, KeyStore, MemoryStore, Rejection};
+use tower_api_key::{Access, ApiKeyLayer, BoxError, KeyStore, MemoryStore, Rejection, Requirement};
 
 use crate::support::awaited::Awaited;
 use crate::support::handler::Handler;
@@ -79,22 +79,50 @@ async fn malformed_credential_is_reported_without_lookup() {
     }
 }
 
-/// Cases: 98.
+/// Has one record for every key.
+struct Confused;
+
+impl KeyStore for Confused {
+    type Error = Infallible;
+
+    async fn find(&self, _: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, Infallible> {
+        Ok(Some(Arc::new(record(Access::Full))))
+    }
+}
+
+/// Cases: 98, 133.
 #[tokio::test]
 async fn wrong_record_is_not_reported_as_presented_key() {
-    struct Confused;
-    impl KeyStore for Confused {
-        type Error = Infallible;
-
-        async fn find(&self, _: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, Infallible> {
-            Ok(Some(Arc::new(record(Access::Full))))
-        }
-    }
     let events = Events::default();
     let service = events.of(ApiKeyLayer::new(Confused)).layer(Handler::default().service());
-    assert_eq!(service.oneshot(request("another")).await.unwrap().status(), 401);
-    let outcome = Outcome::Rejected(Denial::OtherKey.into());
-    assert_eq!(events.take(), [seen("another", outcome, Some(401), LookupKind::Awaited)]);
+    assert_eq!(service.oneshot(request("another")).await.unwrap().status(), 503);
+    let outcome = Outcome::Rejected(Outage::OtherKey.into());
+    let store_error = Some("the key store returned the record of another key".to_owned());
+    let expected = Seen { store_error, ..seen("another", outcome, Some(503), LookupKind::Awaited) };
+    assert_eq!(events.take(), [expected]);
+}
+
+/// Cases: 133.
+/// Also with the decision made by hand, and with a limit for failed attempts: the client attempts nothing.
+#[tokio::test]
+async fn wrong_record_is_logged_as_an_error() {
+    record_log();
+    let service = ApiKeyLayer::new(Confused).layer(Handler::default().service());
+    assert_eq!(service.clone().oneshot(request(KEY)).await.unwrap().status(), 200);
+    assert_eq!(take_log(), [""; 0]);
+    assert_eq!(service.oneshot(request("another")).await.unwrap().status(), 503);
+    let line = "ERROR the key store returned the record of key 00000000-0000-0000-0000-000000000001 for another key, \
+                answering 503: `find` must select by the digest it is given, and build the record with the digest of \
+                the row";
+    assert_eq!(take_log(), [line]);
+
+    let (other, record) = (KeyDigest::hash(b"another"), record(Access::Full));
+    let denial = decide(&other, Some(&record), &Requirement::any_key(), SystemTime::now).unwrap_err();
+    assert_eq!(denial, Denial::OtherKey);
+    for rejection in [Rejection::from(denial), Rejection::Denied(denial), Outage::OtherKey.into()] {
+        assert_eq!((rejection.status().as_u16(), rejection.code()), (503, "other_key"));
+        assert_eq!(rejection.to_response().headers()["retry-after"], "1");
+    }
 }
 
 #[tokio::test]

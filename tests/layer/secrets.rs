@@ -293,7 +293,7 @@ async fn printed_types(canary: &Canary) -> Vec<(&'static str, String)> {
     let manager = KeyManager::new(shared).on_change(|_| ()).on_behalf_of("canary");
     debug("KeyManager", &manager);
     debug("IssueRules", manager.rules());
-    debug("Page", &keys.list(&acme(), &ListKeys::new()).await.unwrap());
+    debug("Page", &keys.list((&acme()).into(), &ListKeys::new()).await.unwrap());
     let new = || NewKey::new("new", Access::Full).unwrap();
     #[cfg(feature = "cache")]
     {

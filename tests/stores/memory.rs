@@ -17,7 +17,9 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_api_key::key::{KeyDigest, KeyFormat, KeyHint, KeyId, KeyRecord, KeyStatus, OrganizationPolicy};
 use tower_api_key::manage::{InvalidNewKey, IssueRules, IssuedKey, ManageError, StoredCredential};
 use tower_api_key::scope::{ScopeSet, avala};
-use tower_api_key::store::{BackendError, DynKeyBackend, Expiry, KeyBackend, KeyUpdate, ListKeys, Lookup};
+use tower_api_key::store::{
+    BackendError, DynKeyBackend, Expiry, Invalidation, KeyBackend, KeyUpdate, ListKeys, Lookup, Subscriber,
+};
 use tower_api_key::{Access, ApiKeyLayer, KeyManager, KeyStore, MemoryStore, NewKey, OrganizationId, Scope};
 
 use crate::support::clock::Hands;
@@ -891,4 +893,22 @@ fn added_record_grants_no_more_than_its_policy() {
     block_on(store.set_organization_policy(&acme, policy())).unwrap();
     store.add(record(4).with_policy(policy().with_disabled(true))).unwrap_err();
     assert_eq!(block_on(store.organization_policy(&acme)).unwrap(), policy());
+}
+
+/// Cases: 130.
+#[tokio::test]
+async fn unchanged_policy_is_not_published() {
+    let store = MemoryStore::new();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let subscriber: Arc<Subscriber> = Arc::new(move |change: &Invalidation| log.lock().unwrap().push(change.clone()));
+    store.changes().unwrap().subscribe(&subscriber);
+    let acme: OrganizationId = "acme".parse().unwrap();
+    let disabled = OrganizationPolicy::default().with_disabled(true);
+    for (policy, publishes) in [(OrganizationPolicy::default(), false), (disabled, true), (disabled, false)] {
+        store.set_organization_policy(&acme, policy).await.unwrap();
+        let published = std::mem::take(&mut *seen.lock().unwrap());
+        let expected = publishes.then(|| Invalidation::Organization(acme.clone()));
+        assert_eq!(published, Vec::from_iter(expected), "{policy:?}");
+    }
 }

@@ -120,6 +120,23 @@ impl Cluster {
         }
     }
 
+    /// Stops every process as a machine does that stalls. Nothing is closed.
+    pub(crate) fn stall(&self) {
+        self.send_to_all("STOP");
+    }
+
+    /// Goes on after [`stall`](Self::stall).
+    pub(crate) fn go_on(&self) {
+        self.send_to_all("CONT");
+    }
+
+    fn send_to_all(&self, signal: &str) {
+        let postmaster = self.postmaster.as_ref().expect("it runs").id();
+        // The postmaster first, so that it starts no further process.
+        send(signal, &[postmaster]);
+        send(signal, &children(postmaster));
+    }
+
     /// Sends this signal: `INT` lets it shut down in order, `KILL` goes to all of its processes. Returns when they are
     /// gone.
     pub(crate) fn end(&mut self, signal: &str) {

@@ -96,8 +96,8 @@ async fn pump(
             read = from.read(&mut buffer) => read.unwrap_or(0),
             () = cut(state) => return,
         };
-        // What was read while nothing passes waits here.
-        if read == 0 || may_pass(state, number).await.is_none() || to.write_all(&buffer[..read]).await.is_err() {
+        // What was read while nothing passes waits here, and so does the end of a connection.
+        if may_pass(state, number).await.is_none() || read == 0 || to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
     }

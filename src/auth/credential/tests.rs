@@ -89,7 +89,7 @@ fn key_in_two_places_is_repeated() {
     }
     let pairs = [("authorization", bearer.as_bytes()), ("authorization", b"Basic eDp5")];
     assert_eq!(take(&source, &pairs), Err(CredentialError::Repeated));
-    // Another scheme is somebody else's credential.
+    // Another scheme is the credential of another authenticator.
     let pairs = [("x-avala-api-key", KEY.as_bytes()), ("authorization", b"Basic eDp5")];
     assert_eq!(take(&source, &pairs), Ok(KeyDigest::hash(KEY.as_bytes())));
 }

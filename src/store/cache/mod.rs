@@ -169,7 +169,10 @@ impl<S: KeyStore> Inner<S> {
         let asked = self.entries.ask();
         let found = AssertUnwindSafe(async { self.store.find(&digest).await }).catch_unwind().await;
         let found = found.map_err(|panic| CacheError::Panicked(panic_text(&*panic).into()))?.map_err(CacheError::of)?;
-        self.entries.remember(digest, found.clone(), asked);
+        // The record of another key is a mistake of the store, which the next lookup need not repeat.
+        if found.as_ref().is_none_or(|record| *record.digest() == digest) {
+            self.entries.remember(digest, found.clone(), asked);
+        }
         Ok(found)
     }
 

@@ -258,8 +258,12 @@ impl KeyBackend for MemoryStore {
         organization: &OrganizationId,
         policy: OrganizationPolicy,
     ) -> Result<(), BackendError> {
-        let _publish = self.shared.changes.publish_on_drop([Invalidation::Organization(organization.clone())]);
-        self.set_policy(&mut self.index(), organization, policy);
+        let mut index = self.index();
+        if index.policy(organization) != policy {
+            self.set_policy(&mut index, organization, policy);
+            drop(index);
+            self.shared.changes.publish(&Invalidation::Organization(organization.clone()));
+        }
         Ok(())
     }
 

@@ -17,12 +17,12 @@ const MAX_AGE: i64 = i64::MAX / 4;
 
 impl<B: Database> KeyBackend for SqlStore<B> {
     async fn get(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
-        let rows = self.database.fetch(sql::GET, vec![id.into(), organization.into()]).await;
+        let rows = self.database.read(sql::GET, vec![id.into(), organization.into()]).await;
         self.only(&rows.map_err(SqlError::from)?)
     }
 
     async fn list(&self, organizations: Organizations<'_>, query: &ListKeys) -> Result<Page, BackendError> {
-        let now = timestamp(&self.database.fetch(B::NOW, vec![]).await.map_err(SqlError::from)?)?;
+        let now = timestamp(&self.database.read(B::NOW, vec![]).await.map_err(SqlError::from)?)?;
         let Organizations::One(organization) = organizations else {
             let place = Place::after(query);
             let (rows, keys) = self.page(B::LIST_ALL, Value::from(String::new()), i64::MIN, now, place, query).await?;
@@ -51,8 +51,8 @@ impl<B: Database> KeyBackend for SqlStore<B> {
             Organizations::One(organization) => organization.into(),
             Organizations::All => Value::from(String::new()),
         };
-        let now = timestamp(&self.database.fetch(B::NOW, vec![]).await.map_err(SqlError::from)?)?;
-        let rows = self.database.fetch(sql::COUNTS, vec![organization, now.into()]).await.map_err(SqlError::from)?;
+        let now = timestamp(&self.database.read(B::NOW, vec![]).await.map_err(SqlError::from)?)?;
+        let rows = self.database.read(sql::COUNTS, vec![organization, now.into()]).await.map_err(SqlError::from)?;
         let mut counts = KeyCounts::default();
         for row in &rows {
             let status = row.first().and_then(Value::text).and_then(|text| text.parse().ok());
@@ -79,7 +79,7 @@ impl<B: Database> KeyBackend for SqlStore<B> {
         for record in records {
             match change.insert_new(record, rules).await {
                 // The transaction is lost, and with it the other keys.
-                Err(BackendError::Store(error)) => return Err(BackendError::Store(error)),
+                Err(error @ (BackendError::Store(_) | BackendError::Unstorable(_))) => return Err(error),
                 result => inserted.push(result),
             }
         }
@@ -175,7 +175,7 @@ impl<B: Database> KeyBackend for SqlStore<B> {
     }
 
     async fn organization_policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, BackendError> {
-        let rows = self.database.fetch(sql::POLICY, vec![organization.into()]).await.map_err(SqlError::from)?;
+        let rows = self.database.read(sql::POLICY, vec![organization.into()]).await.map_err(SqlError::from)?;
         Ok(rows.first().map(|row| row::policy(row)).transpose()?.unwrap_or_default())
     }
 
@@ -185,9 +185,19 @@ impl<B: Database> KeyBackend for SqlStore<B> {
         policy: OrganizationPolicy,
     ) -> Result<(), BackendError> {
         let age = policy.max_key_age().map(|age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX).min(MAX_AGE));
-        let mut change = Change::begin(self).await?;
         let values = vec![organization.into(), Value::Int(age), i64::from(policy.is_disabled()).into()];
-        change.run(sql::SET_POLICY, values).await?;
+        let mut change = Change::begin(self).await?;
+        let rows = change.run(sql::POLICY, vec![organization.into()]).await?;
+        let same = match rows.first() {
+            Some(row) => row::policy(row).is_ok_and(|stored| stored == policy),
+            None => policy == OrganizationPolicy::default(),
+        };
+        // Without a write, no other process is notified.
+        if !same {
+            change.run(sql::SET_POLICY, values).await?;
+        }
+        // Published also if nothing was written: another process may have written it a moment ago, and a cache in this one
+        // may not know yet.
         Ok(change.commit([Invalidation::Organization(organization.clone())]).await?)
     }
 
@@ -233,7 +243,7 @@ impl<B: Database> SqlStore<B> {
                 before.into(),
                 aged.into(),
             ];
-            let rows = self.database.fetch(statement, values).await.map_err(SqlError::from)?;
+            let rows = self.database.read(statement, values).await.map_err(SqlError::from)?;
             let of_page = &rows[..rows.len().min(query.limit())];
             let keys: Vec<_> = of_page.iter().filter_map(|row| self.listed(row)).collect();
             match of_page.last() {

@@ -11,6 +11,8 @@ use crate::key::{KeyDigest, KeyId, OrganizationId};
 pub trait Database: Send + Sync + 'static {
     /// A statement that selects the database's time in Unix seconds.
     const NOW: &'static str;
+    /// A statement that selects the encodings of the database and of the connection.
+    const ENCODINGS: &'static str;
     /// `statements::GET` with a lock: no other transaction changes the row until this one ends.
     const GET_LOCKED: &'static str;
     /// Locks the organization `$1` against others that count its keys, where a change does not lock the whole database.
@@ -32,7 +34,11 @@ pub trait Database: Send + Sync + 'static {
     /// Returns the statement of a page of one organization's keys.
     fn list(plan: Plan) -> &'static str;
 
-    fn fetch(
+    /// Runs `statements::FIND` for a request, which does not wait long.
+    fn find(&self, digest: &KeyDigest) -> impl Future<Output = Result<Rows, sqlx::Error>> + Send;
+
+    /// Runs a statement for management, which may take longer than a request waits.
+    fn read(
         &self,
         statement: &'static str,
         values: Vec<Value>,

@@ -40,9 +40,21 @@ impl SqlError {
     }
 }
 
+/// What Postgres answers to a text that does not fit: a character that the database's set lacks, one that is in no set, and
+/// too many bytes for a column or a check.
+const UNSTORABLE: [&str; 4] = ["22P05", "22021", "22001", "23514"];
+
 impl From<SqlError> for BackendError {
     fn from(error: SqlError) -> Self {
-        Self::store(error)
+        let code = match &error {
+            SqlError::Database(sqlx::Error::Database(error)) => error.code(),
+            _ => None,
+        };
+        if code.is_some_and(|code| UNSTORABLE.contains(&&*code)) {
+            Self::Unstorable(error.into())
+        } else {
+            Self::store(error)
+        }
     }
 }
 
@@ -65,6 +77,16 @@ pub enum SchemaError {
         needed: i64,
         /// The schema version that this program knows.
         known: i64,
+    },
+    /// Not every name can be stored. In another encoding, the database refuses some and counts the bytes of others.
+    #[error(
+        "the database is in {server} and the connection in {client}, and keys need UTF8: use a database WITH ENCODING 'UTF8'"
+    )]
+    Encoding {
+        /// The encoding of the database.
+        server: String,
+        /// The encoding of the connection.
+        client: String,
     },
     /// The database failed.
     #[error(transparent)]

@@ -3,21 +3,29 @@ use std::future::Future;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnection, PgPool};
-use sqlx::{Row, TypeInfo, ValueRef};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection, Row, TypeInfo, ValueRef};
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::database::{Rows, Value, query, values};
+use super::places::{Place, Places};
 
-/// How long a connection has to prove that it works before it is closed.
+/// How long an idle connection has to prove that it works before it is closed.
 const PROOF_OF_LIFE: Duration = Duration::from_secs(2);
 
-/// A change reads the row again after it has waited for a lock. A stricter default of the database would fail it instead.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+/// How much later than the server ends a statement its answer may arrive. A connection without an answer by then is closed.
+const GRACE: Duration = Duration::from_millis(500);
 
-/// How long a statement may take. A lookup takes no longer than its layer allows.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The limit for a statement that the server does not end by itself.
+pub(super) const UNLIMITED: Duration = Duration::from_secs(10);
+
+/// How a transaction begins: in one message, whatever it sets.
+pub(super) struct Begin {
+    pub(super) statements: &'static str,
+    /// When the server ends a statement of this transaction.
+    pub(super) limit: Duration,
+}
 
 /// A connection of the pool, possibly with a transaction, which is rolled back unless it is committed.
 ///
@@ -26,34 +34,67 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 #[expect(unnameable_types, reason = "part of a sealed trait")]
 pub struct Lease {
     /// Taken only when this is dropped.
-    connection: Option<PoolConnection<sqlx::Postgres>>,
+    connection: Option<(PoolConnection<sqlx::Postgres>, Place)>,
     /// Where the connection is returned: the lease may be dropped outside of any runtime.
     runtime: Handle,
     named_statements: bool,
     in_transaction: bool,
+    /// When the server ends a statement that is sent now.
+    limit: Duration,
+    /// When the answer to the statement under way must be here.
+    due: Option<Instant>,
 }
 
 impl Lease {
     /// With named statements, a connection prepares each statement once; without, each time and without a name.
-    pub(super) async fn take(pool: &PgPool, named_statements: bool) -> Result<Self, sqlx::Error> {
-        let connection = Some(pool.acquire().await?);
-        Ok(Self { connection, runtime: Handle::current(), named_statements, in_transaction: false })
+    pub(super) async fn take(places: &Places, named_statements: bool, limit: Duration) -> Result<Self, sqlx::Error> {
+        let (connection, place) = places.take().await?;
+        let (connection, runtime) = (Some((connection, place)), Handle::current());
+        Ok(Self { connection, runtime, named_statements, in_transaction: false, limit, due: None })
     }
 
-    pub(super) async fn begin(&mut self) -> Result<(), sqlx::Error> {
+    pub(super) async fn begin(&mut self, begin: &Begin) -> Result<(), sqlx::Error> {
         // Set before it is sent, since it may have arrived when this is dropped.
         self.in_transaction = true;
-        in_time(execute(self.connection(), BEGIN)).await
+        self.run(begin.statements).await?;
+        self.limit = begin.limit;
+        Ok(())
     }
 
     pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
-        in_time(execute(self.connection(), "COMMIT")).await?;
+        self.run("COMMIT").await?;
         self.in_transaction = false;
         Ok(())
     }
 
+    async fn run(&mut self, statements: &'static str) -> Result<(), sqlx::Error> {
+        let due = self.start();
+        let done = in_time(due, execute(self.connection(), statements)).await;
+        self.answered(done.as_ref().err());
+        done
+    }
+
     pub(super) async fn fetch(&mut self, statement: &'static str, values: Vec<Value>) -> Result<Rows, sqlx::Error> {
-        in_time(self.fetch_unhurried(statement, values)).await
+        let due = self.start();
+        let rows = in_time(due, self.fetch_unhurried(statement, values)).await;
+        self.answered(rows.as_ref().err());
+        rows
+    }
+
+    /// Runs statements without values in one message.
+    pub(super) async fn fetch_text(&mut self, statements: String) -> Result<Rows, sqlx::Error> {
+        let due = self.start();
+        let query = sqlx::raw_sql(AssertSqlSafe(statements));
+        let rows = in_time(due, async { query.fetch_all(self.connection()).await }).await;
+        self.answered(rows.as_ref().err());
+        values!(rows?)
+    }
+
+    /// Notes that a statement is sent. If this is dropped before there is an answer, the connection is busy until then.
+    fn start(&mut self) -> Instant {
+        let due = Instant::now() + self.limit + GRACE;
+        self.due = Some(due);
+        due
     }
 
     /// Without a time limit: for statements that wait for others.
@@ -72,16 +113,27 @@ impl Lease {
         execute(self.connection(), script).await
     }
 
+    /// Notes that the statement has ended. An error of the server is an answer too.
+    fn answered(&mut self, error: Option<&sqlx::Error>) {
+        if matches!(error, None | Some(sqlx::Error::Database(_))) {
+            self.due = None;
+        }
+    }
+
     fn connection(&mut self) -> &mut PgConnection {
-        self.connection.as_deref_mut().expect("it is taken only when this is dropped")
+        &mut self.connection.as_mut().expect("it is taken only when this is dropped").0
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
+        let Some((connection, place)) = self.connection.take() else { return };
         let _runtime = self.runtime.enter();
-        self.runtime.spawn(return_to_pool(connection, self.in_transaction));
+        let (due, in_transaction) = (self.due, self.in_transaction);
+        self.runtime.spawn(async move {
+            return_to_pool(connection, due, in_transaction).await;
+            drop(place);
+        });
     }
 }
 
@@ -91,17 +143,30 @@ impl fmt::Debug for Lease {
     }
 }
 
-/// Ends the transaction and returns the connection. If that takes too long, the connection is closed.
-async fn return_to_pool(mut connection: PoolConnection<sqlx::Postgres>, in_transaction: bool) {
-    if in_transaction {
-        let rolled_back = timeout(PROOF_OF_LIFE, execute(&mut connection, "ROLLBACK")).await;
-        if !matches!(rolled_back, Ok(Ok(()))) {
-            drop(connection.detach());
-            return;
-        }
+/// Returns the connection, once the server has answered the statement that was given up. A connection without an answer when
+/// it is `due` is closed: until then its place in the pool is taken, so that the server never has more statements under way
+/// than the pool has places.
+async fn return_to_pool(mut connection: PoolConnection<sqlx::Postgres>, due: Option<Instant>, in_transaction: bool) {
+    let end = due.unwrap_or_else(|| Instant::now() + PROOF_OF_LIFE);
+    let settled = timeout_at(end, settle(&mut connection, due.is_some(), in_transaction)).await;
+    if !matches!(settled, Ok(Ok(()))) {
+        drop(connection.detach());
+    } else if timeout(PROOF_OF_LIFE, connection.return_to_pool()).await.is_ok() {
+        return;
     }
-    // As the driver would, with a time limit. A connection that has not answered by then is dropped.
-    let _ = timeout(PROOF_OF_LIFE, connection.return_to_pool()).await;
+    tracing::warn!("closed a connection to the key database, which did not answer in time");
+}
+
+/// Waits for the answer to a statement that was given up, and ends the transaction.
+async fn settle(connection: &mut PgConnection, given_up: bool, in_transaction: bool) -> Result<(), sqlx::Error> {
+    if given_up
+        && let Err(error) = connection.ping().await
+        // The error of that statement, which the driver would take for one of the connection.
+        && !matches!(error, sqlx::Error::Database(_))
+    {
+        return Err(error);
+    }
+    if in_transaction { execute(connection, "ROLLBACK").await } else { Ok(()) }
 }
 
 /// Uses the simple protocol, which prepares nothing.
@@ -109,6 +174,6 @@ async fn execute(connection: &mut PgConnection, sql: &'static str) -> Result<(),
     sqlx::raw_sql(sql).execute(connection).await.map(drop)
 }
 
-async fn in_time<T>(statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    timeout(STATEMENT_TIMEOUT, statement).await.unwrap_or_else(|elapsed| Err(sqlx::Error::Io(elapsed.into())))
+async fn in_time<T>(due: Instant, statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    timeout_at(due, statement).await.unwrap_or_else(|elapsed| Err(sqlx::Error::Io(elapsed.into())))
 }

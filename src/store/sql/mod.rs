@@ -8,6 +8,8 @@ mod feed;
 mod lease;
 mod listing;
 #[cfg(feature = "postgres")]
+mod places;
+#[cfg(feature = "postgres")]
 mod postgres;
 mod row;
 mod schema;
@@ -20,7 +22,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::database::{Database, Rows, Value};
-use self::statements as sql;
 use super::{Changes, KeyStore, StoreId};
 use crate::error_chain::error_chain;
 use crate::key::{KeyDigest, KeyRecord};
@@ -91,6 +92,7 @@ impl<B: Database> SqlStore<B> {
     /// a migration only adds. Only this method needs the right to create tables, and only when something is missing.
     ///
     /// # Errors
+    /// [`SchemaError::Encoding`] when the database or the connection is in another encoding than UTF-8,
     /// [`SchemaError::Incompatible`] when a newer version of this crate has changed the tables so that this version cannot
     /// work with them, or when the database fails.
     pub async fn migrate(&self) -> Result<(), SchemaError> {
@@ -101,7 +103,7 @@ impl<B: Database> SqlStore<B> {
     ///
     /// # Errors
     /// [`SchemaError::Behind`] when [`migrate`](Self::migrate) must be called, [`SchemaError::Incompatible`] when this
-    /// version is too old, or when the database fails.
+    /// version is too old, [`SchemaError::Encoding`] as for `migrate`, or when the database fails.
     pub async fn check_schema(&self) -> Result<(), SchemaError> {
         schema::check(&*self.database).await
     }
@@ -153,7 +155,7 @@ impl<B: Database> KeyStore for SqlStore<B> {
     type Error = SqlError;
 
     async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, SqlError> {
-        let rows = self.database.fetch(sql::FIND, vec![Value::from(digest)]).await?;
+        let rows = self.database.find(digest).await?;
         match rows.as_slice() {
             [] => Ok(None),
             [row] => self.record(row).map(Some),

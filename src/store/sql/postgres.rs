@@ -1,13 +1,16 @@
 use std::str::FromStr;
+use std::time::Duration;
 
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use super::database::{Database, Migration, Rows, Value};
 use super::error::SqlError;
-use super::lease::Lease;
+use super::lease::{Begin, Lease, UNLIMITED};
 use super::listing::Plan;
+use super::places::Places;
 use super::{ACQUIRE_TIMEOUT, SqlStore, listing, statements as sql};
+use crate::key::KeyDigest;
 
 /// Keys in a PostgreSQL database that many processes share.
 ///
@@ -27,26 +30,36 @@ pub type PostgresStore = SqlStore<Postgres>;
 /// The database of a [`PostgresStore`].
 #[derive(Debug)]
 pub struct Postgres {
-    pub(super) pool: PgPool,
+    pub(super) places: Places,
     /// False if the pool has no statement cache, as for PgBouncer: each transaction may then run on another connection to
     /// the database.
     pub(super) named_statements: bool,
+    /// Whether lookups are prepared: with named statements, on connections that have timeouts.
+    prepares: bool,
+    /// When the server ends a lookup.
+    limit: Duration,
 }
 
 impl SqlStore<Postgres> {
     /// Connects to the database of this URL, with up to ten connections. [`migrate`](Self::migrate) creates the tables, in
     /// the first schema of the search path.
     ///
+    /// The server ends a statement of these connections after 750 milliseconds, and its wait for a lock after 700: a lookup
+    /// that its layer gave up leaves nothing behind, and the server never has more backends than the pool has places. Set
+    /// another limit in the URL, with `options[statement_timeout]=5s`. Management has 10 seconds for each statement, and
+    /// migrations have no limit.
+    ///
     /// Behind PgBouncer in transaction mode, add `statement-cache-capacity=0` to the URL, and
-    /// `ignore_startup_parameters = extra_float_digits` to PgBouncer's settings. Every lookup is then a transaction
-    /// of its own without a named statement: without the transaction, the pooler could return the rows of another client's
-    /// statement. `CachedStore::watch` receives nothing through PgBouncer and logs it. Changes of other processes then
+    /// `ignore_startup_parameters = extra_float_digits` to PgBouncer's settings. Every lookup is then one message, a
+    /// transaction of its own without a prepared statement, which the pooler could run on another connection, and sets its
+    /// timeouts itself, since the pooler refuses them at the start of a connection. `CachedStore::watch` receives nothing through PgBouncer and logs it. Changes of other processes then
     /// apply when the cache's entries expire.
     ///
     /// # Errors
     /// When the URL is invalid, or no connection can be made within five seconds.
     pub async fn connect(url: &str) -> Result<Self, SqlError> {
         let options = PgConnectOptions::from_str(url)?;
+        let options = if caches_statements(&options) { Self::with_lookup_timeouts(options) } else { options };
         let pool = PgPoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await?;
         Ok(Self::from_pool(pool))
     }
@@ -55,23 +68,74 @@ impl SqlStore<Postgres> {
     ///
     /// For PgBouncer in transaction mode, open the pool with `statement_cache_capacity(0)`: see
     /// [`connect`](Self::connect). The capacity is read once, here.
+    ///
+    /// The connections keep their settings, which are the application's. Where their options set no `statement_timeout`,
+    /// each lookup sets its own in the message that it is, and is planned anew. Open the pool
+    /// [with the timeouts](Self::with_lookup_timeouts) to have lookups prepared, if they suit the application's statements.
     #[must_use]
     pub fn from_pool(pool: PgPool) -> Self {
-        let named_statements = caches_statements(&pool.connect_options());
-        Self::new(Postgres { pool, named_statements })
+        let options = pool.connect_options();
+        let named_statements = caches_statements(&options);
+        let prepares = named_statements && has_timeout(&options);
+        let limit = if prepares && !has_lookup_timeouts(&options) { UNLIMITED } else { LOOKUP_TIMEOUT };
+        Self::new(Postgres { places: Places::of(pool), named_statements, prepares, limit })
     }
 
-    /// Returns the connections, for an application that keeps its own tables next to the keys.
+    /// Adds the settings with which [`connect`](Self::connect) opens its connections, for a pool of your own: the server
+    /// ends a statement after 750 milliseconds, and its wait for a lock after 700. Options that set a `statement_timeout`
+    /// are returned as they are.
+    #[must_use]
+    pub fn with_lookup_timeouts(options: PgConnectOptions) -> PgConnectOptions {
+        if has_timeout(&options) { options } else { options.options(LOOKUP_SETTINGS) }
+    }
+
+    /// Returns the connections, for an application that keeps its own tables next to the keys. The timeouts of
+    /// [`connect`](Self::connect) apply to its statements too.
     #[must_use]
     pub fn pool(&self) -> &PgPool {
-        &self.database.pool
+        &self.database.places.pool
     }
 }
 
-/// Makes a commit wait for the disk, whatever the settings of the database, the role or the connection. A stronger setting
-/// stays.
-const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', true) \
-    WHERE current_setting('synchronous_commit') <> 'remote_apply'";
+/// When the server ends a statement of a lookup: before a layer with the default `lookup_timeout` gives it up, so that the log
+/// has the reason of the server, and the connection is free again.
+const LOOKUP_TIMEOUT: Duration = Duration::from_millis(750);
+
+/// The lock timeout comes first, so that the log names the lock.
+const LOOKUP_SETTINGS: [(&str, &str); 2] = [("statement_timeout", "750"), ("lock_timeout", "700")];
+
+/// Returns a lookup in one message, for connections without the timeouts: a transaction of its own, which sets them for
+/// itself. Nothing is prepared, which a pooler could run on another connection.
+fn find(digest: &KeyDigest) -> String {
+    let digest = format!("decode('{}', 'hex')", digest.to_hex());
+    let find = sql::FIND.replace("$1", &digest);
+    format!("SET LOCAL statement_timeout = 750; SET LOCAL lock_timeout = 700; {find}")
+}
+
+/// A change reads the row again after it has waited for a lock. A stricter default of the database would fail it instead.
+macro_rules! begin {
+    ($limit:expr, $($setting:literal),+) => {
+        Begin { statements: concat!("BEGIN ISOLATION LEVEL READ COMMITTED" $(, "; ", $setting)+), limit: $limit }
+    };
+}
+
+const BEGIN_READ: Begin = begin!(UNLIMITED, "SET LOCAL statement_timeout = 10000", "SET LOCAL lock_timeout = 10000");
+
+/// A commit waits for the disk, whatever the settings of the database, the role or the connection. A stronger setting stays.
+const BEGIN_CHANGE: Begin = begin!(
+    UNLIMITED,
+    "SET LOCAL statement_timeout = 10000",
+    "SET LOCAL lock_timeout = 10000",
+    "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') <> 'remote_apply'"
+);
+
+/// A migration waits for others, and takes as long as it takes.
+const BEGIN_MIGRATION: Begin = begin!(
+    UNLIMITED,
+    "SET LOCAL statement_timeout = 0",
+    "SET LOCAL lock_timeout = 0",
+    "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') <> 'remote_apply'"
+);
 
 /// A random number, so that no other program uses the lock.
 const LOCK_MIGRATIONS: &str = "SELECT pg_advisory_xact_lock(6158741370482205961)::text";
@@ -84,15 +148,44 @@ fn caches_statements(options: &PgConnectOptions) -> bool {
     !url.query_pairs().any(|(name, value)| name == "statement-cache-capacity" && value == "0")
 }
 
+fn has_timeout(options: &PgConnectOptions) -> bool {
+    options.get_options().is_some_and(|set| set.contains("statement_timeout="))
+}
+
+/// Whether the connections of these options have the timeouts of [`SqlStore::with_lookup_timeouts`].
+fn has_lookup_timeouts(options: &PgConnectOptions) -> bool {
+    let set = options.get_options().unwrap_or_default();
+    LOOKUP_SETTINGS.iter().all(|(name, value)| set.split(' ').any(|word| word == format!("{name}={value}")))
+}
+
 impl Postgres {
     async fn lease(&self) -> Result<Lease, sqlx::Error> {
-        Lease::take(&self.pool, self.named_statements).await
+        Lease::take(&self.places, self.named_statements, self.limit).await
+    }
+
+    async fn begin(&self, begin: &Begin) -> Result<Lease, sqlx::Error> {
+        let mut lease = self.lease().await?;
+        lease.begin(begin).await?;
+        Ok(lease)
+    }
+
+    async fn fetch_in_transaction(
+        &self,
+        begin: &Begin,
+        statement: &'static str,
+        values: Vec<Value>,
+    ) -> Result<Rows, sqlx::Error> {
+        let mut lease = self.begin(begin).await?;
+        let rows = lease.fetch(statement, values).await?;
+        lease.commit().await?;
+        Ok(rows)
     }
 }
 
 impl Database for Postgres {
     // `now()` is the beginning of the transaction, which may be before a key that it waited for was created.
     const NOW: &'static str = "SELECT floor(extract(epoch FROM clock_timestamp()))::bigint";
+    const ENCODINGS: &'static str = "SELECT current_setting('server_encoding'), current_setting('client_encoding')";
     const GET_LOCKED: &'static str = sql::GET_FOR_UPDATE;
     const LOCK_ORGANIZATION: Option<&'static str> =
         Some("SELECT pg_advisory_xact_lock(1637423093, hashtext($1))::text");
@@ -114,28 +207,25 @@ impl Database for Postgres {
         listing::postgres(plan)
     }
 
-    async fn fetch(&self, statement: &'static str, values: Vec<Value>) -> Result<Rows, sqlx::Error> {
+    async fn find(&self, digest: &KeyDigest) -> Result<Rows, sqlx::Error> {
         let mut lease = self.lease().await?;
-        if self.named_statements {
-            return lease.fetch(statement, values).await;
+        if self.prepares {
+            lease.fetch(sql::FIND, vec![digest.into()]).await
+        } else {
+            lease.fetch_text(find(digest)).await
         }
-        // The parts of a query are sent one after the other. Outside of a transaction, a pooler may give each to another
-        // connection, where the statement without a name is another client's.
-        lease.begin().await?;
-        let rows = lease.fetch(statement, values).await?;
-        lease.commit().await?;
-        Ok(rows)
+    }
+
+    async fn read(&self, statement: &'static str, values: Vec<Value>) -> Result<Rows, sqlx::Error> {
+        self.fetch_in_transaction(&BEGIN_READ, statement, values).await
     }
 
     async fn begin(&self) -> Result<Lease, SqlError> {
-        let mut lease = self.lease().await?;
-        lease.begin().await?;
-        lease.fetch(DURABLE, vec![]).await?;
-        Ok(lease)
+        Ok(self.begin(&BEGIN_CHANGE).await?)
     }
 
     async fn begin_migration(&self) -> Result<Lease, SqlError> {
-        let mut lease = self.begin().await?;
+        let mut lease = self.begin(&BEGIN_MIGRATION).await?;
         lease.fetch_unhurried(LOCK_MIGRATIONS, vec![]).await?;
         Ok(lease)
     }
@@ -173,6 +263,24 @@ mod tests {
             ("postgres:///app?user=a@b/c%3F:&dbname=x%3Fstatement-cache-capacity%3D0&password=%00", true),
         ] {
             assert_eq!(caches_statements(&url.parse().unwrap()), caches, "{url}");
+        }
+    }
+
+    /// Cases: 129.
+    #[test]
+    fn timeouts_of_the_caller_are_kept() {
+        for (url, statement) in [
+            ("postgres://app@db.internal/app", "statement_timeout=750"),
+            ("postgres://app@db.internal/app?options[search_path]=keys", "statement_timeout=750"),
+            ("postgres://app@db.internal/app?options[statement_timeout]=5s", "statement_timeout=5s"),
+            ("postgres://app@db.internal/app?options=-c%20statement_timeout%3D0", "statement_timeout=0"),
+        ] {
+            let options = SqlStore::with_lookup_timeouts(url.parse().unwrap());
+            let set = options.get_options().unwrap();
+            assert_eq!(set.matches("statement_timeout").count(), 1, "{set}");
+            assert!(set.split(' ').any(|word| word == statement), "{set}");
+            assert_eq!(has_lookup_timeouts(&options), statement.ends_with("750"), "{set}");
+            assert_eq!(SqlStore::with_lookup_timeouts(options.clone()).get_options(), options.get_options());
         }
     }
 }

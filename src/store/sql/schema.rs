@@ -7,7 +7,10 @@ use super::database::{Database, Rows, Value};
 use super::error::{SchemaError, SqlError};
 use super::statements as sql;
 
+const UTF8: &str = "UTF8";
+
 pub(super) async fn migrate<B: Database>(database: &B) -> Result<(), SchemaError> {
+    check_encoding(database).await?;
     // Without anything to migrate, no right to create tables is needed.
     if is_complete::<B>(&present(database).await?)? {
         return Ok(());
@@ -29,6 +32,7 @@ pub(super) async fn migrate<B: Database>(database: &B) -> Result<(), SchemaError
 }
 
 pub(super) async fn check<B: Database>(database: &B) -> Result<(), SchemaError> {
+    check_encoding(database).await?;
     let applied = present(database).await?;
     compatible::<B>(&applied)?;
     let found = applied.iter().map(|(version, _)| *version).max().unwrap_or(0);
@@ -36,8 +40,19 @@ pub(super) async fn check<B: Database>(database: &B) -> Result<(), SchemaError> 
     if found < needed { Err(SchemaError::Behind { found, needed }) } else { Ok(()) }
 }
 
+async fn check_encoding<B: Database>(database: &B) -> Result<(), SchemaError> {
+    let rows = database.read(B::ENCODINGS, vec![]).await?;
+    match rows.first().map(Vec::as_slice) {
+        Some([Value::Text(server), Value::Text(client)]) if server == UTF8 && client == UTF8 => Ok(()),
+        Some([Value::Text(server), Value::Text(client)]) => {
+            Err(SchemaError::Encoding { server: server.clone(), client: client.clone() })
+        }
+        _ => Err(SqlError::invalid_row("no encoding returned").into()),
+    }
+}
+
 async fn present<B: Database>(database: &B) -> Result<Vec<(i64, i64)>, SchemaError> {
-    match database.fetch(sql::MIGRATIONS, vec![]).await {
+    match database.read(sql::MIGRATIONS, vec![]).await {
         Ok(rows) => Ok(applied(&rows)?),
         // A database without our tables is at version 0.
         Err(sqlx::Error::Database(error)) if B::is_missing_table(&*error) => Ok(vec![]),

@@ -11,6 +11,7 @@ use super::database::{Database, Migration, Rows, Value, query, values};
 use super::error::SqlError;
 use super::listing::Plan;
 use super::{ACQUIRE_TIMEOUT, SqlStore, listing, statements as sql};
+use crate::key::KeyDigest;
 
 /// Keys in one SQLite file: the store of a service that runs on one host.
 ///
@@ -129,6 +130,8 @@ impl Sqlite {
 
 impl Database for Sqlite {
     const NOW: &'static str = "SELECT unixepoch()";
+    // SQLite converts between its own encodings of Unicode.
+    const ENCODINGS: &'static str = "SELECT 'UTF8', 'UTF8'";
     const GET_LOCKED: &'static str = sql::GET;
     const LOCK_ORGANIZATION: Option<&'static str> = None;
     const LIST_ALL: &'static str = listing::ALL_SQLITE;
@@ -149,7 +152,11 @@ impl Database for Sqlite {
         listing::sqlite(plan)
     }
 
-    async fn fetch(&self, statement: &'static str, values: Vec<Value>) -> Result<Rows, sqlx::Error> {
+    async fn find(&self, digest: &KeyDigest) -> Result<Rows, sqlx::Error> {
+        self.read(sql::FIND, vec![digest.into()]).await
+    }
+
+    async fn read(&self, statement: &'static str, values: Vec<Value>) -> Result<Rows, sqlx::Error> {
         let rows = query!(statement, values).fetch_all(&self.pool).await?;
         values!(rows)
     }

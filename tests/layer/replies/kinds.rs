@@ -58,7 +58,7 @@ pub(crate) fn rejections(keys: &Keys) -> Vec<Kind> {
 
 fn by_the_key(keys: &Keys) -> Vec<Kind> {
     use CredentialError::{Malformed, Missing, Repeated, TooLong};
-    use Denial::{Expired, OrganizationDisabled, OtherKey, Revoked, Unknown};
+    use Denial::{Expired, OrganizationDisabled, Revoked, Unknown};
     let layer = || keys.layer();
     let (missing, invalid) = (|| unauthorized(MISSING), || unauthorized(INVALID));
     let and_bearer = |error, body| {
@@ -67,8 +67,6 @@ fn by_the_key(keys: &Keys) -> Vec<Kind> {
     };
     let wrong_token = || and_bearer(r#", error="invalid_token""#, INVALID);
     let (with, good) = (avala, || avala(&keys.good));
-    let confused = KeyRecord::new(KeyId::from_u128(1), KeyDigest::hash(b"x"), "acme".parse().unwrap(), Access::Full);
-    let confused = Broken::Confuses(Arc::new(confused));
     vec![
         rejected("no key", layer(), vec![], Missing, missing()),
         rejected("an empty key", layer(), with(""), Missing, missing()),
@@ -86,7 +84,6 @@ fn by_the_key(keys: &Keys) -> Vec<Kind> {
         rejected("a key that is repeated", layer(), [good(), good()].concat(), Repeated, invalid()),
         rejected("a disabled organization", layer(), with(&keys.disabled), OrganizationDisabled, invalid()),
         rejected("disabled and expired", layer(), with(&keys.disabled_and_expired), OrganizationDisabled, invalid()),
-        rejected("the record of another key", ApiKeyLayer::new(confused), good(), OtherKey, invalid()),
         rejected("an expired key", layer(), with(&keys.expired), Expired, unauthorized(EXPIRED)),
         rejected("a key that is too old", layer(), with(&keys.too_old), Expired, unauthorized(EXPIRED)),
         rejected("case 049: revoked and expired", layer(), with(&keys.revoked_and_expired), Revoked, invalid()),
@@ -117,7 +114,9 @@ fn by_what_it_may_do(keys: &Keys) -> Vec<Kind> {
 
 fn by_the_store(keys: &Keys) -> Vec<Kind> {
     let reply = Seen::new(503, [JSON, NO_STORE, "retry-after: 1"], UNAVAILABLE);
+    let another = KeyRecord::new(KeyId::from_u128(1), KeyDigest::hash(b"x"), "acme".parse().unwrap(), Access::Full);
     let stores = [
+        ("the record of another key", Broken::Confuses(Arc::new(another)), Outage::OtherKey),
         ("a store that fails", Broken::Fails, Outage::Failed),
         ("a store that hangs", Broken::Hangs, Outage::TimedOut),
         ("a store that panics at once", Broken::PanicsAtOnce, Outage::Panicked),

@@ -96,7 +96,7 @@ async fn invalid_keys_get_the_same_bytes() {
         let (kinds, others): (Vec<_>, Vec<_>) = kinds.partition(|kind| kind.reply.body == INVALID);
         let other = others.iter().find(|kind| kind.rejection == Some(Denial::Expired.into())).unwrap();
         let reasons: HashSet<_> = kinds.iter().filter_map(|kind| kind.rejection).collect();
-        assert_eq!(reasons.len(), 7, "{reasons:?}");
+        assert_eq!(reasons.len(), 6, "{reasons:?}");
         for (behind, method) in [(Axum, Method::GET), (Axum, Method::HEAD), (Hyper, Method::GET), (Hyper, Method::HEAD)]
         {
             let mut texts = HashSet::new();

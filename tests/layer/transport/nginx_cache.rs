@@ -133,6 +133,7 @@ async fn cached_response_reaches_no_other_caller() {
     assert!(found.hits > 200, "{} of {} responses came from the cache", found.hits, found.asked);
 }
 
+/// Cases: 139.
 /// Without the headers of the layer, the same harness finds responses that reach another caller.
 #[tokio::test]
 #[ignore = "needs nginx"]

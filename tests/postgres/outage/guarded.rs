@@ -1,7 +1,7 @@
 //! A service behind the layer, and one key of each kind.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use tower_api_key::scope::avala;

@@ -32,7 +32,10 @@ async fn read_only_database_serves_and_rejects_changes() {
         ("revoke", keys.revoke(acme(), id).await.map(drop)),
         ("regenerate", keys.regenerate(acme(), id, Expiry::Never).await.map(drop)),
         ("update", keys.update(acme(), id, narrower).await.map(drop)),
-        ("set_organization_policy", keys.set_organization_policy(acme(), OrganizationPolicy::default()).await),
+        (
+            "set_organization_policy",
+            keys.set_organization_policy(acme(), OrganizationPolicy::default().with_disabled(true)).await,
+        ),
     ] {
         let error = outcome.expect_err(what);
         assert!(matches!(error, ManageError::Store(_)), "{what}: {error:?}");

@@ -3,6 +3,7 @@
 
 mod clock;
 mod durable;
+mod encoding;
 mod isolation;
 #[cfg(feature = "cache")]
 mod listening;

@@ -9,10 +9,19 @@ pub(crate) struct Database {
 
 impl Database {
     pub(crate) async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// Without the rules of any language, so that the locale allows the encoding.
+    pub(crate) async fn in_encoding(encoding: &str) -> Self {
+        Self::with(&format!("TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")).await
+    }
+
+    async fn with(settings: &str) -> Self {
         let name = unique("database");
         let mut sql = Sql::connect(&server_url()).await;
         sql.run(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await.unwrap();
-        sql.run(format!("CREATE DATABASE {name}")).await.unwrap();
+        sql.run(format!("CREATE DATABASE {name} {settings}")).await.unwrap();
         Self { name }
     }
 

@@ -2,15 +2,15 @@
 
 use std::error::Error;
 use std::iter::successors;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, join_all};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
-use tower_api_key::ApiKeyLayer;
 use tower_api_key::key::{KeyDigest, KeyRecord};
 use tower_api_key::store::{CacheError, CachedStore};
+use tower_api_key::{ApiKeyLayer, BoxError, KeyStore, MemoryStore};
 
 use super::probe::{Broken, LookupFault};
 use super::world::{World, ask, begin, find, unknown_digest};
@@ -174,4 +174,32 @@ async fn error_repeats_the_store_error_once() {
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<String> {
     successors(Some(error), |error: &&'a (dyn Error + 'static)| (**error).source()).map(ToString::to_string).collect()
+}
+
+/// Cases: 133.
+/// The store mixes two keys up once. Its next answer is asked for and served.
+#[tokio::test(start_paused = true)]
+async fn record_of_another_key_is_not_cached() {
+    /// The first answer is the last one.
+    struct MixedUp(MemoryStore, Mutex<Option<Arc<KeyRecord>>>);
+
+    impl KeyStore for MixedUp {
+        type Error = BoxError;
+
+        async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, BoxError> {
+            let mixed_up = self.1.lock().unwrap().take();
+            match mixed_up {
+                Some(other) => Ok(Some(other)),
+                None => Ok(self.0.find(digest).await?),
+            }
+        }
+    }
+
+    let world = World::new();
+    let (key, other) = (world.key().await, world.key().await);
+    let cache = CachedStore::new(MixedUp(world.store.elsewhere().clone(), Mutex::new(Some(other.record))));
+    let layer = ApiKeyLayer::new(cache);
+    for status in [503, 200, 200] {
+        assert_eq!(ask(layer.clone(), key.secret.expose_secret()).await.status, status);
+    }
 }

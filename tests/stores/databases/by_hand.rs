@@ -1,5 +1,4 @@
 //! Each statement of `docs/SQL.md`, with a running service and its cache in front of the tables.
-#![cfg(feature = "cache")]
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +6,7 @@ use tower_api_key::key::{KeyDigest, KeyId};
 use tower_api_key::store::{CachedStore, InsertRules, KeyBackend, KeyUpdate, NewRecord};
 use tower_api_key::{Access, ApiKeyLayer, KeyStore, Requirement};
 
-use super::database::Database;
+use super::database::{Database, Store};
 use crate::support::calls::{acme, call, full, issue};
 use crate::support::manage::Manage;
 

@@ -9,7 +9,7 @@ use tower_api_key::store::{ChangeFeed, InvalidRow, KeyBackend, SchemaError};
 use super::previous_version::PreviousVersion;
 
 /// The methods that the stores of both databases have and other backends lack.
-pub(super) trait Store: KeyBackend + ChangeFeed + Clone {
+pub(super) trait Store: KeyBackend + ChangeFeed<Error: std::fmt::Debug> + Clone {
     fn migrate(&self) -> impl Future<Output = Result<(), SchemaError>> + Send;
 
     fn check_schema(&self) -> impl Future<Output = Result<(), SchemaError>> + Send;
@@ -28,6 +28,10 @@ pub(super) trait Database: Sized {
     const RACING_MIGRATIONS: usize;
     /// The time of the database, in seconds.
     const NOW: &str;
+    /// 32 bytes that are no key's digest.
+    const OTHER_DIGEST: &str;
+    /// How an `UPDATE` of a table begins.
+    const UPDATES: &[&str];
     /// The error for a table that does not exist contains this.
     const NO_SUCH_TABLE: &str;
     /// The schema of the previous version.

@@ -24,7 +24,10 @@ macro_rules! on_each_database {
     };
 }
 
+#[cfg(feature = "cache")]
 mod by_hand;
+#[cfg(feature = "cache")]
+mod cached;
 mod database;
 mod lists;
 mod migrations;

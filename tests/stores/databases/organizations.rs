@@ -1,10 +1,12 @@
 //! What an organization requires of its keys.
 
+use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
+use futures::StreamExt;
 use tower_api_key::key::{KeyStatus, OrganizationPolicy};
-use tower_api_key::store::{KeyBackend, ListKeys};
-use tower_api_key::{Access, ApiKeyLayer};
+use tower_api_key::store::{ChangeFeed, Invalidation, KeyBackend, ListKeys};
+use tower_api_key::{Access, ApiKeyLayer, OrganizationId};
 
 use super::database::Database;
 use crate::support::calls::{Reply, acme, any, call, full, issue};
@@ -14,6 +16,7 @@ on_each_database! {
     maximum_age_applies_to_existing_keys_until_unset
     list_applies_the_age_as_requests_do
     keys_of_disabled_organization_are_invalid
+    changed_policy_is_reported_for_its_organization
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -106,4 +109,38 @@ async fn keys_of_disabled_organization_are_invalid<D: Database>() {
     store.revoke(acme(), key.record.id()).await.unwrap();
     store.set_organization_policy(acme(), OrganizationPolicy::default()).await.unwrap();
     assert_eq!(any(&store, &key).await, Reply::invalid());
+}
+
+/// Cases: 130.
+/// Other processes are notified of a change, once and of that organization alone. The policy that it has already is none.
+async fn changed_policy_is_reported_for_its_organization<D: Database>() {
+    let database = D::new().await;
+    let (store, elsewhere) = (database.store().await, database.store().await);
+    let key = issue(&store, full()).await;
+    let mut notified = pin!(elsewhere.listen().await.unwrap());
+    let other: OrganizationId = "@other: a\u{e9}".parse().unwrap();
+    let disabled = OrganizationPolicy::default().with_disabled(true);
+    let aged = disabled.with_max_key_age(Duration::MAX);
+    let steps = [
+        (acme(), OrganizationPolicy::default(), false),
+        (acme(), disabled, true),
+        (acme(), disabled, false),
+        (&other, aged, true),
+        (&other, aged, false),
+        (acme(), OrganizationPolicy::default(), true),
+        (acme(), OrganizationPolicy::default(), false),
+    ];
+    for (organization, policy, _) in &steps {
+        store.set_organization_policy(organization, *policy).await.unwrap();
+    }
+    // By hand, and the end of what is to be seen.
+    database.run("UPDATE tower_api_key_organizations SET disabled = disabled").await.unwrap();
+    database.run("DELETE FROM tower_api_key_organizations WHERE organization = 'acme'").await.unwrap();
+    store.revoke(acme(), key.record.id()).await.unwrap();
+    let changed = steps.iter().filter(|(_, _, changes)| *changes).map(|(organization, ..)| *organization);
+    let expected = changed.chain([acme()]).cloned().map(Invalidation::Organization);
+    let expected: Vec<_> = expected.chain([Invalidation::Key(key.record.id())]).collect();
+    let seen = notified.by_ref().take(expected.len()).map(Result::unwrap).collect::<Vec<_>>();
+    let seen = tokio::time::timeout(Duration::from_secs(5), seen).await.expect("a change for each");
+    assert_eq!(seen, expected);
 }

@@ -15,6 +15,8 @@ impl Database for Postgres {
 
     const RACING_MIGRATIONS: usize = 60;
     const NOW: &str = "floor(extract(epoch FROM clock_timestamp()))::bigint";
+    const OTHER_DIGEST: &str = "decode(repeat('00', 32), 'hex')";
+    const UPDATES: &[&str] = &["UPDATE"];
     const NO_SUCH_TABLE: &str = "does not exist";
     const PREVIOUS_SCHEMA: &str = SCHEMA;
     const APPLICATION: &str = "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, installed_on \

@@ -22,6 +22,7 @@ on_each_database! {
     duplicate_key_rows_are_never_accepted
     duplicate_policy_rows_are_never_accepted
     taken_id_is_rejected
+    revoked_row_keeps_its_identity
 }
 
 async fn taken_id_is_rejected<D: Database>() {
@@ -214,4 +215,53 @@ async fn duplicate_policy_rows_are_never_accepted<D: Database>() {
             .unwrap();
         assert_ne!(any(&store, &key).await.status, 200, "{disabled}");
     }
+}
+
+/// Cases: 77, 132.
+/// Otherwise the digest of a revoked key could be moved to a row that is valid.
+async fn revoked_row_keeps_its_identity<D: Database>() {
+    let database = D::new().await;
+    let store = database.store().await;
+    let [revoked, replaced, live] =
+        [issue(&store, full()).await, issue(&store, full()).await, issue(&store, full()).await];
+    store.revoke(acme(), revoked.record.id()).await.unwrap();
+    store.manage().regenerate(acme(), replaced.record.id(), Expiry::Never).await.unwrap();
+    let rows = "SELECT id || organization || access || coalesce(replaced_by, '') FROM tower_api_key_keys ORDER BY id";
+    let before = database.texts(rows).await;
+    let live_id = live.record.id();
+    let of_live = |column: &str| format!("(SELECT {column} FROM tower_api_key_keys WHERE id = '{live_id}')");
+    for key in [&revoked, &replaced] {
+        let id = key.record.id();
+        let of_dead = |column: &str| format!("(SELECT {column} FROM tower_api_key_keys WHERE id = '{id}')");
+        let both = format!("WHERE id IN ('{id}', '{live_id}')");
+        let mut edits = Vec::new();
+        for column in ["id", "digest"] {
+            let (dead, live) = (of_dead(column), of_live(column));
+            edits.push(format!("SET {column} = CASE id WHEN '{id}' THEN {live} ELSE {dead} END {both}"));
+            edits.push(format!("SET {column} = {dead} WHERE id = '{live_id}'"));
+        }
+        for edit in [
+            format!("digest = {}", D::OTHER_DIGEST),
+            "id = '11111111-1111-4111-8111-111111111111'".into(),
+            "organization = 'other'".into(),
+            format!("replaced_by = '{live_id}'"),
+            "revoked_at = NULL, replaced_by = NULL".into(),
+            format!("name = 'x', digest = {}", D::OTHER_DIGEST),
+        ] {
+            edits.push(format!("SET {edit} WHERE id = '{id}'"));
+        }
+        for edit in edits {
+            for update in D::UPDATES {
+                let error =
+                    database.run(format!("{update} tower_api_key_keys {edit}")).await.expect_err(&edit).to_string();
+                let expected = error.contains("a revoked key stays revoked") || error.to_lowercase().contains("unique");
+                assert!(expected, "{update} {edit}: {error}");
+                assert_eq!(database.texts(rows).await, before, "{update} {edit}");
+                assert_eq!(any(&store, key).await, Reply::invalid(), "{update} {edit}");
+                assert_eq!(any(&store, &live).await, Reply::accepted(&Access::Full), "{update} {edit}");
+            }
+        }
+    }
+    // A row that is not revoked may be moved.
+    database.run(format!("UPDATE tower_api_key_keys SET organization = 'other' WHERE id = '{live_id}'")).await.unwrap();
 }

@@ -15,6 +15,8 @@ impl Database for Sqlite {
 
     const RACING_MIGRATIONS: usize = 200;
     const NOW: &str = "unixepoch()";
+    const OTHER_DIGEST: &str = "zeroblob(32)";
+    const UPDATES: &[&str] = &["UPDATE", "UPDATE OR REPLACE", "UPDATE OR FAIL", "UPDATE OR ROLLBACK"];
     const NO_SUCH_TABLE: &str = "no such table";
     const PREVIOUS_SCHEMA: &str = SCHEMA;
     const APPLICATION: &str = "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, installed_on TIMESTAMP \

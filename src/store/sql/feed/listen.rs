@@ -62,13 +62,13 @@ impl<'a> Listener<'a> {
         if !database.named_statements {
             return Err(SqlFeedError::Pooled);
         }
-        let channel = database.fetch(CHANNEL, vec![]).await?;
+        let channel = database.read(CHANNEL, vec![]).await?;
         let channel = channel.first().and_then(|row| row.first()).and_then(Value::text);
         let channel = channel.ok_or(SqlError::invalid_row("no channel name returned"))?.to_owned();
         let id = KeyId::random().map_err(|error| sqlx::Error::Configuration(error.into()))?;
 
         // A connection apart from the pool's, so that lookups lose none.
-        let options = (*database.pool.connect_options()).clone();
+        let options = (*database.places.pool.connect_options()).clone();
         let pool = PgPoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
         let pool = pool.acquire_timeout(BEAT).connect_lazy_with(options);
         let mut listener = PgListener::connect_with(&pool).await?;
@@ -137,7 +137,7 @@ impl<'a> Listener<'a> {
     }
 
     async fn notify(&mut self) -> Result<(), sqlx::Error> {
-        self.database.fetch(NOTIFY, vec![self.channel.clone().into(), self.beat.clone().into()]).await.map(drop)
+        self.database.read(NOTIFY, vec![self.channel.clone().into(), self.beat.clone().into()]).await.map(drop)
     }
 
     /// Returns the next notification, or `None` when a heartbeat is due.

@@ -8,6 +8,7 @@ mod poll;
 use std::time::Duration;
 
 use super::SqlError;
+use crate::key::OrganizationId;
 use crate::store::Invalidation;
 
 /// Why a database reports no changes, or no longer.
@@ -46,7 +47,35 @@ impl SqlFeedError {
     }
 }
 
-/// Returns what a notification is about. Whatever is not the id of a key may be about any key.
-fn invalidation(text: Option<&str>) -> Invalidation {
-    text.and_then(|text| text.parse().ok()).map_or(Invalidation::All, Invalidation::Key)
+/// What the subject of an organization begins with. No key id does.
+const ORGANIZATION_MARK: char = '@';
+
+/// Returns what a change is about. A subject that cannot be read may be about any key.
+fn invalidation(subject: Option<&str>) -> Invalidation {
+    let Some(subject) = subject else { return Invalidation::All };
+    match subject.strip_prefix(ORGANIZATION_MARK) {
+        Some(name) => OrganizationId::new(name).map_or(Invalidation::All, Invalidation::Organization),
+        None => subject.parse().map_or(Invalidation::All, Invalidation::Key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::KeyId;
+
+    /// Cases: 130.
+    #[test]
+    fn unreadable_subject_is_about_everything() {
+        let id = KeyId::from_u128(7);
+        let acme = OrganizationId::new("acme").unwrap();
+        assert_eq!(invalidation(Some(&id.to_string())), Invalidation::Key(id));
+        assert_eq!(invalidation(Some("@acme")), Invalidation::Organization(acme));
+        let signs = OrganizationId::new("@").unwrap();
+        assert_eq!(invalidation(Some("@@")), Invalidation::Organization(signs));
+        let long = format!("@{}", "x".repeat(10_000));
+        for unreadable in [None, Some(""), Some("*"), Some("@"), Some("acme"), Some("@a\nb"), Some(long.as_str())] {
+            assert_eq!(invalidation(unreadable), Invalidation::All, "{unreadable:?}");
+        }
+    }
 }

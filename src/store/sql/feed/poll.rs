@@ -19,7 +19,7 @@ const DATA_VERSION: &str = "PRAGMA data_version";
 /// The first and the last change that are still listed, or zeros.
 const RANGE: &str = "SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM tower_api_key_changes";
 
-const SINCE: &str = "SELECT key FROM tower_api_key_changes WHERE seq > $1 AND seq <= $2";
+const SINCE: &str = "SELECT subject FROM tower_api_key_changes WHERE seq > $1 AND seq <= $2";
 
 impl ChangeFeed for SqlStore<Sqlite> {
     type Error = SqlFeedError;

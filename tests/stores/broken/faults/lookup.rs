@@ -91,6 +91,23 @@ pub(super) fn all() -> Vec<Broken> {
             ],
         ),
         Broken::new(
+            "lookups at once are mixed up, and each record has the digest that was asked for",
+            |it| {
+                let statement = Arc::new(Mutex::new(None));
+                it.on_find(move |table, digest| {
+                    let statement = Arc::clone(&statement);
+                    async move {
+                        *statement.lock().unwrap() = Some(digest);
+                        tokio::task::yield_now().await;
+                        let last = statement.lock().unwrap().unwrap_or(digest);
+                        let found = table.find(&last)?;
+                        Ok(found.map(|key| Arc::new(rebuilt(&key, key.id(), digest, key.organization().as_str()))))
+                    }
+                })
+            },
+            &["answers_with_the_digest_asked_for"],
+        ),
+        Broken::new(
             "the newest key answers to every digest",
             |it| {
                 it.on_find(|table, _| {
@@ -223,7 +240,12 @@ pub(super) fn all() -> Vec<Broken> {
                     _ => Lookup::Pending,
                 })
             },
-            &["try_find_agrees_with_find", "issues_a_key_that_is_found", "imports_a_key_that_is_found"],
+            &[
+                "answers_with_the_digest_asked_for",
+                "try_find_agrees_with_find",
+                "issues_a_key_that_is_found",
+                "imports_a_key_that_is_found",
+            ],
         ),
         Broken::new(
             "a lookup whose caller went away keeps its connection",

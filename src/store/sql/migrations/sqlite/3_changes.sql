@@ -1,8 +1,8 @@
--- Lists changed keys for other processes, whatever program changed them: "key" is the id, or NULL for more than one key.
+-- Lists changes for other processes, whatever program made them. "subject" is the id of a key, or "@" and an organization.
 -- Only the latest changes are kept. A process that has missed one forgets everything.
 CREATE TABLE tower_api_key_changes (
     seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
-    key TEXT
+    subject TEXT NOT NULL
 ) STRICT;
 
 CREATE TRIGGER tower_api_key_changes_pruned AFTER INSERT ON tower_api_key_changes
@@ -12,25 +12,28 @@ END;
 
 CREATE TRIGGER tower_api_key_keys_updated AFTER UPDATE ON tower_api_key_keys
 BEGIN
-    INSERT INTO tower_api_key_changes (key) VALUES (old.id);
+    INSERT INTO tower_api_key_changes (subject) VALUES (old.id);
 END;
 
 CREATE TRIGGER tower_api_key_keys_deleted AFTER DELETE ON tower_api_key_keys
 BEGIN
-    INSERT INTO tower_api_key_changes (key) VALUES (old.id);
+    INSERT INTO tower_api_key_changes (subject) VALUES (old.id);
 END;
 
 CREATE TRIGGER tower_api_key_organizations_inserted AFTER INSERT ON tower_api_key_organizations
 BEGIN
-    INSERT INTO tower_api_key_changes (key) VALUES (NULL);
+    INSERT INTO tower_api_key_changes (subject) VALUES ('@' || new.organization);
 END;
 
 CREATE TRIGGER tower_api_key_organizations_updated AFTER UPDATE ON tower_api_key_organizations
+WHEN (new.organization, new.max_key_age, new.disabled) IS NOT (old.organization, old.max_key_age, old.disabled)
 BEGIN
-    INSERT INTO tower_api_key_changes (key) VALUES (NULL);
+    INSERT INTO tower_api_key_changes (subject) VALUES ('@' || old.organization);
+    INSERT INTO tower_api_key_changes (subject)
+    SELECT '@' || new.organization WHERE new.organization IS NOT old.organization;
 END;
 
 CREATE TRIGGER tower_api_key_organizations_deleted AFTER DELETE ON tower_api_key_organizations
 BEGIN
-    INSERT INTO tower_api_key_changes (key) VALUES (NULL);
+    INSERT INTO tower_api_key_changes (subject) VALUES ('@' || old.organization);
 END;
