@@ -66,14 +66,14 @@ macro_rules! ended {
 #[cfg(feature = "sqlite")]
 pub(super) const ENDED_SQLITE: &str = ended!("");
 
-/// A key that a change has locked is left for the next purge.
+/// In the order of the list, so that two purges cannot wait for each other.
 #[cfg(feature = "postgres")]
-pub(super) const ENDED_POSTGRES: &str = ended!(" FOR UPDATE OF k SKIP LOCKED");
+pub(super) const ENDED_POSTGRES: &str = ended!(" FOR UPDATE OF k");
 
 /// Up to `$2` keys of the organization `$1`.
 macro_rules! of_organization {
     ($rest:literal) => {
-        concat!("SELECT id FROM tower_api_key_keys WHERE organization = $1 LIMIT $2", $rest)
+        concat!("SELECT id FROM tower_api_key_keys WHERE organization = $1 ORDER BY created_at, id LIMIT $2", $rest)
     };
 }
 

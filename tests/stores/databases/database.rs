@@ -32,6 +32,9 @@ pub(super) trait Database: Sized {
     const OTHER_DIGEST: &str;
     /// How an `UPDATE` of a table begins.
     const UPDATES: &[&str];
+    /// The id and the digest of the key with the number `i`.
+    const ID_OF_I: &str;
+    const DIGEST_OF_I: &str;
     /// The error for a table that does not exist contains this.
     const NO_SUCH_TABLE: &str;
     /// The schema of the previous version.
@@ -40,6 +43,9 @@ pub(super) trait Database: Sized {
     const APPLICATION: &str;
     const OBSTACLES: &[Obstacle];
     const INVALID_MIGRATIONS: &[InvalidMigrations];
+
+    /// Selects the numbers from 0 as `i`.
+    fn series(numbers: i64) -> String;
 
     async fn new() -> Self;
 

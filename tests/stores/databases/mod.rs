@@ -31,6 +31,7 @@ mod cached;
 mod database;
 mod lists;
 mod migrations;
+mod million;
 mod organizations;
 #[cfg(feature = "postgres")]
 mod postgres;

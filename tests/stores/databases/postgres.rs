@@ -17,6 +17,8 @@ impl Database for Postgres {
     const NOW: &str = "floor(extract(epoch FROM clock_timestamp()))::bigint";
     const OTHER_DIGEST: &str = "decode(repeat('00', 32), 'hex')";
     const UPDATES: &[&str] = &["UPDATE"];
+    const ID_OF_I: &str = "'00000000-0000-4000-8000-' || lpad(to_hex(i), 12, '0')";
+    const DIGEST_OF_I: &str = "sha256(i::text::bytea)";
     const NO_SUCH_TABLE: &str = "does not exist";
     const PREVIOUS_SCHEMA: &str = SCHEMA;
     const APPLICATION: &str = "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, installed_on \
@@ -76,6 +78,10 @@ impl Database for Postgres {
             is_bad_row: true,
         },
     ];
+
+    fn series(numbers: i64) -> String {
+        format!("SELECT generate_series(0, {numbers} - 1) AS i")
+    }
 
     async fn new() -> Self {
         Self(Schema::new().await)
