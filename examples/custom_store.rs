@@ -4,12 +4,13 @@
 //! cargo run --example custom_store
 //! ```
 //!
-//! It sends one request for each row, and two more, and prints the replies.
+//! It sends one request for each row, and two more, and prints the replies. The test at the end runs the conformance
+//! suite of the feature `test-kit`.
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::{Request, Response};
@@ -33,7 +34,7 @@ struct Row {
 
 /// `Arc<Database>` is a store as soon as `Database` is one.
 struct Database {
-    rows: Vec<Row>,
+    rows: Mutex<Vec<Row>>,
     is_down: AtomicBool,
 }
 
@@ -64,7 +65,8 @@ impl Database {
         if self.is_down.load(Ordering::Relaxed) {
             return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "the database is down"));
         }
-        Ok(self.rows.iter().find(|row| row.sha256 == *sha256).cloned())
+        let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(rows.iter().find(|row| row.sha256 == *sha256).cloned())
     }
 }
 
@@ -86,7 +88,7 @@ async fn main() -> Result<(), BoxError> {
     let (revoked_key, revoked) = new_key(5, "owner")?;
     let revoked = Row { revoked_at: Some(yesterday), ..revoked };
     let rows = vec![owner, reader, auditor, expired, revoked];
-    let database = Arc::new(Database { rows, is_down: AtomicBool::new(false) });
+    let database = Arc::new(Database { rows: Mutex::new(rows), is_down: AtomicBool::new(false) });
 
     let handler = service_fn(|_: Request<String>| async { Ok::<_, Infallible>(Response::new("invoices".to_owned())) });
     let service = ApiKeyLayer::new(Arc::clone(&database)).require(INVOICES_READ).layer(handler);
@@ -106,4 +108,40 @@ async fn main() -> Result<(), BoxError> {
     send("a key that is in no row", &KeySecret::generate()?).await?;
     database.is_down.store(true, Ordering::Relaxed);
     send("an owner's key, database down", &owner_key).await
+}
+
+#[cfg(all(test, feature = "test-kit"))]
+mod tests {
+    use tower_api_key::test_kit::{Conformance, StoreFeature};
+
+    use super::*;
+
+    /// Writes a row as the service does that manages the keys.
+    fn write(database: &Database, key: &KeyRecord) {
+        let mut rows = database.rows.lock().unwrap();
+        let id = u32::try_from(rows.len()).unwrap();
+        rows.push(Row {
+            id,
+            sha256: *key.digest().as_bytes(),
+            customer: key.organization().as_str().to_owned(),
+            role: if key.access().is_full() { "owner" } else { "auditor" }.to_owned(),
+            expires_at: key.expires_at(),
+            revoked_at: key.revoked_at(),
+        });
+    }
+
+    #[tokio::test]
+    async fn custom_store_conforms_without_scopes() {
+        let database = async || Database { rows: Mutex::default(), is_down: AtomicBool::new(false) };
+        let keep = async |database: &Database, key: KeyRecord| {
+            write(database, &key);
+            Ok(())
+        };
+        let suite = Conformance::of_store(database, keep)
+            .with_outage(async |database| database.is_down.store(true, Ordering::Relaxed))
+            // A role decides what a key may do.
+            .without([StoreFeature::Scopes]);
+        assert_eq!(suite.skipped().collect::<Vec<_>>(), ["keeps_scopes", "keeps_unknown_scopes"]);
+        suite.run().await.unwrap();
+    }
 }

@@ -100,7 +100,8 @@ fn guarded() -> Router<App> {
 
     let api = Router::new()
         .route("/datasets/", get(datasets::list).post(datasets::create))
-        .route("/datasets/{uid}/", get(datasets::read))
+        .route("/datasets/{uid}/", get(datasets::read).patch(datasets::update).delete(datasets::delete))
+        .route("/datasets/{uid}/items/", post(datasets::upload))
         .route("/datasets/{owner}/{slug}/items/", get(datasets::items))
         .route("/projects/", get(projects::list))
         .route("/users/me/projects/", get(projects::list))
@@ -108,6 +109,7 @@ fn guarded() -> Router<App> {
         .route("/tasks/{uid}/", get(tasks::read))
         .route("/exports/", post(exports::create))
         .route("/exports/{uid}/", get(exports::read))
+        .route("/exports/{uid}/download/", get(exports::download))
         .route("/users/me/permissions/", get(permissions))
         .route("/organization/key-policy/", get(policy::read).put(policy::set))
         .merge(keys::routes("/api-keys"));

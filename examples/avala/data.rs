@@ -46,10 +46,24 @@ pub(crate) struct Dataset {
 pub(crate) struct Item {
     #[schema(format = "uuid")]
     uid: String,
-    key: String,
+    pub(crate) key: String,
     pub(crate) dataset: String,
     #[schema(format = "date-time")]
     created_at: String,
+}
+
+impl Item {
+    pub(crate) fn new(dataset: &Dataset, key: impl Into<String>) -> Result<Self, RandomError> {
+        let created_at = rfc3339(SystemTime::now());
+        Ok(Self { uid: new_uid()?, key: key.into(), dataset: dataset.uid.clone(), created_at })
+    }
+}
+
+/// What an export contains: the items of its dataset, or of all datasets for the export of a project.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ExportFile {
+    pub(crate) export: Export,
+    pub(crate) items: Vec<Item>,
 }
 
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
@@ -146,12 +160,7 @@ impl Organization {
         };
         let mut items = Vec::new();
         for number in 1..=3 {
-            items.push(Item {
-                uid: new_uid()?,
-                key: format!("frames/{number:04}.jpg"),
-                dataset: dataset.uid.clone(),
-                created_at: now.clone(),
-            });
+            items.push(Item::new(&dataset, format!("frames/{number:04}.jpg"))?);
         }
         dataset.item_count = items.len();
         let project =

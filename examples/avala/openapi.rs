@@ -9,7 +9,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::Info;
 
 use crate::app::BASE;
-use crate::data::{Dataset, Export, Item, Project, Task};
+use crate::data::{Dataset, Export, ExportFile, Item, Project, Task};
 use crate::keys::{Issued, View};
 use crate::listing::Page;
 use crate::operations::{self, Operation, json_content};
@@ -24,7 +24,9 @@ use crate::signup::SignedUp;
 #[openapi(components(schemas(
     Dataset,
     Export,
+    ExportFile,
     Issued,
+    Item,
     KeyPolicy,
     Page<Dataset>,
     Page<Item>,

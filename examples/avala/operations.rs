@@ -34,6 +34,21 @@ pub(crate) fn all() -> Vec<Operation> {
         ]),
         post("/datasets/", "createDataset", "A new dataset").takes(&new_dataset()).answers("201", "Dataset"),
         get("/datasets/{uid}/", "readDataset", "One dataset").answers("200", "Dataset").names(),
+        Operation::new("patch", "/datasets/{uid}/", "updateDataset", "A dataset with what the body changes")
+            .takes(&changed_dataset())
+            .answers("200", "Dataset")
+            .names(),
+        Operation::new("delete", "/datasets/{uid}/", "deleteDataset", "The end of a dataset and of its items")
+            .answers_nothing("204")
+            .names(),
+        post("/datasets/{uid}/items/", "uploadItem", "A new item of a dataset")
+            .takes(&json!({
+                "type": "object",
+                "required": ["key"],
+                "properties": { "key": text(resources::LONGEST_NAME) },
+            }))
+            .answers("201", "Item")
+            .names(),
         get("/datasets/{owner}/{slug}/items/", "listItems", "The items of a dataset")
             .lists("Page_Item", &position())
             .names(),
@@ -46,6 +61,9 @@ pub(crate) fn all() -> Vec<Operation> {
             .answers("201", "Export")
             .names(),
         get("/exports/{uid}/", "readExport", "One export").answers("200", "Export").names(),
+        get("/exports/{uid}/download/", "downloadExport", "What an export contains")
+            .answers("200", "ExportFile")
+            .names(),
         get("/users/me/permissions/", "readPermissions", "What the key may do").answers("200", "Permissions"),
         get("/api-keys/", "listKeys", "The keys, without their secrets")
             .lists("Page_View", &key_position())
@@ -129,6 +147,11 @@ impl Operation {
     fn answers_any(mut self, status: &str) -> Self {
         let content = json!({ "application/json": { "schema": { "type": "object" } } });
         self.responses[status] = json!({ "description": self.summary, "content": content });
+        self
+    }
+
+    fn answers_nothing(mut self, status: &str) -> Self {
+        self.responses[status] = json!({ "description": self.summary });
         self
     }
 
@@ -232,6 +255,16 @@ fn new_dataset() -> Value {
             alternative(&["name"], speaking, json!({ "type": "null" })),
         ],
     })
+}
+
+fn changed_dataset() -> Value {
+    let short = optional_text(resources::LONGEST_KIND);
+    let mut name = optional_text(resources::LONGEST_NAME);
+    name["pattern"] = format!("[^{BLANK}]").into();
+    let mut slug = optional_text(resources::LONGEST_NAME);
+    slug["pattern"] = "^[0-9A-Za-z_-]+$".into();
+    let properties = json!({ "name": name, "slug": slug, "data_type": short, "visibility": short });
+    json!({ "type": "object", "properties": properties })
 }
 
 /// Of a dataset, of a project, or of a project's dataset.

@@ -44,19 +44,21 @@ pub(crate) async fn set(key: ApiKey, keys: State<Keys>, request: Request) -> Res
 
 const FIELD: &str = "max_key_age_seconds";
 
-/// Demands of each organization what this server was started with, of those that signed up before as well. Without a
-/// demand, each organization keeps what it has set.
+/// Demands of each organization what this server is started with, of those that signed up before as well. After a start
+/// with the same demand as the last one, each organization keeps what it has set since.
 pub(crate) async fn demand_of_all(
     keys: &Keys,
     accounts: &Accounts,
     max_key_age: Option<Duration>,
 ) -> Result<(), BoxError> {
-    if max_key_age.is_none() {
+    let seconds = max_key_age.map_or_else(String::new, |age| age.as_secs().to_string());
+    if accounts.last_demand().await? == seconds {
         return Ok(());
     }
     for organization in accounts.organizations().await? {
         demand(keys, &OrganizationId::new(organization)?, max_key_age).await?;
     }
+    accounts.keep_demand(&seconds).await?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use tower_api_key::scope::{ScopeSet, avala};
 use tower_api_key::{Access, ApiKey, Scope};
 use utoipa::ToSchema;
 
-use crate::data::{Data, Dataset, Export, Item, Organization, Project, Task, new_uid};
+use crate::data::{Data, Dataset, Export, ExportFile, Item, Organization, Project, Task, new_uid};
 use crate::form::Form;
 use crate::listing::{Listing, Page};
 use crate::reply::{ApiError, Named};
@@ -55,7 +55,7 @@ pub(crate) mod datasets {
         let name = form.text("name", LONGEST_NAME);
         let slug = form.optional_text("slug", LONGEST_NAME).unwrap_or_else(|| slug_of(&name));
         if !name.is_empty() && !is_slug(&slug) {
-            form.wrong("slug", "Enter a valid slug of letters, digits, underscores and hyphens.");
+            form.wrong("slug", NO_SLUG);
         }
         let data_type = form.optional_text("data_type", LONGEST_KIND).unwrap_or_else(|| "image".into());
         let visibility = form.optional_text("visibility", LONGEST_KIND).unwrap_or_else(|| "private".into());
@@ -65,15 +65,103 @@ pub(crate) mod datasets {
         let owner_name = String::new();
         let mut dataset = Dataset { uid, name, slug, owner_name, data_type, visibility, item_count: 0, created_at };
         let change = data.change(key.organization(), |organization| {
-            if organization.datasets.iter().any(|other| other.slug == dataset.slug) {
-                return Err(ApiError::field("slug", "A dataset with this slug exists already."));
-            }
+            is_free(organization, &dataset)?;
             dataset.owner_name.clone_from(&organization.owner);
             organization.datasets.push(dataset.clone());
             Ok(())
         });
         change.await?;
         Ok((StatusCode::CREATED, Json(dataset)))
+    }
+
+    /// Changes what the body names, and leaves the rest.
+    pub(crate) async fn update(
+        key: ApiKey,
+        data: State<Data>,
+        Named(uid): Named<String>,
+        request: Request,
+    ) -> Read<Dataset> {
+        let mut form = Form::read(request).await?;
+        let (name, slug) = (form.optional_text("name", LONGEST_NAME), form.optional_text("slug", LONGEST_NAME));
+        if name.as_ref().is_some_and(|name| name.trim().is_empty()) {
+            form.wrong("name", "This field may not be blank.");
+        }
+        if slug.as_ref().is_some_and(|slug| !is_slug(slug)) {
+            form.wrong("slug", NO_SLUG);
+        }
+        let data_type = form.optional_text("data_type", LONGEST_KIND);
+        let visibility = form.optional_text("visibility", LONGEST_KIND);
+        form.check()?;
+
+        let change = data.change(key.organization(), |organization| {
+            let place = place(organization, &uid)?;
+            let mut dataset = organization.datasets[place].clone();
+            let changes = [
+                (&mut dataset.name, &name),
+                (&mut dataset.slug, &slug),
+                (&mut dataset.data_type, &data_type),
+                (&mut dataset.visibility, &visibility),
+            ];
+            for (field, new) in changes {
+                field.clone_from(new.as_ref().unwrap_or(&field.clone()));
+            }
+            is_free(organization, &dataset)?;
+            organization.datasets[place] = dataset.clone();
+            Ok(dataset)
+        });
+        change.await.map(Json)
+    }
+
+    /// Deletes the dataset and its items.
+    pub(crate) async fn delete(
+        key: ApiKey,
+        data: State<Data>,
+        Named(uid): Named<String>,
+    ) -> Result<StatusCode, ApiError> {
+        let change = data.change(key.organization(), |organization| {
+            let place = place(organization, &uid)?;
+            organization.datasets.remove(place);
+            organization.items.retain(|item| item.dataset != uid);
+            Ok(StatusCode::NO_CONTENT)
+        });
+        change.await
+    }
+
+    pub(crate) async fn upload(
+        key: ApiKey,
+        data: State<Data>,
+        Named(uid): Named<String>,
+        request: Request,
+    ) -> Made<Item> {
+        let mut form = Form::read(request).await?;
+        let name = form.text("key", LONGEST_NAME);
+        form.check()?;
+
+        let change = data.change(key.organization(), |organization| {
+            let place = place(organization, &uid)?;
+            if organization.items.iter().any(|item| item.dataset == uid && item.key == name) {
+                return Err(ApiError::field("key", "An item with this key exists already."));
+            }
+            let item = Item::new(&organization.datasets[place], &*name).map_err(ApiError::internal)?;
+            organization.datasets[place].item_count += 1;
+            organization.items.push(item.clone());
+            Ok(item)
+        });
+        Ok((StatusCode::CREATED, Json(change.await?)))
+    }
+
+    const NO_SLUG: &str = "Enter a valid slug of letters, digits, underscores and hyphens.";
+
+    fn place(organization: &Organization, uid: &str) -> Result<usize, ApiError> {
+        organization.datasets.iter().position(|dataset| dataset.uid == uid).ok_or(ApiError::NOT_FOUND)
+    }
+
+    fn is_free(organization: &Organization, dataset: &Dataset) -> Result<(), ApiError> {
+        let is_other = |other: &Dataset| other.slug == dataset.slug && other.uid != dataset.uid;
+        if organization.datasets.iter().any(is_other) {
+            return Err(ApiError::field("slug", "A dataset with this slug exists already."));
+        }
+        Ok(())
     }
 
     fn is_slug(text: &str) -> bool {
@@ -139,6 +227,16 @@ pub(crate) mod exports {
 
     pub(crate) async fn read(key: ApiKey, data: State<Data>, Named(uid): Named<String>) -> Read<Export> {
         one(data.read(key.organization()).await?.exports.into_iter().find(|export| export.uid == uid))
+    }
+
+    /// The items as they are now: every export of this server is complete.
+    pub(crate) async fn download(key: ApiKey, data: State<Data>, Named(uid): Named<String>) -> Read<ExportFile> {
+        let Organization { exports, mut items, .. } = data.read(key.organization()).await?;
+        let export = exports.into_iter().find(|export| export.uid == uid).ok_or(ApiError::NOT_FOUND)?;
+        if let Some(dataset) = &export.dataset {
+            items.retain(|item| item.dataset == *dataset);
+        }
+        Ok(Json(ExportFile { export, items }))
     }
 }
 

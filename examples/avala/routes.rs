@@ -19,10 +19,13 @@ pub(crate) fn table() -> Result<RouteTable, RouteTableError> {
     let read_tasks = || Requirement::any_of([avala::TASKS_READ, avala::PROJECTS_READ]);
     // A scoped key never manages keys: it could give itself more than it has.
     let manage_keys = Requirement::full_access;
-    let lines: [(Method, &str, Requirement); 19] = [
+    let lines: [(Method, &str, Requirement); 23] = [
         (Method::GET, "/datasets/", avala::DATASETS_READ.into()),
         (Method::POST, "/datasets/", avala::DATASETS_WRITE.into()),
         (Method::GET, "/datasets/{uid}/", avala::DATASETS_READ.into()),
+        (Method::PATCH, "/datasets/{uid}/", avala::DATASETS_WRITE.into()),
+        (Method::DELETE, "/datasets/{uid}/", avala::DATASETS_WRITE.into()),
+        (Method::POST, "/datasets/{uid}/items/", avala::DATASETS_WRITE.into()),
         (Method::GET, "/datasets/{owner}/{slug}/items/", avala::DATASETS_READ.into()),
         (Method::GET, "/projects/", avala::PROJECTS_READ.into()),
         (Method::GET, "/users/me/projects/", avala::PROJECTS_READ.into()),
@@ -30,6 +33,7 @@ pub(crate) fn table() -> Result<RouteTable, RouteTableError> {
         (Method::GET, "/tasks/{uid}/", read_tasks()),
         (Method::POST, "/exports/", avala::EXPORTS_CREATE.into()),
         (Method::GET, "/exports/{uid}/", avala::EXPORTS_CREATE.into()),
+        (Method::GET, "/exports/{uid}/download/", avala::EXPORTS_CREATE.into()),
         (Method::GET, "/users/me/permissions/", Requirement::any_key()),
         (Method::GET, "/api-keys/", manage_keys()),
         (Method::POST, "/api-keys/", manage_keys()),

@@ -74,6 +74,15 @@ async fn serve(
     }
 }
 
+/// Opens a page in the browser.
+const OPEN: &str = if cfg!(target_os = "macos") {
+    "open"
+} else if cfg!(windows) {
+    "start"
+} else {
+    "xdg-open"
+};
+
 /// Nobody may be reading: a server whose output is closed serves all the same.
 fn welcome(address: SocketAddr) {
     let host = Reachable(address);
@@ -82,9 +91,12 @@ fn welcome(address: SocketAddr) {
         io::stdout(),
         "Serving {base}\n\
          Manage keys at {page}\n\
-         Paste this line to sign up and get a key:\n\
-         curl -sS {base}/signup/ -H 'Content-Type: application/json' -w '\\n' \
-         -d '{{\"email\": \"you+'$(date +%s)'@example.com\", \"password\": \"correct horse battery staple\"}}'"
+         Paste these lines to sign up, use the key, and open the page:\n\
+         reply=$(curl -sS {base}/signup/ -H 'Content-Type: application/json' \
+         -d '{{\"email\": \"you+'$(date +%s)'@example.com\", \"password\": \"correct horse battery staple\"}}'); \
+         echo \"$reply\"\n\
+         key=${{reply##*'\"api_key\":\"'}}; curl -sS {base}/datasets/ -H \"X-Avala-Api-Key: ${{key%%'\"'*}}\" -w '\\n'\n\
+         {OPEN} {page}"
     );
 }
 

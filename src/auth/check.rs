@@ -17,7 +17,7 @@ use crate::client::ClientInfo;
 use crate::decision::{Denial, authenticate, authorize};
 use crate::error_chain::error_chain;
 use crate::key::{KeyDigest, KeyRecord};
-use crate::observe::{LookupKind, Outcome, Report};
+use crate::observe::{LookupKind, Outcome, Report, log_outage};
 use crate::rejection::reason::Rejection;
 use crate::rejection::{CredentialError, Unmet};
 use crate::request::RequestHead;
@@ -309,16 +309,15 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Logs the cause once in each outage; the client only sees a 503.
+    /// Logs the cause once in each outage, or leaves that to the hooks; the client only sees a 503.
     #[cold]
     fn unavailable(&mut self, error: LookupError) -> Rejection {
         let LookupError { outage, cause } = error;
-        let text = error_chain(&*cause);
-        if self.config.outage.fail(&text) {
-            tracing::warn!("no answer from the key store, answering 503: {text}");
-        }
-        if let Some(report) = &mut self.report {
-            report.facts.store_error = Some(cause);
+        let is_new = self.config.outage.fail(&error_chain(&*cause));
+        match &mut self.report {
+            Some(report) => report.set_store_error(cause, !is_new),
+            None if is_new => log_outage(&*cause),
+            None => {}
         }
         outage.into()
     }
@@ -333,7 +332,7 @@ impl<'a> Check<'a> {
                 record.id()
             );
             if let Some(report) = &mut self.report {
-                report.facts.store_error = Some(denial.into());
+                report.set_store_error(denial.into(), true);
             }
         }
         denial.into()

@@ -7,7 +7,7 @@ use http::Response;
 use super::config::Config;
 use super::handler_rejection::HandlerRejection;
 use crate::decision::authorize;
-use crate::key::{KeyId, KeyRecord, OrganizationId};
+use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId};
 use crate::observe::{Nesting, Outer};
 use crate::rejection::reason::Rejection;
 use crate::rejection::{CredentialError, Responder, Unmet};
@@ -36,22 +36,33 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    /// Returns a key that no layer has authenticated, to call a handler in a unit test.
+    /// Returns a key of this organization that no layer has authenticated, to call a handler in a unit test.
     ///
     /// An [`ApiKeyLayer`](crate::ApiKeyLayer) removes it from a request like any identity that is not its own; a
     /// [`RequireScopesLayer`](super::RequireScopesLayer) trusts its access.
     ///
     /// ```
     /// use http::Request;
-    /// use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
     /// use tower_api_key::{Access, ApiKey};
     ///
-    /// let record = KeyRecord::new(KeyId::from_u128(1), KeyDigest::hash(b"any"), "acme".parse()?, Access::Full);
-    /// let request = Request::builder().extension(ApiKey::for_test(record)).body(())?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// let key = ApiKey::for_test("acme", Access::Full);
+    /// assert_eq!(key.organization().as_str(), "acme");
+    /// let request = Request::builder().extension(key).body(())?;
+    /// # Ok::<(), http::Error>(())
     /// ```
+    ///
+    /// # Panics
+    /// When the text is not an [`OrganizationId`].
     #[must_use]
-    pub fn for_test(record: impl Into<Arc<KeyRecord>>) -> Self {
+    pub fn for_test(organization: &'static str, access: Access) -> Self {
+        let organization = OrganizationId::from_static(organization);
+        let digest = KeyDigest::hash(b"ApiKey::for_test");
+        Self::for_test_of(KeyRecord::new(KeyId::from_u128(1), digest, organization, access))
+    }
+
+    /// Returns a key with this record that no layer has authenticated, for a handler that reads more of it.
+    #[must_use]
+    pub fn for_test_of(record: impl Into<Arc<KeyRecord>>) -> Self {
         Self { record: record.into(), origin: None }
     }
 
@@ -274,7 +285,7 @@ mod tests {
         ] {
             let (id, organization) = (KeyId::from_u128(7), OrganizationId::new("acme").unwrap());
             let record = KeyRecord::new(id, KeyDigest::hash(b"key"), organization.clone(), access.clone());
-            let key = ApiKey::for_test(record);
+            let key = ApiKey::for_test_of(record);
             assert_eq!((key.id(), key.organization(), key.access()), (id, &organization, &access));
             assert_eq!((key.allows(&TASKS_READ), key.allows(&PROJECTS_READ)), (tasks, projects), "{access:?}");
             assert_eq!(key.meets(&either), meets_either, "{access:?}");

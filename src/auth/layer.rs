@@ -81,6 +81,7 @@ impl ApiKeyLayer {
     /// Returns a layer that looks keys up in this store.
     pub fn new(store: impl KeyStore) -> Self {
         let header = CredentialSource::header(HeaderName::from_static("x-avala-api-key"));
+        let usage = store.usage_sink().map(UsageTracker::of);
         let config = Config {
             store_id: store.id().unwrap_or_else(StoreId::new),
             store: Arc::new(store),
@@ -94,7 +95,7 @@ impl ApiKeyLayer {
             clock: Arc::new(SystemClock),
             outage: Arc::default(),
             hooks: None,
-            usage: None,
+            usage,
             cache_control: true,
             anonymous: false,
             preflight: false,
@@ -331,7 +332,8 @@ impl ApiKeyLayer {
         self.with(|config| config.responder.request_id = Some(name))
     }
 
-    /// Counts the uses of each key, by the rule of [`UsageTracker`]. Replaces an earlier tracker.
+    /// Counts the uses of each key, by the rule of [`UsageTracker`]. Replaces an earlier tracker, and
+    /// the [sink](KeyStore::usage_sink) of a store that keeps usage by itself.
     pub fn track_usage(self, tracker: &UsageTracker) -> Self {
         self.with(|config| config.usage = Some(tracker.clone()))
     }

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, StatusCode};
@@ -178,6 +179,11 @@ impl<'a> DecisionEvent<'a> {
         self.facts.store_error.as_deref()
     }
 
+    /// Notes that a hook has logged why the store gave no answer, so that the layer does not log it again.
+    pub(super) fn set_logged(&self) {
+        self.facts.is_logged.store(true, Ordering::Relaxed);
+    }
+
     /// From the call of the layer to the end: with an accepted request, the time of the inner service too.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
@@ -199,6 +205,8 @@ pub(crate) struct Facts {
     pub(crate) lookup: LookupKind,
     pub(crate) unmet: Option<Unmet>,
     pub(crate) store_error: Option<BoxError>,
+    /// Whether a hook has logged why the store gave no answer.
+    pub(super) is_logged: AtomicBool,
 }
 
 impl fmt::Debug for DecisionEvent<'_> {

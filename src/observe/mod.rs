@@ -22,4 +22,4 @@ pub mod tracing;
 pub use self::event::{DecisionEvent, LookupKind, Outcome};
 
 pub(crate) use self::nesting::{Hook, Hooks, Nesting, Outer};
-pub(crate) use self::report::Report;
+pub(crate) use self::report::{Report, log_outage};

@@ -1,4 +1,7 @@
+use std::any::Any;
+use std::error::Error;
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -6,6 +9,8 @@ use http::{HeaderName, StatusCode};
 
 use super::event::{DecisionEvent, Facts, LookupKind, Outcome};
 use super::nesting::{Hooks, Nesting, Outer};
+use crate::BoxError;
+use crate::error_chain::error_chain;
 use crate::hooks::call_each;
 use crate::key::KeyId;
 use crate::rejection::reason::Rejection;
@@ -71,6 +76,7 @@ impl Report {
                 lookup: LookupKind::None,
                 unmet: None,
                 store_error: None,
+                is_logged: AtomicBool::new(false),
             },
             rejection: None,
             accepted: Outcome::Accepted,
@@ -93,6 +99,12 @@ impl Report {
         self.facts.route.clone().filter(|_| self.expose_route)
     }
 
+    /// Notes why the store gave no answer. If it is not logged yet, it is when no hook logs it.
+    pub(crate) fn set_store_error(&mut self, cause: BoxError, is_logged: bool) {
+        self.facts.store_error = Some(cause);
+        self.facts.is_logged = is_logged.into();
+    }
+
     pub(crate) fn finish(&mut self, status: Option<StatusCode>) {
         if self.rejection.is_none()
             && let Some((rejection, unmet)) = self.nesting.rejection.get()
@@ -104,13 +116,26 @@ impl Report {
             outer.note(rejection, self.facts.unmet.as_ref());
         }
         let outcome = rejection.map_or(self.accepted, Outcome::Rejected);
-        if !std::mem::replace(&mut self.finished, true) {
-            let event = DecisionEvent::new(&self.facts, outcome, status);
-            if let Some(panic) = call_each(self.nesting.hooks.iter(), |hook| hook.call(&event)).into_iter().next() {
-                resume_unwind(panic);
-            }
+        let reported = std::mem::replace(&mut self.finished, true);
+        if !reported && let Some(panic) = self.emit(outcome, status).into_iter().next() {
+            resume_unwind(panic);
         }
     }
+
+    /// Calls each hook, and logs an outage that no hook has logged.
+    fn emit(&self, outcome: Outcome, status: Option<StatusCode>) -> Vec<Box<dyn Any + Send>> {
+        let event = DecisionEvent::new(&self.facts, outcome, status);
+        let panics = call_each(self.nesting.hooks.iter(), |hook| hook.call(&event));
+        if let Some(cause) = self.facts.store_error.as_ref().filter(|_| !self.facts.is_logged.load(Ordering::Relaxed)) {
+            log_outage(&**cause);
+        }
+        panics
+    }
+}
+
+/// Logs the cause; the client only sees a 503.
+pub(crate) fn log_outage(cause: &(dyn Error + 'static)) {
+    tracing::warn!("no answer from the key store, answering 503: {}", error_chain(cause));
 }
 
 impl Drop for Report {
@@ -118,9 +143,8 @@ impl Drop for Report {
         if self.finished {
             return;
         }
-        let event = DecisionEvent::new(&self.facts, Outcome::Cancelled, None);
         // This may run while a panic of the inner service unwinds, where a second panic would abort.
-        for _ in call_each(self.nesting.hooks.iter(), |hook| hook.call(&event)) {
+        for _ in self.emit(Outcome::Cancelled, None) {
             tracing::error!("a decision hook panicked on a cancelled request");
         }
     }

@@ -4,15 +4,19 @@ use ::tracing::{Span, field, info, warn};
 
 use super::{DecisionEvent, Outcome};
 use crate::error_chain::error_chain;
-use crate::key::{KeyRecord, OrganizationId};
+use crate::key::{KeyId, KeyRecord, OrganizationId};
 use crate::manage::{ChangeEvent, ChangeOutcome, ManageError};
 use crate::rejection::reason::Rejection;
 
-/// Records the key id on the current span and emits an event per rejection: a hook for
+/// Records the key id and emits an event per rejection: a hook for
 /// [`ApiKeyLayer::on_decision`](crate::ApiKeyLayer::on_decision).
 ///
-/// The field is `api_key.id`, which the span must declare. It is recorded when the response head is there. A rejection has
-/// the level `INFO`, or `WARN` where the service is at fault (5xx). The event has the [reason](Rejection::code), the
+/// The id is recorded in the field `api_key.id` of the current span, if the span declares it, when the response head is
+/// there. The default span of tower-http's `TraceLayer` does not: there, and without a span, an accepted request is an
+/// event of level `INFO` that has the id, "request accepted". To have no such events, declare the field as below.
+///
+/// A rejection has the level `INFO`, or `WARN` where the service is at fault (5xx). An outage of the store is this event
+/// and no other line. The event has the [reason](Rejection::code), the
 /// status, the id of a known key and the digest of an unknown one. It never has a key, and no path, into which people paste
 /// secrets: the span of the request has that.
 ///
@@ -31,14 +35,18 @@ use crate::rejection::reason::Rejection;
 /// ```
 pub fn record_decision(event: &DecisionEvent<'_>) {
     let id = event.key().map(KeyRecord::id).map(field::display);
-    if let Some(id) = &id {
-        Span::current().record("api_key.id", id);
-    }
-    let Outcome::Rejected(rejection) = event.outcome() else { return };
+    let is_recorded = id.as_ref().is_some_and(record_on_span);
+    let Outcome::Rejected(rejection) = event.outcome() else {
+        if id.is_some() && !is_recorded {
+            info!(api_key.id = id, "request accepted");
+        }
+        return;
+    };
     let (reason, status) = (rejection.code(), rejection.status().as_u16());
     // An unknown key has no id; its digest finds it in a table of leaked keys.
     let digest = event.digest().filter(|_| id.is_none()).map(field::debug);
     let cause = event.store_error().map(|error| error_chain(error));
+    event.set_logged();
     match rejection {
         Rejection::Unavailable(_) | Rejection::Misconfigured => {
             warn!(reason, status, api_key.id = id, cause, "request rejected");
@@ -46,6 +54,18 @@ pub fn record_decision(event: &DecisionEvent<'_>) {
         _ => info!(reason, status, api_key.id = id, api_key.digest = digest, "request rejected"),
     }
 }
+
+/// Returns whether the current span has a field for the id. Of any other span, `record` would drop the id in silence.
+fn record_on_span(id: &field::DisplayValue<KeyId>) -> bool {
+    let span = Span::current();
+    let declared = span.metadata().is_some_and(|metadata| metadata.fields().field(FIELD).is_some());
+    if declared {
+        span.record(FIELD, id);
+    }
+    declared
+}
+
+const FIELD: &str = "api_key.id";
 
 /// Records a change of a key as an event: a hook for [`KeyManager::on_change`](crate::KeyManager::on_change).
 ///

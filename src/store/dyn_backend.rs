@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 
 use super::{
     BackendError, Changes, InsertRules, Inserted, KeyBackend, KeyCounts, KeyStore, KeyUpdate, KeyUsage, ListKeys,
-    Lookup, NewRecord, Organizations, Page, Replacement, StoreId,
+    Lookup, NewRecord, Organizations, Page, Replacement, StoreId, UsageSink,
 };
 use crate::BoxError;
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
@@ -67,6 +67,10 @@ impl KeyStore for DynKeyBackend {
 
     fn changes(&self) -> Option<&Changes> {
         self.store.changes()
+    }
+
+    fn usage_sink(&self) -> Option<&UsageSink> {
+        self.store.usage_sink()
     }
 }
 
@@ -155,6 +159,7 @@ trait ErasedBackend: Send + Sync {
     fn find<'a>(&'a self, digest: &'a KeyDigest) -> BoxFuture<'a, Result<Option<Arc<KeyRecord>>, BoxError>>;
     fn try_find(&self, digest: &KeyDigest) -> Lookup;
     fn changes(&self) -> Option<&Changes>;
+    fn usage_sink(&self) -> Option<&UsageSink>;
     fn get<'a>(&'a self, organization: &'a OrganizationId, id: KeyId) -> Managed<'a, Arc<KeyRecord>>;
     fn list<'a>(&'a self, organizations: Organizations<'a>, query: &'a ListKeys) -> Managed<'a, Page>;
     fn counts<'a>(&'a self, organizations: Organizations<'a>) -> Managed<'a, KeyCounts>;
@@ -196,6 +201,10 @@ impl<B: KeyBackend> ErasedBackend for B {
 
     fn changes(&self) -> Option<&Changes> {
         KeyStore::changes(self)
+    }
+
+    fn usage_sink(&self) -> Option<&UsageSink> {
+        KeyStore::usage_sink(self)
     }
 
     fn get<'a>(&'a self, organization: &'a OrganizationId, id: KeyId) -> Managed<'a, Arc<KeyRecord>> {

@@ -20,6 +20,7 @@ mod replacement;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
 mod update;
+pub(crate) mod usage_counters;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ pub use self::sql::{Postgres, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use self::sql::{Sqlite, SqliteStore};
 pub use self::update::KeyUpdate;
+pub use self::usage_counters::UsageSink;
 
 /// Finds the record of a key by its digest.
 ///
@@ -109,6 +111,12 @@ pub trait KeyStore: Send + Sync + 'static {
     fn changes(&self) -> Option<&Changes> {
         None
     }
+
+    /// Returns where a layer counts the requests of each key, for a store that keeps usage. `None`, the default, if the
+    /// store keeps none, or only for a tracker that is named.
+    fn usage_sink(&self) -> Option<&UsageSink> {
+        None
+    }
 }
 
 /// What a store can answer without waiting.
@@ -160,5 +168,9 @@ impl<S: KeyStore> KeyStore for Arc<S> {
 
     fn changes(&self) -> Option<&Changes> {
         S::changes(self)
+    }
+
+    fn usage_sink(&self) -> Option<&UsageSink> {
+        S::usage_sink(self)
     }
 }

@@ -8,7 +8,7 @@ use crate::BoxError;
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
 use crate::store::{
     BackendError, Changes, InsertRules, Inserted, KeyBackend, KeyCounts, KeyStore, KeyUpdate, KeyUsage, ListKeys,
-    Lookup, NewRecord, Organizations, Page, Replacement, StoreId,
+    Lookup, NewRecord, Organizations, Page, Replacement, StoreId, UsageSink,
 };
 
 /// A store in front of another one that fails when a test asks for it, and counts lookups.
@@ -181,6 +181,10 @@ impl<S: KeyStore> KeyStore for FaultyStore<S> {
 
     fn changes(&self) -> Option<&Changes> {
         self.shared.store.changes()
+    }
+
+    fn usage_sink(&self) -> Option<&UsageSink> {
+        self.shared.store.usage_sink()
     }
 }
 

@@ -8,5 +8,5 @@ mod conformance;
 mod faulty;
 
 pub use self::clock::ManualClock;
-pub use self::conformance::{Conformance, Failure, Failures};
+pub use self::conformance::{Conformance, Failure, Failures, StoreFeature};
 pub use self::faulty::{Fault, FaultyStore, InjectedFault};

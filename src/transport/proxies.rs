@@ -129,7 +129,7 @@ impl TrustedProxies {
             return Self::NONE;
         }
         // Not both families: proxies of which each writes another one would agree on what the client chose.
-        Self { networks: None, located: Located::ByHops(hops), written: Written::XForwarded }
+        Self { networks: None, located: Located::Hops(hops), written: Written::XForwarded }
     }
 
     /// Trusts this header of a platform, such as `Fly-Client-IP` or `CF-Connecting-IP`: its one value is the address of
@@ -153,7 +153,7 @@ impl TrustedProxies {
     /// ```
     #[must_use]
     pub fn by_header(name: HeaderName) -> Self {
-        Self { networks: None, located: Located::ByHeader(name), ..Self::NONE }
+        Self { networks: None, located: Located::Header(name), ..Self::NONE }
     }
 
     /// Trusts only the peers in the networks of these proxies. Any other peer is a client itself, and its headers are
@@ -172,7 +172,7 @@ impl TrustedProxies {
         Self { networks: Some(peers.networks.unwrap_or_default()), ..self }
     }
 
-    const NONE: Self = Self { networks: Some(Vec::new()), located: Located::ByNetwork, written: Written::Unknown };
+    const NONE: Self = Self { networks: Some(Vec::new()), located: Located::Network, written: Written::Unknown };
 
     /// Reads `X-Forwarded-For` and `X-Forwarded-Proto`, and never `Forwarded`.
     #[must_use]

@@ -10,11 +10,11 @@ use super::forwarded::{self, Claim, Forwarded, XForwarded};
 pub(super) enum Located {
     /// The first entry from the right that is not in a trusted network.
     #[default]
-    ByNetwork,
+    Network,
     /// The entry at this place from the right, if there are so many. The last is at 1.
-    ByHops(u8),
+    Hops(u8),
     /// The one value of this header.
-    ByHeader(HeaderName),
+    Header(HeaderName),
 }
 
 /// Which headers the proxies write.
@@ -35,11 +35,9 @@ impl Located {
         is_trusted: impl Fn(IpAddr) -> bool,
     ) -> Option<Claim> {
         match self {
-            Self::ByNetwork => written.read(headers, |family| family.read(&is_trusted)),
-            Self::ByHops(hops) => {
-                Some(written.read(headers, |family| by_hops(family, *hops)).unwrap_or(Claim::UNKNOWN))
-            }
-            Self::ByHeader(name) => {
+            Self::Network => written.read(headers, |family| family.read(&is_trusted)),
+            Self::Hops(hops) => Some(written.read(headers, |family| by_hops(&family, *hops)).unwrap_or(Claim::UNKNOWN)),
+            Self::Header(name) => {
                 let address = forwarded::single(headers, name);
                 Some(Claim { address, https: address.is_some() && XForwarded::is_https(headers) })
             }
@@ -77,7 +75,7 @@ impl Family<'_> {
 }
 
 /// Takes the entries to the right of the client for those of proxies, whatever they name.
-fn by_hops(family: Family<'_>, hops: u8) -> Claim {
+fn by_hops(family: &Family<'_>, hops: u8) -> Claim {
     let left = Cell::new(hops);
     let claim = family.read(|_| {
         left.set(left.get().saturating_sub(1));

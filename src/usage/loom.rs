@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use loom::thread;
 
 use super::UsageTracker;
-use super::counters::usage;
 use crate::key::KeyId;
 use crate::store::KeyUsage;
+use crate::store::usage_counters::usage;
 
 /// A tracker, and what it has reported.
 struct World {
@@ -27,17 +27,17 @@ impl World {
     }
 
     fn report(&self) {
-        self.reported.lock().unwrap().extend(self.tracker.counters.take());
+        self.reported.lock().unwrap().extend(self.tracker.sink.counters().take());
     }
 
     fn report_that_fails(&self) {
-        let usage = self.tracker.counters.take();
-        self.tracker.counters.keep(&usage);
+        let usage = self.tracker.sink.counters().take();
+        self.tracker.sink.counters().keep(&usage);
     }
 
     /// Reads the counters, and empties them in a second step.
     fn naive_report(&self) {
-        let counters = &self.tracker.counters;
+        let counters = self.tracker.sink.counters();
         for shard in counters.shards() {
             let read = shard.lock().unwrap().clone();
             counters.empty(&mut shard.lock().unwrap());
@@ -125,7 +125,7 @@ fn usage_beyond_capacity_is_dropped() {
         world.count(0, 1);
         world.report_that_fails();
         other.join().unwrap();
-        let kept = world.tracker.counters.take();
+        let kept = world.tracker.sink.counters().take();
         assert!(kept.len() <= 1, "more keys than the capacity");
         let kept: u64 = kept.iter().map(|usage| usage.request_count).sum();
         assert_eq!(kept + world.tracker.dropped(), 3, "a request was lost");

@@ -1,16 +1,14 @@
 //! When each key was last used, and how often: [`UsageTracker`].
 
-mod counters;
 #[cfg(all(test, loom_model))]
 mod loom;
 mod report;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::SystemTime;
 
-use self::counters::Counters;
 use crate::key::KeyId;
+use crate::store::UsageSink;
 use crate::time::Timestamp;
 
 /// Counts the requests of each key, and reports them to the store from time to time.
@@ -36,7 +34,8 @@ use crate::time::Timestamp;
 /// [dropped](Self::dropped). A killed process loses the requests since its last report. A process that ends with
 /// [`Background::shutdown`](crate::background::Background::shutdown) or [`flush`](Self::flush) loses none.
 ///
-/// A clone counts into the same tracker.
+/// A clone counts into the same tracker. A layer on an `SqliteStore` or `PostgresStore` counts by itself, and
+/// [`Background::of`](crate::background::Background::of) reports; a tracker is for other stores and settings.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -58,7 +57,7 @@ use crate::time::Timestamp;
 /// ```
 #[derive(Clone)]
 pub struct UsageTracker {
-    counters: Arc<Counters>,
+    sink: UsageSink,
 }
 
 impl UsageTracker {
@@ -66,6 +65,20 @@ impl UsageTracker {
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
+    }
+
+    /// Returns the tracker of a store that keeps usage: what its layers count.
+    ///
+    /// ```
+    /// use tower_api_key::usage::UsageTracker;
+    /// use tower_api_key::{KeyStore, MemoryStore};
+    ///
+    /// // A MemoryStore forgets its keys, and counts only for a tracker that is named.
+    /// assert!(MemoryStore::new().usage_sink().map(UsageTracker::of).is_none());
+    /// ```
+    #[must_use]
+    pub fn of(sink: &UsageSink) -> Self {
+        Self { sink: sink.clone() }
     }
 
     /// Configures a tracker.
@@ -84,17 +97,17 @@ impl UsageTracker {
     /// unknown.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.counters.dropped()
+        self.sink.counters().dropped()
     }
 
-    /// Returns whether the other tracker is a clone of this one.
+    /// Returns whether the other tracker counts in the same place.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.counters, &other.counters)
+        self.sink.is_same(&other.sink)
     }
 
     /// Counts a request with this key.
     pub(crate) fn count(&self, id: KeyId, now: SystemTime) {
-        self.counters.add(id, 1, Timestamp::floor(now));
+        self.sink.counters().add(id, 1, Timestamp::floor(now));
     }
 }
 
@@ -127,6 +140,6 @@ impl UsageTrackerBuilder {
     /// Builds the tracker.
     #[must_use]
     pub fn build(self) -> UsageTracker {
-        UsageTracker { counters: Arc::new(Counters::new(self.capacity)) }
+        UsageTracker { sink: UsageSink::with_capacity(self.capacity) }
     }
 }

@@ -17,8 +17,50 @@ const REPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A shorter interval counts as this one. Without it, an interval of zero would report without a pause.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
+/// How often [`Background::of`] reports.
+const INTERVAL: Duration = Duration::from_secs(10);
 
 impl Background {
+    /// Starts what this store needs in the background: usage is reported to it every 10 seconds, and a last time at
+    /// [`shutdown`](Self::shutdown). For a store without a [`usage_sink`](crate::KeyStore::usage_sink) nothing is started.
+    ///
+    /// The layers on the store, or on a cache in front of it, count without a further setting.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_api_key::BoxError> {
+    /// use tower_api_key::ApiKeyLayer;
+    /// use tower_api_key::background::Background;
+    /// use tower_api_key::store::SqliteStore;
+    ///
+    /// # let dir = std::env::temp_dir().join(format!("tower-api-key-doc-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&dir)?;
+    /// # let url = format!("sqlite:{}", dir.join("keys.db").display());
+    /// let store = SqliteStore::connect(&url).await?;
+    /// store.migrate().await?;
+    /// let background = Background::of(store.clone());
+    /// let layer = ApiKeyLayer::new(store);
+    /// // Serve with the layer. When the server has ended:
+    /// background.shutdown().await;
+    /// # std::fs::remove_dir_all(dir)?;
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Panics
+    /// When called outside a tokio runtime. The runtime needs its timer.
+    #[track_caller]
+    pub fn of(store: impl KeyBackend) -> Self {
+        let background = Self::new();
+        if let Some(tracker) = store.usage_sink().map(UsageTracker::of) {
+            background.report_usage(&tracker, store, INTERVAL);
+        }
+        background
+    }
+
     /// Reports what this tracker counted to this store at this interval, and a last time at shutdown.
     ///
     /// An interval of less than 100 milliseconds counts as 100. The shutdown completes a report that is on its way. Each
@@ -53,14 +95,14 @@ impl UsageTracker {
     /// # Errors
     /// [`BackendError`] when the store fails. The requests are kept for the next report.
     pub async fn flush(&self, backend: &impl KeyBackend) -> Result<(), BackendError> {
-        let mut report = Report { tracker: self, usage: self.counters.take(), is_outcome_known: false };
+        let mut report = Report { tracker: self, usage: self.sink.counters().take(), is_outcome_known: false };
         if report.usage.is_empty() {
             return Ok(());
         }
         let stored = backend.record_usage(&report.usage).await;
         report.is_outcome_known = true;
         if stored.is_err() {
-            self.counters.keep(&report.usage);
+            self.sink.counters().keep(&report.usage);
         }
         stored
     }
@@ -112,7 +154,7 @@ struct Report<'a> {
 impl Drop for Report<'_> {
     fn drop(&mut self) {
         if !self.is_outcome_known {
-            self.tracker.counters.drop_requests(self.usage.iter().map(|usage| usage.request_count).sum());
+            self.tracker.sink.counters().drop_requests(self.usage.iter().map(|usage| usage.request_count).sum());
         }
     }
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use allocation_counter::measure;
 use tower_api_key::Access;
-use tower_api_key::key::{KeyDigest, KeyFormat, KeyHint, KeyId, KeyRecord, OrganizationId};
+use tower_api_key::OrganizationId;
+use tower_api_key::key::{KeyDigest, KeyFormat, KeyHint, KeyId, KeyRecord};
 use tower_api_key::scope::{ScopeSet, avala};
 
 const KEYS: usize = 1_000_000;

@@ -13,10 +13,12 @@ use tower_api_key::scope::avala;
 use tower_api_key::store::Expiry;
 use tower_api_key::test_kit::{Fault, FaultyStore};
 use tower_api_key::{Access, ApiKeyLayer, KeyManager, MemoryStore, NewKey, Scope, observe};
+use tower_http::trace::TraceLayer;
 
 use crate::support::handler::Handler;
 use crate::support::keys::{KEY, record};
 use crate::support::request::request;
+use crate::support::store::store;
 
 /// No line and no label has it: a client may paste a key into a path.
 const SECRET_PATH: &str = "/avk_in_the_path/";
@@ -88,11 +90,55 @@ fn rejection_is_one_event_and_span_has_key_id() {
             after(""),
             rejected("INFO", "", &format!("reason=\"unknown\" status=401 api_key.digest={digest}")),
             after(""),
-            format!("WARN tower_api_key::auth::check: no answer from the key store, answering 503: {CAUSE}"),
             rejected("WARN", "", &format!("reason=\"store_failed\" status=503 cause=\"{CAUSE}\"")),
             after(""),
         ]
     );
+}
+
+/// Cases: 167.
+///
+/// The default span has no field for the id, and at the default level it is not even there.
+#[test]
+fn key_id_is_recorded_under_default_trace_layer() {
+    let id = KeyId::from_u128(1);
+    for level in [tracing::Level::TRACE, tracing::Level::INFO] {
+        let lines = traced_at(level, || {
+            let layer = ApiKeyLayer::new(store(Access::Full)).on_decision(observe::tracing::record_decision);
+            let service = TraceLayer::new_for_http().layer(layer.layer(Handler::default().service()));
+            run(async move { assert_eq!(service.oneshot(request(KEY)).await.unwrap().status(), 200) });
+        });
+        let named: Vec<_> = lines.iter().filter(|line| line.contains(&id.to_string())).collect();
+        let [line] = &named[..] else { panic!("one line is expected: {lines:?}") };
+        assert!(line.starts_with("INFO "), "{line}");
+        let event = format!("tower_api_key::observe::tracing: request accepted api_key.id={id}");
+        assert!(line.ends_with(&event), "{line}");
+        assert_eq!(line.contains("request{method=GET"), level == tracing::Level::TRACE, "{line}");
+    }
+}
+
+/// Cases: 167.
+#[test]
+fn outage_is_logged_once_with_and_without_the_hook() {
+    let outage = |layer: fn(ApiKeyLayer) -> ApiKeyLayer| {
+        let store = FaultyStore::new(store(Access::Full));
+        store.set_fault(Fault::Error);
+        let lines = traced(|| {
+            let service = layer(ApiKeyLayer::new(store)).layer(Handler::default().service());
+            run(async move { assert_eq!(service.oneshot(request(KEY)).await.unwrap().status(), 503) });
+        });
+        lines.into_iter().filter(|line| line.contains(CAUSE)).collect::<Vec<_>>()
+    };
+    let by_the_layer =
+        format!("WARN tower_api_key::observe::report: no answer from the key store, answering 503: {CAUSE}");
+    assert_eq!(outage(|layer| layer), [&*by_the_layer]);
+    assert_eq!(outage(|layer| layer.on_decision(|_| {})), [&*by_the_layer]);
+    let by_the_hook = format!(
+        "WARN tower_api_key::observe::tracing: request rejected reason=\"store_failed\" status=503 cause=\"{CAUSE}\""
+    );
+    assert_eq!(outage(|layer| layer.on_decision(observe::tracing::record_decision)), [&*by_the_hook]);
+    let both = |layer: ApiKeyLayer| layer.on_decision(|_| {}).on_decision(observe::tracing::record_decision);
+    assert_eq!(outage(both), [&*by_the_hook]);
 }
 
 #[test]
@@ -197,10 +243,14 @@ fn run(work: impl Future<Output = ()>) {
 
 /// Every line that is traced meanwhile, at every level. None may hold a key.
 fn traced(work: impl FnOnce()) -> Vec<String> {
+    traced_at(tracing::Level::TRACE, work)
+}
+
+fn traced_at(level: tracing::Level, work: impl FnOnce()) -> Vec<String> {
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
+        .with_max_level(level)
         .with_writer(move || writer.clone())
         .with_ansi(false)
         .without_time()

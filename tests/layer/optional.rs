@@ -83,7 +83,7 @@ async fn invalid_key_is_rejected_in_optional_layer() {
 #[tokio::test]
 async fn outer_identity_does_not_replace_a_key() {
     let mut forged = request("");
-    forged.extensions_mut().insert(ApiKey::for_test(record(Access::Full)));
+    forged.extensions_mut().insert(ApiKey::for_test_of(record(Access::Full)));
     let reply = call(&ApiKeyLayer::new(store()).allow_anonymous(), forged).await;
     assert_eq!((reply.status, &*reply.body), (200, "anonymous"));
 }

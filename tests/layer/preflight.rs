@@ -77,7 +77,7 @@ async fn preflight_passes_no_key_to_inner_service() {
         })
     };
     let service = ApiKeyLayer::new(keys).allow_preflight().layer(handler);
-    let forged = ApiKey::for_test(record(Access::Full));
+    let forged = ApiKey::for_test_of(record(Access::Full));
     let mut request = of(&Method::OPTIONS, true, true, Some(KEY)).map(|()| String::new());
     request.extensions_mut().insert(forged);
     assert_eq!(service.oneshot(request).await.unwrap().status(), 200);

@@ -283,7 +283,7 @@ async fn printed_types(canary: &Canary) -> Vec<(&'static str, String)> {
     debug("KeyFormat", &KeyFormat::AVALA);
     debug("Cursor", &Cursor::after(&record));
     debug("Lookup", &Lookup::Found(Arc::clone(&record)));
-    debug("ApiKey", &ApiKey::for_test(Arc::clone(&record)));
+    debug("ApiKey", &ApiKey::for_test_of(Arc::clone(&record)));
 
     // Stores.
     let keys = canary.store(Access::Full).await;

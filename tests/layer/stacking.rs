@@ -323,7 +323,7 @@ async fn route_rejections_are_rendered_by_outer_layer() {
 #[tokio::test]
 async fn forged_identity_does_not_replace_outer_layer() {
     let (keys, handler) = (Keys::new(), Handler::default());
-    let forged = ApiKey::for_test(record(Access::Full));
+    let forged = ApiKey::for_test_of(record(Access::Full));
     for layer in [ApiKeyLayer::new(keys.store.clone()), ApiKeyLayer::new(Awaited(keys.store.clone()))] {
         let layer = layer
             .require_fn(|head| {

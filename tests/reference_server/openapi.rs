@@ -36,6 +36,7 @@ async fn valid_calls(api: &Api, owner: &str, username: &str) -> ByOperation<(Str
     let first = async |path: &str| text(&api.get(owner, path).await.expect(200)["results"][0]["uid"]);
     let (dataset, task) = (first("/datasets/").await, first("/tasks/").await);
     let export = text(&api.post(owner, "/exports/", json!({"dataset": dataset})).await.expect(201)["uid"]);
+    let spare = text(&api.post(owner, "/datasets/", json!({"name": "Spare"})).await.expect(201)["uid"]);
     let new_key = json!({"name": "x", "scopes": ["tasks.read"]});
     let key = text(&api.make_key(owner, new_key.clone()).await["uid"]);
     let sign_up = json!({"email": "other@example.com", "password": PASSWORD});
@@ -45,6 +46,9 @@ async fn valid_calls(api: &Api, owner: &str, username: &str) -> ByOperation<(Str
         ("GET /datasets/", "/datasets/".into(), None),
         ("POST /datasets/", "/datasets/".into(), Some(json!({"name": "Night"}))),
         ("GET /datasets/{uid}/", format!("/datasets/{dataset}/"), None),
+        ("PATCH /datasets/{uid}/", format!("/datasets/{dataset}/"), Some(json!({"name": "Second drive"}))),
+        ("DELETE /datasets/{uid}/", format!("/datasets/{spare}/"), None),
+        ("POST /datasets/{uid}/items/", format!("/datasets/{dataset}/items/"), Some(json!({"key": "4.jpg"}))),
         ("GET /datasets/{owner}/{slug}/items/", format!("/datasets/{username}/first-drive/items/"), None),
         ("GET /projects/", "/projects/".into(), None),
         ("GET /users/me/projects/", "/users/me/projects/".into(), None),
@@ -52,6 +56,7 @@ async fn valid_calls(api: &Api, owner: &str, username: &str) -> ByOperation<(Str
         ("GET /tasks/{uid}/", format!("/tasks/{task}/"), None),
         ("POST /exports/", "/exports/".into(), Some(json!({"dataset": dataset}))),
         ("GET /exports/{uid}/", format!("/exports/{export}/"), None),
+        ("GET /exports/{uid}/download/", format!("/exports/{export}/download/"), None),
         ("GET /users/me/permissions/", "/users/me/permissions/".into(), None),
         ("GET /api-keys/", "/api-keys/".into(), None),
         ("POST /api-keys/", "/api-keys/".into(), Some(new_key)),

@@ -12,6 +12,7 @@ on_every_store!(
     organizations_cannot_see_each_other,
     response_shapes_match_the_clients,
     dataset_belongs_to_organization_of_the_key,
+    dataset_is_updated_filled_and_deleted,
 );
 
 /// Every scope, in the order in which responses list them.
@@ -53,17 +54,27 @@ fn table(own: &Own, number: usize) -> Vec<Row> {
     let Own { owner, dataset, slug, project, task, export, .. } = own;
     let get = |path: String, scopes: &'static [&'static str]| (Method::GET, path, None, 200, scopes);
     let new_dataset = json!({"name": format!("Dataset {number}")});
+    let item = json!({"key": format!("item {number}")});
     vec![
         get("/datasets/".into(), &["datasets.read"]),
         get(format!("/datasets/{dataset}/"), &["datasets.read"]),
         get(format!("/datasets/{owner}/{slug}/items/"), &["datasets.read"]),
         (Method::POST, "/datasets/".into(), Some(new_dataset), 201, &["datasets.write"]),
+        (
+            Method::PATCH,
+            format!("/datasets/{dataset}/"),
+            Some(json!({"visibility": "public"})),
+            200,
+            &["datasets.write"],
+        ),
+        (Method::POST, format!("/datasets/{dataset}/items/"), Some(item), 201, &["datasets.write"]),
         get("/projects/".into(), &["projects.read"]),
         get("/users/me/projects/".into(), &["projects.read"]),
         get("/tasks/".into(), &["tasks.read", "projects.read"]),
         get(format!("/tasks/{task}/"), &["tasks.read", "projects.read"]),
         (Method::POST, "/exports/".into(), Some(json!({"project": project})), 201, &["exports.create"]),
         get(format!("/exports/{export}/"), &["exports.create"]),
+        get(format!("/exports/{export}/download/"), &["exports.create"]),
         get("/users/me/permissions/".into(), &SCOPES),
         get("/api-keys/".into(), &[]),
     ]
@@ -104,6 +115,56 @@ async fn each_route_requires_its_scope(store: &Store) {
         rejected.expect_text(401, NO_KEY);
         assert_eq!(rejected.header("www-authenticate"), r#"ApiKey realm="api", header="X-Avala-Api-Key""#);
     }
+}
+
+/// Cases: 161.
+async fn dataset_is_updated_filled_and_deleted(store: &Store) {
+    let server = store.start(&[]);
+    let api = &Api::of(&server);
+    let (ada, bob) = (own(api, "ada").await, own(api, "bob").await);
+    let path = format!("/datasets/{}/", ada.dataset);
+    let items = format!("{path}items/");
+    let patch = async |key: &str, body: Value| api.call(Method::PATCH, key, &path, Some(body)).await;
+
+    let changed = patch(&ada.key, json!({"name": "Night", "slug": "night", "visibility": null})).await.expect(200);
+    assert_eq!((&changed["name"], &changed["slug"]), (&json!("Night"), &json!("night")));
+    assert_eq!((&changed["visibility"], &changed["uid"]), (&json!("private"), &json!(ada.dataset)));
+    assert_eq!(api.get(&ada.key, &path).await.expect(200), changed);
+    api.post(&ada.key, "/datasets/", json!({"name": "Day"})).await.expect(201);
+    for (body, field) in [
+        (json!({"name": " "}), "name"),
+        (json!({"slug": "no slug"}), "slug"),
+        (json!({"slug": "day"}), "slug"),
+        (json!({"data_type": 7}), "data_type"),
+    ] {
+        assert!(patch(&ada.key, body).await.expect(400)["detail"][field].is_array());
+        assert_eq!(api.get(&ada.key, &path).await.expect(200), changed);
+    }
+
+    let item = api.post(&ada.key, &items, json!({"key": "frames/0004.jpg"})).await.expect(201);
+    assert_eq!((&item["key"], &item["dataset"]), (&json!("frames/0004.jpg"), &json!(ada.dataset)));
+    api.post(&ada.key, &items, json!({"key": "frames/0004.jpg"})).await.expect(400);
+    assert_eq!(api.get(&ada.key, &path).await.expect(200)["item_count"], 4);
+    let file = api.get(&ada.key, &format!("/exports/{}/download/", ada.export)).await.expect(200);
+    assert_eq!(file["export"]["uid"], ada.export);
+    assert_eq!(file["items"].as_array().unwrap().last(), Some(&item));
+
+    // Another organization finds none of it.
+    patch(&bob.key, json!({"name": "mine"})).await.expect_text(404, NOT_FOUND);
+    api.post(&bob.key, &items, json!({"key": "x"})).await.expect_text(404, NOT_FOUND);
+    api.call(Method::DELETE, &bob.key, &path, None).await.expect_text(404, NOT_FOUND);
+    api.get(&bob.key, &format!("/exports/{}/download/", ada.export)).await.expect_text(404, NOT_FOUND);
+
+    let reader = json!({"name": "reader", "scopes": ["datasets.read"]});
+    let reader = text(&api.make_key(&ada.key, reader).await["api_key"]);
+    api.call(Method::DELETE, &reader, &path, None).await.expect_text(403, FORBIDDEN);
+
+    let deleted = api.call(Method::DELETE, &ada.key, &path, None).await;
+    assert_eq!((deleted.status, &*deleted.body), (204, ""));
+    api.get(&ada.key, &path).await.expect_text(404, NOT_FOUND);
+    api.call(Method::DELETE, &ada.key, &path, None).await.expect_text(404, NOT_FOUND);
+    let file = api.get(&ada.key, &format!("/exports/{}/download/", ada.export)).await.expect(200);
+    assert_eq!(file["items"], json!([]));
 }
 
 #[tokio::test]
@@ -245,7 +306,7 @@ async fn permissions_distinguish_full_access() {
     let key = api.sign_up("ada").await.key;
     let expected = |scopes: &[&str]| {
         json!({
-            "type": "customer", "is_staff_privileged": false,
+            "type": "customer", "is_staff_privileged": false, "environment": "live",
             "scopes": scopes, "capabilities": [], "toolsets": [],
         })
     };

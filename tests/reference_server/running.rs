@@ -9,25 +9,42 @@ use tokio::net::TcpStream;
 use super::client::{Api, NO_KEY, raw};
 use super::server::Server;
 
+/// Cases: 161.
 #[tokio::test]
 async fn printed_command_works_when_pasted() {
     let server = Server::start(&[]);
     assert!(server.base.starts_with("http://127.0.0.1:") && !server.base.contains(":0/"), "{}", server.base);
-    let line = std::iter::repeat_with(|| server.printed()).find(|line| line.starts_with("curl ")).unwrap();
+    std::iter::repeat_with(|| server.printed()).find(|line| line.starts_with("Paste ")).unwrap();
+    let [sign_up, use_key, open] = [server.printed(), server.printed(), server.printed()];
 
-    let shell = Command::new("sh").args(["-c", &line]).output().expect("a shell");
+    let lines = format!("{sign_up}\n{use_key}\n");
+    let shell = Command::new("sh").args(["-c", &lines]).output().expect("a shell");
     assert!(shell.status.success() && shell.stderr.is_empty(), "{shell:?}");
-    assert!(shell.stdout.ends_with(b"\n"), "{shell:?}");
-    let reply: Value = serde_json::from_slice(&shell.stdout).expect("JSON");
+    let text = String::from_utf8(shell.stdout).unwrap();
+    let [signed_up, datasets] = &text.lines().collect::<Vec<_>>()[..] else { panic!("two lines: {text}") };
+    let reply: Value = serde_json::from_str(signed_up).expect("JSON");
     let key = reply["api_key"].as_str().expect("a key");
-    assert_eq!(Api::of(&server).get(key, "/datasets/").await.status, 200);
+    assert_eq!(Api::of(&server).get(key, "/datasets/").await.body, *datasets);
+    let (_, page) = open.split_once(' ').expect("a command and an address");
+    assert_eq!(page, server.base.replace("/api/v1", "/settings/security"));
+}
+
+/// Cases: 161.
+#[tokio::test]
+async fn root_leads_to_the_page() {
+    let server = Server::start(&[]);
+    let (status, reply) = raw(&server, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(status, 303);
+    assert!(reply.contains("location: /settings/security\r\n"), "{reply}");
+    let (status, _) = raw(&server, "GET /settings/security HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(status, 200);
 }
 
 #[tokio::test]
 async fn server_accepts_once_it_prints() {
     for _ in 0..10 {
         let server = Server::start(&[]);
-        let (status, _) = raw(&server, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+        let (status, _) = raw(&server, "GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
         assert_eq!(status, 401);
     }
 }

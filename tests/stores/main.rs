@@ -4,6 +4,10 @@ mod audit;
 mod broken;
 mod cache;
 mod conformance;
+#[cfg(feature = "test-kit")]
+#[path = "../../examples/custom_store.rs"]
+#[expect(dead_code, reason = "only its test runs here")]
+mod custom_store;
 mod databases;
 mod life;
 mod memory;

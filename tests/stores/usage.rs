@@ -409,3 +409,55 @@ async fn sqlite_records_report_in_one_statement() {
     assert_eq!(report(1_000, 1).await, (Some(at(2_000)), 6));
     assert_eq!(report(3_000, 1).await, (Some(at(3_000)), 7));
 }
+
+/// Nothing but the store and its `Background` is named.
+#[cfg(all(feature = "cache", feature = "sqlite"))]
+mod by_default {
+    use tower_api_key::store::CachedStore;
+
+    use super::*;
+    use crate::support::sqlite::Dir;
+
+    /// Cases: 167.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn sql_store_keeps_usage_without_a_tracker() {
+        let dir = Dir::new();
+        let store = dir.store().await;
+        let background = Background::of(store.clone());
+        let key = issue(&store).await;
+        let cached = CachedStore::new(store.clone());
+        let layers = [
+            ApiKeyLayer::new(store.clone()),
+            ApiKeyLayer::new(cached.clone()),
+            ApiKeyLayer::new(DynKeyBackend::new(cached.clone())),
+            ApiKeyLayer::new(Arc::new(store.clone())),
+        ];
+        for layer in &layers {
+            assert_eq!(call(layer, &key).await, StatusCode::OK);
+        }
+        // A tracker that is named counts in place of the store.
+        let tracker = UsageTracker::new();
+        assert_eq!(call(&layers[0].clone().track_usage(&tracker), &key).await, StatusCode::OK);
+        let found = store.get(&organization(), key.record.id()).await.unwrap();
+        assert_eq!((found.request_count(), found.last_used_at()), (0, None), "nothing is reported yet");
+
+        background.shutdown().await;
+        let found = store.get(&organization(), key.record.id()).await.unwrap();
+        assert_eq!(found.request_count(), 4);
+        assert!(found.last_used_at().is_some());
+    }
+
+    /// Cases: 167.
+    #[tokio::test]
+    async fn store_without_usage_gets_no_reports() {
+        let (store, key) = {
+            let store = MemoryStore::new();
+            let key = issue(&store).await;
+            (store, key)
+        };
+        let background = Background::of(store.clone());
+        assert_eq!(call(&ApiKeyLayer::new(store.clone()), &key).await, StatusCode::OK);
+        background.shutdown().await;
+        assert_eq!(store.get(&organization(), key.record.id()).await.unwrap().last_used_at(), None);
+    }
+}

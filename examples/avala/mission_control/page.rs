@@ -3,6 +3,7 @@ use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
+use axum::response::Redirect;
 use axum::routing::get;
 
 use crate::app::App;
@@ -20,6 +21,7 @@ pub(super) fn routes() -> Router<App> {
         get(move || std::future::ready((headers(content_type), content)))
     };
     Router::new()
+        .route("/", get(async || Redirect::to(PATH)))
         .route(PATH, file("text/html; charset=utf-8", include_str!("page/index.html")))
         .route(&format!("{PATH}/page.css"), file("text/css; charset=utf-8", include_str!("page/page.css")))
         .route(&format!("{PATH}/page.js"), file("text/javascript; charset=utf-8", include_str!("page/page.js")))

@@ -23,7 +23,7 @@ use futures::future::{BoxFuture, Shared, WeakShared};
 use self::entries::{Asked, Entries};
 use self::flights::{Flights, Landing};
 use self::turns::{Place, Turns};
-use super::{Changes, Invalidation, KeyStore, Lookup, StoreId, Subscriber};
+use super::{Changes, Invalidation, KeyStore, Lookup, StoreId, Subscriber, UsageSink};
 use crate::error_chain::panic_text;
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId};
 
@@ -206,6 +206,10 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
 
     fn changes(&self) -> Option<&Changes> {
         Some(&self.shared.changes)
+    }
+
+    fn usage_sink(&self) -> Option<&UsageSink> {
+        self.shared.store.usage_sink()
     }
 }
 

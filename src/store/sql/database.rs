@@ -62,8 +62,6 @@ pub trait Database: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
     fn commit(transaction: Self::Transaction) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
-
-    fn is_missing_table(error: &dyn sqlx::error::DatabaseError) -> bool;
 }
 
 /// A script that changes the tables of this crate.

@@ -1,5 +1,7 @@
 use std::borrow::Cow;
 
+use sqlx::error::DatabaseError;
+
 use crate::key::KeyId;
 use crate::store::BackendError;
 
@@ -9,7 +11,10 @@ use crate::store::BackendError;
 pub enum SqlError {
     /// The database or the connection to it failed.
     #[error("the key database failed: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] sqlx::Error),
+    /// The tables of this crate or some of their columns are missing: call `migrate`.
+    #[error("the key tables are missing or outdated, call migrate(): {0}")]
+    NotMigrated(#[source] sqlx::Error),
     /// A row has values that no version of this crate writes, and no record can be made of it.
     #[error("invalid row in the key database: {0}")]
     InvalidRow(Cow<'static, str>),
@@ -43,6 +48,26 @@ impl SqlError {
 /// What Postgres answers to a text that does not fit: a character that the database's set lacks, one that is in no set, and
 /// too many bytes for a column or a check.
 const UNSTORABLE: [&str; 4] = ["22P05", "22021", "22001", "23514"];
+
+impl From<sqlx::Error> for SqlError {
+    fn from(error: sqlx::Error) -> Self {
+        let missing =
+            error.as_database_error().is_some_and(|error| is_missing_table(error) || is_missing_column(error));
+        if missing { Self::NotMigrated(error) } else { Self::Database(error) }
+    }
+}
+
+/// Postgres has a code for it, and SQLite a text.
+pub(super) fn is_missing_table(error: &dyn DatabaseError) -> bool {
+    error.code().as_deref() == Some("42P01") || error.message().starts_with("no such table")
+}
+
+fn is_missing_column(error: &dyn DatabaseError) -> bool {
+    let text = error.message();
+    error.code().as_deref() == Some("42703")
+        || text.starts_with("no such column")
+        || text.contains(" has no column named ")
+}
 
 impl From<SqlError> for BackendError {
     fn from(error: SqlError) -> Self {

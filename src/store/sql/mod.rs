@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::database::{Database, Rows, Value};
-use super::{Changes, KeyStore, StoreId};
+use super::{Changes, KeyStore, StoreId, UsageSink};
 use crate::error_chain::error_chain;
 use crate::key::{KeyDigest, KeyRecord};
 use crate::scope::{ScopeAliases, ScopeCatalog};
@@ -39,12 +39,15 @@ pub use self::sqlite::{Sqlite, SqliteStore};
 /// over one database or the other.
 ///
 /// Only digests are stored. A change is one transaction, durable when the call returns, and dated by the database's
-/// clock. Every lookup reads the database, so that every process rejects a revoked key at once. A clone is a handle to
+/// clock. A layer on the store counts the use of each key, and [`Background::of`] reports it. Every lookup reads the database, so that every process rejects a revoked key at once. A clone is a handle to
 /// the same connections.
+///
+/// [`Background::of`]: crate::background::Background::of
 pub struct SqlStore<B> {
     id: StoreId,
     database: Arc<B>,
     changes: Arc<Changes>,
+    usage: UsageSink,
     catalog: Option<Arc<ScopeCatalog>>,
     aliases: Arc<ScopeAliases>,
     invalid_row_hooks: Vec<InvalidRowHook>,
@@ -58,6 +61,7 @@ impl<B: Database> SqlStore<B> {
             id: StoreId::new(),
             database: Arc::new(database),
             changes: Arc::default(),
+            usage: UsageSink::new(),
             catalog: None,
             aliases: Arc::default(),
             invalid_row_hooks: Vec::new(),
@@ -138,6 +142,7 @@ impl<B> Clone for SqlStore<B> {
             id: self.id,
             database: Arc::clone(&self.database),
             changes: Arc::clone(&self.changes),
+            usage: self.usage.clone(),
             catalog: self.catalog.clone(),
             aliases: Arc::clone(&self.aliases),
             invalid_row_hooks: self.invalid_row_hooks.clone(),
@@ -171,6 +176,10 @@ impl<B: Database> KeyStore for SqlStore<B> {
 
     fn changes(&self) -> Option<&Changes> {
         Some(&self.changes)
+    }
+
+    fn usage_sink(&self) -> Option<&UsageSink> {
+        Some(&self.usage)
     }
 }
 

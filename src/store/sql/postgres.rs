@@ -241,10 +241,6 @@ impl Database for Postgres {
     async fn commit(lease: Lease) -> Result<(), sqlx::Error> {
         lease.commit().await
     }
-
-    fn is_missing_table(error: &dyn sqlx::error::DatabaseError) -> bool {
-        error.code().as_deref() == Some("42P01")
-    }
 }
 
 #[cfg(test)]

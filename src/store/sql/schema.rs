@@ -4,7 +4,7 @@
 //! it takes no lock on SQLite, and it rejects every newer schema, also one that an older program can work with.
 
 use super::database::{Database, Rows, Value};
-use super::error::{SchemaError, SqlError};
+use super::error::{SchemaError, SqlError, is_missing_table};
 use super::statements as sql;
 
 const UTF8: &str = "UTF8";
@@ -55,7 +55,7 @@ async fn present<B: Database>(database: &B) -> Result<Vec<(i64, i64)>, SchemaErr
     match database.read(sql::MIGRATIONS, vec![]).await {
         Ok(rows) => Ok(applied(&rows)?),
         // A database without our tables is at version 0.
-        Err(sqlx::Error::Database(error)) if B::is_missing_table(&*error) => Ok(vec![]),
+        Err(sqlx::Error::Database(error)) if is_missing_table(&*error) => Ok(vec![]),
         Err(error) => Err(error.into()),
     }
 }

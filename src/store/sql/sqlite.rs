@@ -192,8 +192,4 @@ impl Database for Sqlite {
     async fn commit(transaction: SqliteTransaction) -> Result<(), sqlx::Error> {
         transaction.transaction.commit().await
     }
-
-    fn is_missing_table(error: &dyn sqlx::error::DatabaseError) -> bool {
-        error.message().starts_with("no such table")
-    }
 }

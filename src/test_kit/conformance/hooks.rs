@@ -6,7 +6,7 @@ use super::super::ManualClock;
 use crate::BoxError;
 use crate::key::{KeyDigest, KeyRecord, OrganizationId};
 use crate::scope::{Access, Scope};
-use crate::store::{Changes, InsertRules, KeyBackend, KeyStore, KeyUpdate, Lookup, NewRecord, StoreId};
+use crate::store::{Changes, InsertRules, KeyBackend, KeyStore, KeyUpdate, Lookup, NewRecord, StoreId, UsageSink};
 
 pub(super) struct Hooks<'a, S> {
     pub(super) fresh: Box<dyn Fresh<S> + 'a>,
@@ -66,6 +66,7 @@ pub(super) trait Inner {
     fn try_find(&self, digest: &KeyDigest) -> Lookup;
     fn id(&self) -> Option<StoreId>;
     fn changes(&self) -> Option<&Changes>;
+    fn usage_sink(&self) -> Option<&UsageSink>;
 }
 
 impl<S: KeyStore> Inner for S {
@@ -79,6 +80,10 @@ impl<S: KeyStore> Inner for S {
 
     fn changes(&self) -> Option<&Changes> {
         KeyStore::changes(self)
+    }
+
+    fn usage_sink(&self) -> Option<&UsageSink> {
+        KeyStore::usage_sink(self)
     }
 }
 

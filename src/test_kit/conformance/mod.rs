@@ -5,6 +5,7 @@ mod checks;
 mod failures;
 mod hooks;
 mod interleave;
+mod profile;
 mod verdict;
 
 use std::fmt;
@@ -24,6 +25,7 @@ use crate::key::{KeyRecord, OrganizationId};
 use crate::store::{KeyBackend, KeyStore};
 
 pub use self::failures::{Failure, Failures};
+pub use self::profile::StoreFeature;
 
 /// Checks every promise of [`KeyBackend`], or of [`KeyStore`] alone, against a store.
 ///
@@ -51,6 +53,7 @@ pub struct Conformance<'a, S> {
     timeout: Duration,
     checks: Vec<Check<S>>,
     outage_checks: Vec<Check<S>>,
+    lacking: Vec<StoreFeature>,
 }
 
 impl<'a, S: KeyStore> Conformance<'a, S> {
@@ -94,6 +97,7 @@ impl<'a, S: KeyStore> Conformance<'a, S> {
             timeout: Duration::from_secs(10),
             checks: checks::of_lookups(),
             outage_checks: checks::of_lookups_in_an_outage(),
+            lacking: Vec::new(),
         }
     }
 
@@ -119,7 +123,7 @@ impl<'a, S: KeyStore> Conformance<'a, S> {
         self
     }
 
-    /// Also checks that the store forwards `try_find`, `id` and `changes` to `inner`. For a wrapper that keeps nothing of
+    /// Also checks that the store forwards `try_find`, `id`, `changes` and `usage_sink` to `inner`. For a wrapper that keeps nothing of
     /// its own: every store that the suite opens must wrap this one.
     ///
     /// ```
@@ -189,9 +193,47 @@ impl<'a, S: KeyStore> Conformance<'a, S> {
         self
     }
 
+    /// Skips the checks of what the table lacks. Calls add up. Every other promise is still checked.
+    ///
+    /// ```
+    /// use tower_api_key::key::KeyRecord;
+    /// use tower_api_key::test_kit::{Conformance, StoreFeature};
+    /// use tower_api_key::{BoxError, MemoryStore};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// // A table without a column for the expiry.
+    /// let keep = async |store: &MemoryStore, key: KeyRecord| -> Result<(), BoxError> {
+    ///     store.add(key.with_expires_at(None))?;
+    ///     Ok(())
+    /// };
+    /// let suite = Conformance::of_store(async || MemoryStore::new(), keep).without([StoreFeature::Expiry]);
+    /// let skipped: Vec<_> = suite.skipped().collect();
+    /// assert_eq!(skipped, ["keeps_the_expiry", "finds_an_expired_key", "keeps_or_rejects_extreme_expiries"]);
+    /// suite.run().await.unwrap();
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn without(mut self, features: impl IntoIterator<Item = StoreFeature>) -> Self {
+        self.lacking.extend(features);
+        self
+    }
+
     /// Returns the names of the checks, in the order in which they run.
     pub fn checks(&self) -> impl Iterator<Item = &'static str> {
-        self.checks.iter().map(|check| check.name)
+        self.running().map(|check| check.name)
+    }
+
+    /// Returns the names of the checks that are skipped, since they check what the table [lacks](Self::without).
+    pub fn skipped(&self) -> impl Iterator<Item = &'static str> {
+        self.checks.iter().map(|check| check.name).filter(|name| self.is_skipped(name))
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Check<S>> {
+        self.checks.iter().filter(|check| !self.is_skipped(check.name))
+    }
+
+    fn is_skipped(&self, name: &str) -> bool {
+        self.lacking.iter().any(|feature| feature.checks().contains(&name))
     }
 
     /// Runs the suite.
@@ -199,8 +241,8 @@ impl<'a, S: KeyStore> Conformance<'a, S> {
     /// # Errors
     /// When a check failed, with what was expected and what was seen by each.
     pub async fn run(&self) -> Result<(), Failures> {
-        let mut failures = Failures::new(self.checks.len());
-        for check in &self.checks {
+        let mut failures = Failures::new(self.running().count());
+        for check in self.running() {
             if let Err(problem) = self.run_one(check).await {
                 failures.add(check.name, problem);
             }
@@ -222,10 +264,13 @@ impl<'a, S: KeyStore> Conformance<'a, S> {
     }
 }
 
-impl<S> fmt::Debug for Conformance<'_, S> {
+impl<S: KeyStore> fmt::Debug for Conformance<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.checks.iter().map(|check| check.name).collect::<Vec<_>>();
-        f.debug_struct("Conformance").field("checks", &names).field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("Conformance")
+            .field("checks", &self.running().map(|check| check.name).collect::<Vec<_>>())
+            .field("lacking", &self.lacking)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }
 

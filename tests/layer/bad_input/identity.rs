@@ -53,7 +53,7 @@ async fn foreign_identity_is_removed_and_grants_nothing() {
 #[tokio::test]
 async fn route_scopes_check_the_authenticated_key() {
     let forged = MapRequestLayer::new(|mut request: http::Request<()>| {
-        request.extensions_mut().insert(ApiKey::for_test(evil(UNKNOWN)));
+        request.extensions_mut().insert(ApiKey::for_test_of(evil(UNKNOWN)));
         request
     });
     let request = || http::Request::builder().header(NAME, KEY).body(()).unwrap();
@@ -218,7 +218,7 @@ async fn rendering(configure: impl Fn(ApiKeyLayer) -> ApiKeyLayer) -> Vec<(World
 }
 
 async fn forge(mut request: Request) -> Request {
-    request.extensions_mut().insert(ApiKey::for_test(evil(UNKNOWN)));
+    request.extensions_mut().insert(ApiKey::for_test_of(evil(UNKNOWN)));
     request
 }
 

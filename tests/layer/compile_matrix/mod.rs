@@ -4,5 +4,7 @@
 mod axum_routers;
 mod bodies;
 mod check;
+mod service;
+mod serving;
 mod tower_http_layers;
 mod types;

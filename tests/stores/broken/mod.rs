@@ -3,6 +3,7 @@
 #![cfg(feature = "test-kit")]
 
 mod faults;
+mod profiles;
 mod table;
 mod tampered;
 mod wrappers;

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use tower_api_key::key::{KeyDigest, KeyRecord};
-use tower_api_key::store::{Changes, Lookup, StoreId};
+use tower_api_key::store::{Changes, Lookup, StoreId, UsageSink};
 use tower_api_key::test_kit::Conformance;
 use tower_api_key::{BoxError, KeyStore, MemoryStore};
 
@@ -21,6 +21,7 @@ enum Fault {
     NoChanges,
     /// The wrapper has subscribers of its own.
     OtherChanges,
+    OtherSink,
 }
 
 struct Wrapper {
@@ -28,6 +29,7 @@ struct Wrapper {
     fault: Fault,
     id: StoreId,
     changes: Changes,
+    sink: UsageSink,
 }
 
 impl KeyStore for Wrapper {
@@ -60,15 +62,29 @@ impl KeyStore for Wrapper {
             _ => self.inner.changes(),
         }
     }
+
+    fn usage_sink(&self) -> Option<&UsageSink> {
+        match self.fault {
+            Fault::OtherSink => Some(&self.sink),
+            _ => self.inner.usage_sink(),
+        }
+    }
 }
 
 async fn failed(fault: Fault) -> Vec<&'static str> {
     let inner = MemoryStore::new();
-    let wrap = async || Wrapper { inner: inner.clone(), fault, id: StoreId::new(), changes: Changes::new() };
+    let wrap = async || Wrapper {
+        inner: inner.clone(),
+        fault,
+        id: StoreId::new(),
+        changes: Changes::new(),
+        sink: UsageSink::new(),
+    };
     let keep = async |store: &Wrapper, record: KeyRecord| store.inner.add(record).map(drop).map_err(BoxError::from);
     let suite = Conformance::of_store(wrap, keep).with_inner(inner.clone());
     let of_wrappers = suite.checks().filter(|check| check.starts_with("forwards_"));
-    assert_eq!(of_wrappers.collect::<Vec<_>>(), ["forwards_try_find", "forwards_the_id", "forwards_changes"]);
+    let expected = ["forwards_try_find", "forwards_the_id", "forwards_changes", "forwards_the_usage_sink"];
+    assert_eq!(of_wrappers.collect::<Vec<_>>(), expected);
     suite.run().await.map_or_else(|failures| failures.names(), |()| vec![])
 }
 
@@ -84,4 +100,5 @@ async fn wrapper_that_hides_the_store_is_caught() {
     for fault in [Fault::NoChanges, Fault::OtherChanges] {
         assert_eq!(failed(fault).await, ["forwards_changes"]);
     }
+    assert_eq!(failed(Fault::OtherSink).await, ["forwards_the_usage_sink"]);
 }

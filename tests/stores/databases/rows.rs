@@ -178,8 +178,8 @@ async fn duplicate_key_rows_are_never_accepted<D: Database>() {
                 database.loosen().await;
                 let key = issue(&store, full()).await;
                 let copy = format!(
-                    "INSERT INTO tower_api_key_keys SELECT {COPY}, digest, organization, name, hint, 'full', '', \
-                     created_at, NULL, NULL, NULL FROM tower_api_key_keys"
+                    "INSERT INTO tower_api_key_keys (id, digest, organization, name, hint, access, scopes, created_at) \
+                     SELECT {COPY}, digest, organization, name, hint, 'full', '', created_at FROM tower_api_key_keys"
                 );
                 // In Postgres, an edited row moves behind the others.
                 if worse_first {

@@ -318,6 +318,7 @@ impl Reference {
             let schemes: [&[u8]; 2] = [b"Bearer ", b"bearer "];
             let tokens: Vec<_> = of("authorization")
                 .filter_map(|value| schemes.iter().find_map(|one| value.strip_prefix(*one)))
+                .map(<[u8]>::trim_ascii_start)
                 .collect();
             if !tokens.is_empty() && of("authorization").count() > 1 {
                 return Err(false);

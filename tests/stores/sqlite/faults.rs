@@ -185,7 +185,7 @@ async fn file_corrupted_under_open_store_fails_closed() {
     }
 }
 
-/// Cases: 103, 116.
+/// Cases: 103, 116, 167.
 #[tokio::test]
 async fn missing_tables_are_503_until_restored() {
     record_log();
@@ -198,8 +198,8 @@ async fn missing_tables_are_503_until_restored() {
         assert_eq!(any(&store, &key).await, Reply::unavailable());
         assert!(store.manage().issue(acme(), full()).await.is_err());
         let line = format!(
-            "no answer from the key store, answering 503: the key database failed: error returned from \
-            database: (code: 1) no such table: {table}"
+            "no answer from the key store, answering 503: the key tables are missing or outdated, call migrate(): \
+             error returned from database: (code: 1) no such table: {table}"
         );
         assert!(!logged(&line).is_empty(), "{:?}", logged("no answer"));
         sql.run(format!("ALTER TABLE elsewhere RENAME TO {table}")).await.unwrap();
@@ -208,6 +208,7 @@ async fn missing_tables_are_503_until_restored() {
     // A table with a column too few.
     sql.run("ALTER TABLE tower_api_key_keys RENAME COLUMN access TO acces").await.unwrap();
     assert_eq!(any(&store, &key).await, Reply::unavailable());
+    assert!(!logged("outdated, call migrate(): error returned from database: (code: 1) no such column").is_empty());
 }
 
 /// Cases: 103.

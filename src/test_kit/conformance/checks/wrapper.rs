@@ -36,3 +36,12 @@ pub(super) async fn forwards_changes<S: KeyStore>(bench: &Bench<'_, S>) -> Verdi
     inner.publish(&change);
     published.expect("a change of the inner store to be published", |seen| *seen == change)
 }
+
+pub(super) async fn forwards_the_usage_sink<S: KeyStore>(bench: &Bench<'_, S>) -> Verdict {
+    let expected = bench.inner().and_then(|inner| inner.usage_sink());
+    let same = match (expected, bench.store.usage_sink()) {
+        (Some(inner), Some(outer)) => std::ptr::eq(inner.counters(), outer.counters()),
+        (inner, outer) => inner.is_none() && outer.is_none(),
+    };
+    expect(same, format!("`usage_sink` to be that of the inner store: {expected:?}"), &bench.store.usage_sink())
+}

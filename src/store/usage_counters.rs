@@ -1,19 +1,59 @@
 use std::array;
 use std::collections::HashMap;
+use std::fmt;
 use std::mem;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
+use super::KeyUsage;
 use crate::key::KeyId;
-use crate::store::KeyUsage;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::time::Timestamp;
 
+/// Where a store lets its requests be counted, for the last use of each key.
+///
+/// A store that keeps usage has one, and its clones share it. A layer on the store counts into it, and `Background::of`
+/// reports what was counted to the store. Until then at most 100,000 keys are counted in memory.
+#[derive(Clone)]
+pub struct UsageSink(Arc<Counters>);
+
+impl UsageSink {
+    /// Returns a sink of at most 100,000 keys between two reports.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_capacity(100_000)
+    }
+
+    pub(crate) fn with_capacity(keys: usize) -> Self {
+        Self(Arc::new(Counters::new(keys)))
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.0
+    }
+}
+
+impl Default for UsageSink {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for UsageSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UsageSink").finish_non_exhaustive()
+    }
+}
+
 /// loom tries every interleaving, so that it needs a small number.
-pub(super) const SHARDS: usize = if cfg!(loom_model) { 2 } else { 16 };
+pub(crate) const SHARDS: usize = if cfg!(loom_model) { 2 } else { 16 };
 
 /// How often each key was used since the last report, for a bounded number of keys.
-pub(super) struct Counters {
+pub(crate) struct Counters {
     capacity: usize,
     /// How many keys all shards have together.
     keys: AtomicUsize,
@@ -21,22 +61,22 @@ pub(super) struct Counters {
     shards: [Mutex<Shard>; SHARDS],
 }
 
-pub(super) type Shard = HashMap<KeyId, Counter>;
+pub(crate) type Shard = HashMap<KeyId, Counter>;
 
 #[derive(Clone, Copy)]
-pub(super) struct Counter {
+pub(crate) struct Counter {
     requests: u64,
     last: Timestamp,
 }
 
 impl Counters {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         let shards = array::from_fn(|_| Mutex::default());
         Self { capacity, keys: AtomicUsize::new(0), dropped: AtomicU64::new(0), shards }
     }
 
     /// Adds requests to the counter of a key, or drops them when the capacity is exhausted.
-    pub(super) fn add(&self, id: KeyId, requests: u64, last: Timestamp) {
+    pub(crate) fn add(&self, id: KeyId, requests: u64, last: Timestamp) {
         let [.., last_byte] = *id.as_bytes();
         let mut shard = lock(&self.shards[usize::from(last_byte) % SHARDS]);
         if let Some(counter) = shard.get_mut(&id) {
@@ -50,27 +90,27 @@ impl Counters {
     }
 
     /// Takes all requests out of the counters, to report them.
-    pub(super) fn take(&self) -> Vec<KeyUsage> {
+    pub(crate) fn take(&self) -> Vec<KeyUsage> {
         self.shards.iter().flat_map(|shard| usage(self.empty(&mut lock(shard)))).collect()
     }
 
     /// Empties a shard and makes room for other keys. The caller holds the lock, so that no request sees only one of the
     /// two.
-    pub(super) fn empty(&self, shard: &mut Shard) -> Shard {
+    pub(crate) fn empty(&self, shard: &mut Shard) -> Shard {
         self.keys.fetch_sub(shard.len(), Ordering::Relaxed);
         mem::take(shard)
     }
 
     /// Returns the requests of a failed report to the counters.
-    pub(super) fn keep(&self, usage: &[KeyUsage]) {
+    pub(crate) fn keep(&self, usage: &[KeyUsage]) {
         usage.iter().for_each(|usage| self.add(usage.id, usage.request_count, Timestamp::floor(usage.last_used_at)));
     }
 
-    pub(super) fn drop_requests(&self, requests: u64) {
+    pub(crate) fn drop_requests(&self, requests: u64) {
         self.dropped.fetch_add(requests, Ordering::Relaxed);
     }
 
-    pub(super) fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
@@ -81,13 +121,13 @@ impl Counters {
     }
 
     #[cfg(all(test, loom_model))]
-    pub(super) const fn shards(&self) -> &[Mutex<Shard>; SHARDS] {
+    pub(crate) const fn shards(&self) -> &[Mutex<Shard>; SHARDS] {
         &self.shards
     }
 }
 
 /// Returns what a shard counted.
-pub(super) fn usage(shard: Shard) -> impl Iterator<Item = KeyUsage> {
+pub(crate) fn usage(shard: Shard) -> impl Iterator<Item = KeyUsage> {
     shard.into_iter().map(|(id, Counter { requests, last })| KeyUsage::new(id, requests, last.system_time()))
 }
 
