@@ -2,6 +2,10 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use ipnet::{IpNet, Ipv4Net};
 
 /// Who made a request, and whether over HTTPS.
 ///
@@ -97,6 +101,126 @@ impl fmt::Display for ClientNetwork {
     }
 }
 
+/// The networks that a key may be used from: anywhere, or a list that is never empty.
+///
+/// Written as addresses and networks in CIDR notation, separated by spaces, and `*` for anywhere. Networks that overlap or
+/// adjoin are one. An IPv4-mapped IPv6 network is taken as the IPv4 network, as [`ClientInfo`] takes its address; `::/0`
+/// has no IPv4 client.
+///
+/// ```
+/// use tower_api_key::client::AllowedNetworks;
+///
+/// let office: AllowedNetworks = "192.0.2.0/24 2001:db8::/32".parse()?;
+/// assert!(office.contains("192.0.2.7".parse()?));
+/// assert!(!office.contains("198.51.100.7".parse()?));
+/// assert!(office.is_within(&AllowedNetworks::ANYWHERE));
+/// assert!("".parse::<AllowedNetworks>().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+// Sorted and merged, so that equal sets of addresses have one form.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct AllowedNetworks(Option<Arc<[IpNet]>>);
+
+impl AllowedNetworks {
+    /// Anywhere, also from a client without an address.
+    pub const ANYWHERE: Self = Self(None);
+
+    /// The most networks of one key.
+    pub const MAX_LEN: usize = 100;
+
+    /// Returns these networks and nothing else.
+    ///
+    /// # Errors
+    /// [`InvalidNetworks`] when there is none, or more than [`MAX_LEN`](Self::MAX_LEN) that do not adjoin.
+    pub fn only(networks: impl IntoIterator<Item = IpNet>) -> Result<Self, InvalidNetworks> {
+        let networks = IpNet::aggregate(&networks.into_iter().map(canonical).collect());
+        match networks.len() {
+            0 => Err(InvalidNetworks::Empty),
+            number if number > Self::MAX_LEN => Err(InvalidNetworks::TooMany),
+            _ => Ok(Self(Some(networks.into()))),
+        }
+    }
+
+    /// Returns whether the key may be used from anywhere.
+    #[must_use]
+    #[inline]
+    pub const fn is_anywhere(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Returns the networks, or `None` for anywhere.
+    #[must_use]
+    pub fn networks(&self) -> Option<&[IpNet]> {
+        self.0.as_deref()
+    }
+
+    /// Returns whether a client with this address may use the key.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.networks().is_none_or(|networks| networks.iter().any(|network| network.contains(&address)))
+    }
+
+    /// Returns whether every client of these networks is also one of `other`.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        let Some(theirs) = other.networks() else { return true };
+        // Adjoining networks are merged, so a network that they cover is within one of them.
+        let covered = |network| theirs.iter().any(|other| other.contains(network));
+        self.networks().is_some_and(|networks| networks.iter().all(covered))
+    }
+}
+
+fn canonical(network: IpNet) -> IpNet {
+    let mapped = match network {
+        IpNet::V6(v6) if v6.prefix_len() >= 96 => v6.addr().to_ipv4_mapped().zip(Some(v6.prefix_len() - 96)),
+        _ => None,
+    };
+    let v4 = mapped.and_then(|(address, length)| Ipv4Net::new(address, length).ok());
+    v4.map_or(network, IpNet::V4).trunc()
+}
+
+impl fmt::Display for AllowedNetworks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(networks) = self.networks() else { return f.write_str("*") };
+        for (number, network) in networks.iter().enumerate() {
+            let separator = if number > 0 { " " } else { "" };
+            write!(f, "{separator}{network}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads all or nothing. A text without a network is an error, and never anywhere.
+impl FromStr for AllowedNetworks {
+    type Err = InvalidNetworks;
+
+    fn from_str(text: &str) -> Result<Self, InvalidNetworks> {
+        if text == "*" {
+            return Ok(Self::ANYWHERE);
+        }
+        // One more than could be allowed is enough to know that there are too many.
+        let parse = |text: &str| text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let networks = text.split_ascii_whitespace().take(16 * Self::MAX_LEN).map(parse).collect::<Result<Vec<_>, _>>();
+        Self::only(networks.map_err(|_| InvalidNetworks::Unreadable)?)
+    }
+}
+
+/// The text or list is not one of allowed networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidNetworks {
+    /// No network: a key that can be used from nowhere is suspended or revoked instead.
+    #[error("allowed networks name at least one network; leave them out to allow any")]
+    Empty,
+    /// More networks than one key may have.
+    #[error("a key has at most {} allowed networks", AllowedNetworks::MAX_LEN)]
+    TooMany,
+    /// A part is neither an address nor a network.
+    #[error("an allowed network is an address or a network in CIDR notation, such as 192.0.2.0/24")]
+    Unreadable,
+}
+
 /// Logs why a request has no client.
 #[cfg(feature = "transport")]
 pub(crate) fn log_missing(who: &str) {
@@ -108,7 +232,70 @@ pub(crate) fn log_missing(who: &str) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Networks within 16 addresses, so that they often overlap, adjoin and cover each other.
+    fn few_addresses() -> impl Strategy<Value = Vec<IpNet>> {
+        let network = (0..16_u8, 28..=32_u8, any::<bool>()).prop_map(|(last, length, mapped)| {
+            let v4 = Ipv4Addr::new(192, 0, 2, last);
+            let network = if mapped {
+                IpNet::new(v4.to_ipv6_mapped().into(), 96 + length)
+            } else {
+                IpNet::new(v4.into(), length)
+            };
+            network.unwrap()
+        });
+        vec(network, 1..5)
+    }
+
+    proptest! {
+        /// Cases: 184.
+        #[test]
+        fn networks_are_sets_of_addresses(a in few_addresses(), b in few_addresses()) {
+            let addresses = || (0..16_u8).map(|last| IpAddr::from([192, 0, 2, last]));
+            let is_in = |networks: &[IpNet], address: IpAddr| {
+                networks.iter().any(|network| canonical(*network).contains(&address))
+            };
+            let (left, right) = (AllowedNetworks::only(a.clone()).unwrap(), AllowedNetworks::only(b.clone()).unwrap());
+            for address in addresses() {
+                prop_assert_eq!(left.contains(address), is_in(&a, address));
+            }
+            let subset = addresses().all(|address| !is_in(&a, address) || is_in(&b, address));
+            prop_assert_eq!(left.is_within(&right), subset);
+            let same = addresses().all(|address| is_in(&a, address) == is_in(&b, address));
+            prop_assert_eq!(left == right, same);
+            prop_assert_eq!(left.to_string().parse(), Ok(left.clone()));
+            prop_assert!(left.is_within(&AllowedNetworks::ANYWHERE) && !AllowedNetworks::ANYWHERE.is_within(&left));
+        }
+    }
+
+    /// Cases: 184.
+    #[test]
+    fn networks_unreadable_or_empty_are_rejected() {
+        use InvalidNetworks::{Empty, TooMany, Unreadable};
+        let many = |count: u32| (0..count).map(|n| Ipv4Addr::from(2 * n).to_string()).collect::<Vec<_>>().join(" ");
+        for (text, expected) in [
+            ("", Err(Empty)),
+            ("  ", Err(Empty)),
+            ("* 192.0.2.1", Err(Unreadable)),
+            ("192.0.2.1/33", Err(Unreadable)),
+            ("192.0.2", Err(Unreadable)),
+            ("192.0.2.1,192.0.2.2", Err(Unreadable)),
+            (&many(101), Err(TooMany)),
+            (&many(100_000), Err(TooMany)),
+            (&many(100), Ok(100)),
+            ("192.0.2.7/24 192.0.2.1", Ok(1)),
+            ("::/0", Ok(1)),
+        ] {
+            let parsed = text.parse::<AllowedNetworks>();
+            assert_eq!(parsed.map(|parsed| parsed.networks().map_or(0, <[_]>::len)), expected, "{text:.40}");
+        }
+        assert_eq!("*".parse(), Ok(AllowedNetworks::ANYWHERE));
+        assert!(!"::/0".parse::<AllowedNetworks>().unwrap().contains([192, 0, 2, 1].into()));
+    }
 
     /// Cases: 40.
     #[test]

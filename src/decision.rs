@@ -1,5 +1,6 @@
 //! The decision about a key: a pure function, without I/O, HTTP or async.
 
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use crate::key::{KeyDigest, KeyRecord};
@@ -15,15 +16,21 @@ pub enum Denial {
     /// The store returned the record of another key: a mistake in the store, which the layer answers with 503.
     #[error("the key store returned the record of another key")]
     OtherKey,
-    /// The key was revoked or replaced.
+    /// The key was revoked, by itself or for its replacement.
     #[error("the key was revoked or replaced")]
     Revoked,
+    /// The key is suspended.
+    #[error("the key is suspended: resume it")]
+    Suspended,
     /// The key's organization is disabled.
     #[error("the organization of the key is disabled")]
     OrganizationDisabled,
     /// The key is past its expiry or the organization's maximum age.
     #[error("the key has expired: regenerate it")]
     Expired,
+    /// The key is valid, and the client is not in one of its networks.
+    #[error("the key may not be used from the network of this client")]
+    NetworkNotAllowed,
     /// The key is valid and lacks a scope.
     #[error("the key lacks a scope that the route requires")]
     InsufficientScope,
@@ -32,8 +39,9 @@ pub enum Denial {
 /// Decides about a key: is it the one that was presented, is it still valid, and does its access meet the `requirement`?
 /// Returns the first check that fails.
 ///
-/// The clock is read at most once, and only for a key that expires. The layer makes this decision for every request; call
-/// the function yourself where a key does not arrive in a request header.
+/// The clock is read at most once, and only for a key that expires. The address of the client is asked for only for a key
+/// that is limited to networks; a client without one is in none of them. The layer makes this decision for every request;
+/// call the function yourself where a key does not arrive in a request header.
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -43,9 +51,12 @@ pub enum Denial {
 ///
 /// let digest = KeyDigest::hash(b"avk_...");
 /// let record = KeyRecord::new(KeyId::from_u128(1), digest, "acme".parse()?, Access::Full);
-/// let verdict = decide(&digest, Some(&record), &Requirement::any_key(), SystemTime::now);
-/// assert!(verdict.is_ok());
-/// assert_eq!(decide(&digest, None, &Requirement::any_key(), SystemTime::now), Err(Denial::Unknown));
+/// let client = || Some([192, 0, 2, 7].into());
+/// let decide = |record| decide(&digest, record, &Requirement::any_key(), SystemTime::now, client);
+/// assert_eq!(decide(Some(&record)), Ok(()));
+/// assert_eq!(decide(None), Err(Denial::Unknown));
+/// let elsewhere = record.with_networks("198.51.100.0/24".parse()?);
+/// assert_eq!(decide(Some(&elsewhere)), Err(Denial::NetworkNotAllowed));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -56,18 +67,20 @@ pub fn decide(
     record: Option<&KeyRecord>,
     requirement: &Requirement,
     now: impl FnOnce() -> SystemTime,
+    client: impl FnOnce() -> Option<IpAddr>,
 ) -> Result<(), Denial> {
     let record = record.ok_or(Denial::Unknown)?;
-    authenticate(presented, record, now)?;
+    authenticate(presented, record, now, client)?;
     authorize(record.access(), requirement)
 }
 
-/// Decides the first half: is it the key that was presented, and is it still valid?
+/// Decides the first half: is it the key that was presented, is it still valid, and may this client use it?
 #[inline]
 pub(crate) fn authenticate(
     presented: &KeyDigest,
     record: &KeyRecord,
     now: impl FnOnce() -> SystemTime,
+    client: impl FnOnce() -> Option<IpAddr>,
 ) -> Result<(), Denial> {
     if record.digest() != presented {
         return Err(Denial::OtherKey);
@@ -75,11 +88,18 @@ pub(crate) fn authenticate(
     if record.is_revoked() {
         return Err(Denial::Revoked);
     }
+    if record.is_suspended() {
+        return Err(Denial::Suspended);
+    }
     if record.policy().is_disabled() {
         return Err(Denial::OrganizationDisabled);
     }
     if record.is_expired(now) {
         return Err(Denial::Expired);
+    }
+    let networks = record.networks();
+    if !networks.is_anywhere() && !client().is_some_and(|address| networks.contains(address)) {
+        return Err(Denial::NetworkNotAllowed);
     }
     Ok(())
 }

@@ -143,7 +143,7 @@
 //!    [`ApiKeyLayer::lookup_timeout`] sets another limit. A store that fails, hangs or panics is a 503: an outage never
 //!    looks like an invalid key.
 //! 3. **Decision.** [`decide`](decision::decide) is one pure function of the record, the time and the [`Requirement`]. Its
-//!    checks, in their order: unknown, revoked, organization disabled, expired, scopes.
+//!    checks, in their order: unknown, revoked, suspended, organization disabled, expired, networks, scopes.
 //! 4. **Service.** An accepted request reaches the inner service with an [`ApiKey`] in its extensions. A rejected one never
 //!    does: the layer responds as [`Rejection`] documents.
 //! 5. **Event.** Each hook of [`ApiKeyLayer::on_decision`] gets exactly one [`DecisionEvent`](observe::DecisionEvent).
@@ -154,10 +154,10 @@
 //! |---|---|
 //! | [`key`] | what a store keeps of a key: record, digest, id, hint, format |
 //! | [`scope`] | what a key may do and what a route requires |
-//! | [`client`] | who made a request |
+//! | [`client`] | who made a request, and the networks that a key may be used from |
 //! | [`decision`] | the pure decision |
 //! | [`store`] | where keys are kept, and the traits for a store of your own |
-//! | [`manage`] | issue, list, update, revoke and regenerate keys; the audit event of each change |
+//! | [`manage`] | issue, import, list, update, revoke, regenerate and purge keys; the audit event of each change |
 //! | [`usage`] | when each key was last used |
 //! | [`rejection`] | why a request is rejected, and the response |
 //! | [`observe`] | the event of each request; `tracing` and `metrics` |
@@ -177,9 +177,9 @@
 //! | situation | status | `detail` |
 //! |---|---|---|
 //! | no key, or a blank one | 401 | Authentication credentials were not provided. |
-//! | unknown, revoked, malformed, repeated or longer than 512 bytes; organization disabled | 401 | Invalid API key. |
+//! | unknown, revoked, suspended, malformed, repeated or longer than 512 bytes; organization disabled | 401 | Invalid API key. |
 //! | expired, and not revoked | 401 | API key has expired. |
-//! | scope missing | 403 | You do not have permission to perform this action. |
+//! | scope missing, or a key that may not be used from the client's network | 403 | You do not have permission to perform this action. |
 //! | not in the route table (valid key) | 404 | Not found. |
 //! | store failed, panicked, or did not answer in time | 503, `Retry-After: 1` | Service temporarily unavailable, try again later. |
 //! | layers in the wrong order; the log names them | 500 | Internal server error. |

@@ -33,6 +33,11 @@ const ADD: &str = "INSERT INTO avala_accounts (email, organization, account, dat
 
 const ORGANIZATIONS: &str = "SELECT organization FROM avala_accounts";
 
+const LAST_DEMAND: &str = "SELECT value FROM avala_settings WHERE name = 'max_key_age_seconds'";
+
+const KEEP_DEMAND: &str = "INSERT INTO avala_settings (name, value) VALUES ('max_key_age_seconds', $1) \
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+
 impl Accounts {
     pub(crate) const fn new(database: Database) -> Self {
         Self(database)
@@ -58,6 +63,15 @@ impl Accounts {
     /// Every organization there is.
     pub(crate) async fn organizations(&self) -> Result<Vec<String>, sqlx::Error> {
         Ok(self.0.run(ORGANIZATIONS, &[]).await?.concat())
+    }
+
+    /// The age of keys, in seconds, that the last start demanded. Empty for any.
+    pub(crate) async fn last_demand(&self) -> Result<String, sqlx::Error> {
+        Ok(self.0.run(LAST_DEMAND, &[]).await?.concat().concat())
+    }
+
+    pub(crate) async fn keep_demand(&self, seconds: &str) -> Result<(), sqlx::Error> {
+        self.0.run(KEEP_DEMAND, &[seconds]).await.map(drop)
     }
 }
 

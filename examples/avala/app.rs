@@ -113,6 +113,7 @@ fn guarded() -> Router<App> {
         .route("/exports/{uid}/", get(exports::read))
         .route("/exports/{uid}/download/", get(exports::download))
         .route("/users/me/permissions/", get(permissions))
+        .route("/organization/key-policy/", get(policy::read).put(policy::set))
         .merge(keys::routes("/api-keys"));
     Router::new().nest(BASE, api).fallback(not_found)
 }

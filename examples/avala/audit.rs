@@ -1,3 +1,4 @@
+use tower_api_key::OrganizationId;
 use tower_api_key::key::KeyRecord;
 use tower_api_key::manage::{ChangeEvent, ChangeOutcome};
 use tower_api_key::observe::{self, DecisionEvent};
@@ -30,11 +31,13 @@ pub(crate) fn record_change(event: &ChangeEvent<'_>) {
     let age = |age: std::time::Duration| format!("{}s", age.as_secs());
     let policy = event.policy().map(|policy| policy.max_key_age().map_or("none".to_owned(), age));
     let policy = policy.map(|age| format!(" max_key_age={age}")).unwrap_or_default();
+    let fields = event.update().map(|update| format!(" fields={}", update.fields().join(","))).unwrap_or_default();
     let line = format!(
-        "change={} key={key}{new} organization={}{policy} by={} outcome={}",
+        "change={} key={key}{new} organization={}{policy}{fields} by={} outcome={}",
         event.change().code(),
-        event.organization(),
-        event.actor().unwrap_or("-"),
+        event.organization().map_or("-", OrganizationId::as_str),
+        // The client chose the address, which could be a key in the wrong place.
+        event.actor().map_or("-", |actor| if actor.contains('@') { "signup" } else { actor }),
         event.outcome().code()
     );
     match event.outcome() {

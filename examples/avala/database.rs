@@ -2,21 +2,22 @@ use sqlx::postgres::PgPool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{Error, Row};
 
-/// The database of the example's own table, which is also that of the keys where they are kept in one.
+/// The database of the example's own tables, which is also that of the keys where they are kept in one.
 #[derive(Clone)]
 pub(crate) enum Database {
     Sqlite(SqlitePool),
     Postgres(PgPool),
 }
 
-/// One row for each account, of texts alone: the email by which it is found, the organization that it owns, and two
+/// What the server was last started with, and one row for each account, of texts alone: the email by which it is found, the organization that it owns, and two
 /// JSON documents. `accounts.rs` knows what is in the first, `data.rs` what is in the second.
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS avala_accounts (
     email TEXT NOT NULL PRIMARY KEY,
     organization TEXT NOT NULL UNIQUE,
     account TEXT NOT NULL,
     data TEXT NOT NULL
-)";
+);
+CREATE TABLE IF NOT EXISTS avala_settings (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL)";
 
 /// Postgres does not keep two processes from creating one table at once. The lock is given back at the end of the
 /// transaction, which these statements are together. The timeouts of lookups do not apply to the wait for another process.
@@ -40,7 +41,7 @@ impl Database {
         Ok(Self::Sqlite(one.connect_with(SqliteConnectOptions::new().in_memory(true)).await?))
     }
 
-    /// Creates the table where there is none. Several processes may do so at once.
+    /// Creates the tables where there are none. Several processes may do so at once.
     pub(crate) async fn create_table(&self) -> Result<(), Error> {
         match self {
             Self::Sqlite(pool) => sqlx::raw_sql(CREATE).execute(pool).await.map(drop),

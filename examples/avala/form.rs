@@ -76,6 +76,28 @@ impl Form {
         None
     }
 
+    /// A whole number that is not negative.
+    pub(crate) fn number(&mut self, field: &'static str) -> Option<u64> {
+        let value = self.take(field)?;
+        if value.as_u64().is_none() {
+            self.wrong(field, "A whole number from 0 on is required.");
+        }
+        value.as_u64()
+    }
+
+    pub(crate) fn boolean(&mut self, field: &'static str) -> Option<bool> {
+        let value = self.take(field)?;
+        if value.as_bool().is_none() {
+            self.wrong(field, "Must be a valid boolean.");
+        }
+        value.as_bool()
+    }
+
+    /// Whether the field is there, be it null.
+    pub(crate) fn has(&self, field: &str) -> bool {
+        self.fields.contains_key(field)
+    }
+
     /// A value that is there and not null.
     pub(crate) fn take(&mut self, field: &str) -> Option<Value> {
         self.fields.remove(field).filter(|value| !value.is_null())

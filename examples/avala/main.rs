@@ -14,6 +14,7 @@ mod app;
 mod audit;
 mod data;
 mod database;
+mod fields;
 mod form;
 mod keys;
 mod limits;

@@ -14,6 +14,7 @@ use crate::keys::{Issued, View};
 use crate::listing::Page;
 use crate::operations::{self, Operation, json_content};
 use crate::options::{Options, RequestsPerMinute};
+use crate::policy::KeyPolicy;
 use crate::resources::Permissions;
 use crate::routes;
 use crate::signup::SignedUp;
@@ -26,6 +27,7 @@ use crate::signup::SignedUp;
     ExportFile,
     Issued,
     Item,
+    KeyPolicy,
     Page<Dataset>,
     Page<Item>,
     Page<Project>,
@@ -94,7 +96,7 @@ fn failures() -> Value {
             "description": "What is wrong with the request, or with each of its fields.",
             "content": { "application/json": { "schema": wrong } },
         },
-        "Conflict": text("The key is already revoked or replaced."),
+        "Conflict": text("The key is revoked, replaced or suspended."),
         "NotFound": text("There is no such thing in the organization of the key."),
         "PayloadTooLarge": text("The body is too long."),
         "UnsupportedMediaType": text("The body is not sent as JSON."),

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use tower_api_key::NewKey;
+use tower_api_key::client::AllowedNetworks;
+use tower_api_key::key::Metadata;
 use tower_api_key::scope::avala;
 
 use crate::{resources, signup};
@@ -63,18 +65,63 @@ pub(crate) fn all() -> Vec<Operation> {
             .answers("200", "ExportFile")
             .names(),
         get("/users/me/permissions/", "readPermissions", "What the key may do").answers("200", "Permissions"),
-        get("/api-keys/", "listKeys", "The keys, without their secrets").lists("Page_View", &key_position()).query(
-            "status",
-            &json!({ "type": "string", "enum": ["active", "expired", "revoked"] }),
-            "Only keys in this state.",
-        ),
+        get("/api-keys/", "listKeys", "The keys, without their secrets")
+            .lists("Page_View", &key_position())
+            .query(
+                "status",
+                &json!({ "type": "string", "enum": ["active", "suspended", "expired", "revoked"] }),
+                "Only keys in this state.",
+            )
+            .query(
+                "environment",
+                &json!({ "type": "string", "pattern": "^[0-9A-Za-z_-]{1,32}$" }),
+                "Only keys for this environment.",
+            )
+            .query(
+                "search",
+                &json!({ "type": "string" }),
+                "Only keys whose name or hint has this text, in any letter case.",
+            )
+            .query("created_by", &json!({ "type": "string" }), "Only keys that this account or key has made.")
+            .query(
+                "expires_before",
+                &json!({ "type": "string", "format": "date-time" }),
+                "Only keys with an expiry of their own before this time.",
+            ),
         post("/api-keys/", "createKey", "A new key, shown this once").takes(&new_key()).answers("201", "Issued"),
+        get("/api-keys/{uid}/", "readKey", "One key, without its secret").answers("200", "View").names(),
+        Operation::new("patch", "/api-keys/{uid}/", "updateKey", "A change of a key, which never gives it more")
+            .takes(&key_update())
+            .answers("200", "View")
+            .names()
+            .refers("409", "Conflict"),
         post("/api-keys/{uid}/revoke/", "revokeKey", "The end of a key").answers("200", "View").names(),
-        post("/api-keys/{uid}/regenerate/", "regenerateKey", "A new key in place of another, which is dead at once")
-            .may_take(&json!({ "type": "object", "properties": { "expires_at": expires_at() } }))
+        post("/api-keys/{uid}/regenerate/", "regenerateKey", "A new key in place of another")
+            .may_take(&json!({
+                "type": "object",
+                "properties": {
+                    "expires_at": expires_at(),
+                    "overlap_seconds": {
+                        "type": ["integer", "null"],
+                        "minimum": 0,
+                        "maximum": u64::MAX,
+                        "description": "For how long the old key still works; otherwise it is dead at once.",
+                    },
+                },
+            }))
             .answers("201", "Issued")
             .names()
             .refers("409", "Conflict"),
+        get("/organization/key-policy/", "readKeyPolicy", "How old keys may be").answers("200", "KeyPolicy"),
+        Operation::new("put", "/organization/key-policy/", "setKeyPolicy", "How old keys may be, old and new ones")
+            .takes(&json!({
+                "type": "object",
+                "required": ["max_key_age_seconds"],
+                "properties": {
+                    "max_key_age_seconds": { "type": ["integer", "null"], "minimum": 1, "maximum": u64::MAX },
+                },
+            }))
+            .answers("200", "KeyPolicy"),
     ]
 }
 
@@ -230,18 +277,61 @@ fn new_export() -> Value {
     json!({ "anyOf": [of("dataset", "project"), of("project", "dataset")] })
 }
 
+fn key_name() -> Value {
+    let name = format!("^[^{CONTROL}]*[^{BLANK}{CONTROL}][^{CONTROL}]*$");
+    json!({ "type": "string", "pattern": name, "maxLength": NewKey::MAX_NAME_LEN })
+}
+
+fn scopes(kind: &Value) -> Value {
+    let scopes = avala::ALL.map(|scope| scope.to_string());
+    json!({ "type": kind, "minItems": 1, "items": { "type": "string", "enum": scopes } })
+}
+
+fn metadata() -> Value {
+    let name = format!("^[^{CONTROL}]{{1,{}}}$", Metadata::MAX_NAME_LEN);
+    json!({
+        "type": ["object", "null"],
+        "maxProperties": Metadata::MAX_LEN,
+        "propertyNames": { "pattern": name },
+        "additionalProperties": { "type": "string", "maxLength": Metadata::MAX_VALUE_LEN, "pattern": "^[^\\u0000]*$" },
+    })
+}
+
+fn networks() -> Value {
+    json!({
+        "type": ["array", "null"],
+        "minItems": 1,
+        "maxItems": AllowedNetworks::MAX_LEN,
+        "items": { "type": "string", "description": "An address, or a network such as 192.0.2.0/24." },
+    })
+}
+
+/// Fewer scopes and networks and a sooner expiry than the key has.
+fn key_update() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "name": key_name(),
+            "metadata": metadata(),
+            "scopes": scopes(&json!(["array", "null"])),
+            "expires_at": expires_at(),
+            "suspended": { "type": ["boolean", "null"] },
+            "allowed_networks": networks(),
+        },
+    })
+}
+
 /// With scopes, or with full access in so many words.
 fn new_key() -> Value {
     let alternative = |required: &[&str], full_access: Value, scopes: Value| {
-        let name = format!("^[^{CONTROL}]*[^{BLANK}{CONTROL}][^{CONTROL}]*$");
-        let name = json!({ "type": "string", "pattern": name, "maxLength": NewKey::MAX_NAME_LEN });
         let properties = json!({
-            "name": name, "full_access": full_access, "scopes": scopes, "expires_at": expires_at(),
+            "name": key_name(), "full_access": full_access, "scopes": scopes, "expires_at": expires_at(),
+            "metadata": metadata(), "allowed_networks": networks(),
+            "environment": { "enum": ["live", "test", null] },
         });
         json!({ "type": "object", "required": required, "properties": properties })
     };
-    let scopes = avala::ALL.map(|scope| scope.to_string());
-    let scopes = json!({ "type": "array", "minItems": 1, "items": { "type": "string", "enum": scopes } });
+    let scopes = scopes(&json!("array"));
     json!({
         "oneOf": [
             alternative(&["name", "full_access"], json!({ "type": "boolean", "enum": [true] }), json!({ "type": "null" })),

@@ -247,6 +247,8 @@ pub(crate) struct Permissions {
     #[serde(rename = "type")]
     kind: &'static str,
     is_staff_privileged: bool,
+    /// `live` or `test`; null for a key that was issued elsewhere.
+    environment: Option<String>,
     scopes: Vec<String>,
     capabilities: Vec<String>,
     toolsets: Vec<String>,
@@ -261,6 +263,7 @@ pub(crate) async fn permissions(key: ApiKey) -> Json<Permissions> {
     Json(Permissions {
         kind: "customer",
         is_staff_privileged: false,
+        environment: key.record().environment().map(ToString::to_string),
         scopes: scopes.iter().map(Scope::to_string).collect(),
         capabilities: Vec::new(),
         toolsets: Vec::new(),

@@ -19,7 +19,7 @@ pub(crate) fn table() -> Result<RouteTable, RouteTableError> {
     let read_tasks = || Requirement::any_of([avala::TASKS_READ, avala::PROJECTS_READ]);
     // A scoped key never manages keys: it could give itself more than it has.
     let manage_keys = Requirement::full_access;
-    let lines: [(Method, &str, Requirement); 19] = [
+    let lines: [(Method, &str, Requirement); 23] = [
         (Method::GET, "/datasets/", avala::DATASETS_READ.into()),
         (Method::POST, "/datasets/", avala::DATASETS_WRITE.into()),
         (Method::GET, "/datasets/{uid}/", avala::DATASETS_READ.into()),
@@ -37,8 +37,12 @@ pub(crate) fn table() -> Result<RouteTable, RouteTableError> {
         (Method::GET, "/users/me/permissions/", Requirement::any_key()),
         (Method::GET, "/api-keys/", manage_keys()),
         (Method::POST, "/api-keys/", manage_keys()),
+        (Method::GET, "/api-keys/{uid}/", manage_keys()),
+        (Method::PATCH, "/api-keys/{uid}/", manage_keys()),
         (Method::POST, "/api-keys/{uid}/revoke/", manage_keys()),
         (Method::POST, "/api-keys/{uid}/regenerate/", manage_keys()),
+        (Method::GET, "/organization/key-policy/", manage_keys()),
+        (Method::PUT, "/organization/key-policy/", manage_keys()),
     ];
     let table =
         RouteTable::builder().catalog(avala::catalog()).public(Method::POST, SIGN_UP).public(Method::GET, OPENAPI);

@@ -51,7 +51,7 @@ pub(crate) async fn sign_up(State(app): State<App>, request: Request) -> Result<
     let account = Account { user: User { uid, username, email, first_name, last_name }, password_hash };
     // First the key, which nobody knows until the reply is sent, and then the account: whatever comes in between, nobody
     // is left with an account that has no key.
-    let issued = first_key(&app, &organization).await?;
+    let issued = first_key(&app, &organization, &account.user.email).await?;
     let added = app.accounts.add(&account, &first_data).await;
     if !matches!(added, Ok(true)) {
         discard(&app, &issued).await;
@@ -63,9 +63,9 @@ pub(crate) async fn sign_up(State(app): State<App>, request: Request) -> Result<
     Ok(with_secret(StatusCode::CREATED, SignedUp { user: &account.user, api_key: issued.secret.expose_secret() }))
 }
 
-async fn first_key(app: &App, organization: &OrganizationId) -> Result<IssuedKey, ApiError> {
-    let keys = app.keys.on_behalf_of(ACTOR);
-    in_time(policy::demand(&keys, organization, app.max_key_age)).await?;
+async fn first_key(app: &App, organization: &OrganizationId, email: &str) -> Result<IssuedKey, ApiError> {
+    in_time(policy::demand(&app.keys.on_behalf_of(ACTOR), organization, app.max_key_age)).await?;
+    let keys = app.keys.on_behalf_of(email);
     let new = NewKey::new("Sign up", Access::Full).map_err(ApiError::internal)?;
     in_time(keys.issue(organization, new)).await
 }

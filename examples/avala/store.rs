@@ -2,6 +2,7 @@ use std::error::Error;
 use std::iter::successors;
 
 use tower_api_key::background::Background;
+use tower_api_key::key::{Environment, KeyFormat};
 use tower_api_key::manage::IssueRules;
 use tower_api_key::scope::avala;
 use tower_api_key::store::{CachedStore, DynKeyBackend, PostgresStore, SqlError, SqliteStore};
@@ -42,10 +43,16 @@ impl Store {
         };
         database.create_table().await?;
         // New keys have only scopes that a route requires.
-        let rules = IssueRules::new().with_catalog(avala::catalog());
+        let rules = IssueRules::new().with_catalog(avala::catalog()).with_formats(formats()?);
         let keys = KeyManager::new(keys).with_rules(rules).on_change(audit::record_change);
         Ok(Self { keys, database })
     }
+}
+
+/// The formats of new keys, the default first.
+fn formats() -> Result<[KeyFormat; 2], BoxError> {
+    let test = KeyFormat::new("avk_test_")?.with_environment(Environment::from_static("test"));
+    Ok([KeyFormat::AVALA.with_environment(Environment::from_static("live")), test])
 }
 
 /// The driver tries again for a while where nobody listens, and then says only that it has waited.

@@ -1,5 +1,6 @@
 //! The check of a request, from top to bottom.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use super::lookup::{Answer, Awaited, LookupError};
 use super::preflight::is_preflight;
 use super::response_headers::ResponseHeaders;
 use super::waiting::{Ended, Next, WaitedFor, Waiting};
+use crate::client::ClientInfo;
 use crate::decision::{Denial, authenticate, authorize};
 use crate::error_chain::error_chain;
 use crate::key::{KeyDigest, KeyRecord};
@@ -216,7 +218,8 @@ impl<'a> Check<'a> {
             report.facts.record = Some(Arc::clone(&record)).filter(|record| record.digest() == digest);
         }
         let mut read = None;
-        if let Err(denial) = authenticate(digest, &record, || *read.insert(self.config.clock.now())) {
+        let now = || *read.insert(self.config.clock.now());
+        if let Err(denial) = authenticate(digest, &record, now, || self.client(request)) {
             return Progress::Rejected(self.denied(denial, &record).into());
         }
         if let Some(usage) = &self.config.usage {
@@ -240,6 +243,21 @@ impl<'a> Check<'a> {
         }
         request.extensions_mut().insert(key);
         Progress::Accepted(self.response_headers())
+    }
+
+    /// Returns the address of the client, which an outer layer has put there.
+    #[cold]
+    fn client<B>(&self, request: &Request<B>) -> Option<IpAddr> {
+        let client = request.extensions().get::<ClientInfo>();
+        if client.is_none() {
+            self.config.missing_client.call_once(|| {
+                tracing::error!(
+                    "a key that is limited to networks was used, and its request has no ClientInfo: put a \
+                     ClientInfoLayer outside of the ApiKeyLayer; answering 403 to every such key"
+                );
+            });
+        }
+        client?.address()
     }
 
     /// Notes the class of the route. Without a table, every route is unlisted, and the table is not asked.

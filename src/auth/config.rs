@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use super::authorize::Authorizer;
@@ -37,6 +37,8 @@ pub(crate) struct Config {
     pub(super) preflight: bool,
     pub(super) expose_route: bool,
     pub(super) responder: Responder,
+    /// Whether the log has the line about requests without a `ClientInfo`.
+    pub(super) missing_client: Arc<Once>,
 }
 
 impl Config {

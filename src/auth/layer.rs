@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -103,6 +103,7 @@ impl ApiKeyLayer {
             preflight: false,
             expose_route: false,
             responder: Responder::documented(),
+            missing_client: Arc::new(Once::new()),
         };
         Self { config: Arc::new(config) }
     }
@@ -240,10 +241,10 @@ impl ApiKeyLayer {
     ///
     /// ```
     /// # use tower_api_key::{ApiKeyLayer, MemoryStore};
-    /// use tower_api_key::key::KeyFormat;
+    /// use tower_api_key::key::{Environment, KeyFormat};
     ///
-    /// let live = KeyFormat::new("acme_live_")?.with_environment("live");
-    /// let test = KeyFormat::new("acme_test_")?.with_environment("test");
+    /// let live = KeyFormat::new("acme_live_")?.with_environment(Environment::from_static("live"));
+    /// let test = KeyFormat::new("acme_test_")?.with_environment(Environment::from_static("test"));
     /// let production = ApiKeyLayer::new(MemoryStore::new()).require_formats([live.clone()]);
     /// let staging = ApiKeyLayer::new(MemoryStore::new()).require_formats([live, test]);
     /// # Ok::<(), tower_api_key::key::InvalidPrefix>(())

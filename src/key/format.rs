@@ -3,17 +3,17 @@ use std::borrow::Cow;
 use zeroize::Zeroizing;
 
 use super::secret::{RandomError, random};
-use super::{KeyHint, KeySecret};
+use super::{Environment, KeyHint, KeySecret};
 
 const RANDOM_BYTES: usize = 16;
-const BODY_LEN: usize = 2 * (RANDOM_BYTES + CHECKSUM_BYTES);
+pub(super) const BODY_LEN: usize = 2 * (RANDOM_BYTES + CHECKSUM_BYTES);
 const CHECKSUM_BYTES: usize = 4;
 
 /// The format of the keys that a service issues: a prefix, then 40 lowercase hexadecimal digits.
 ///
 /// The first 32 digits are 128 random bits from the operating system. The last 8 are the CRC-32 (ISO-HDLC) of everything
-/// before them, including the prefix. A secret scanner finds such keys with `\bavk_[0-9a-f]{40}\b` and checks them
-/// offline. A service that issued all its keys itself can reject a mistyped key without a lookup, with
+/// before them, including the prefix. A secret scanner finds such keys by their [`pattern`](Self::pattern) and checks
+/// them offline. A service that issued all its keys itself can reject a mistyped key without a lookup, with
 /// [`ApiKeyLayer::require_formats`](crate::ApiKeyLayer::require_formats). A matching checksum does not make a key valid.
 ///
 /// ```
@@ -29,7 +29,7 @@ const CHECKSUM_BYTES: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyFormat {
     prefix: Cow<'static, str>,
-    environment: Option<Cow<'static, str>>,
+    environment: Option<Environment>,
 }
 
 impl KeyFormat {
@@ -51,22 +51,23 @@ impl KeyFormat {
         }
     }
 
+    /// Names the environment of keys in this format, such as `live` or `test`. A record keeps it.
+    #[must_use]
+    pub fn with_environment(mut self, environment: Environment) -> Self {
+        self.environment = Some(environment);
+        self
+    }
+
+    /// Returns the environment of keys in this format, if it was named.
+    #[must_use]
+    pub const fn environment(&self) -> Option<&Environment> {
+        self.environment.as_ref()
+    }
+
     /// Returns the prefix of every key in this format.
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.prefix
-    }
-
-    /// Names the environment of the keys in this format, such as `live` or `test`, in place of an earlier name.
-    #[must_use]
-    pub fn with_environment(self, name: impl Into<Cow<'static, str>>) -> Self {
-        Self { environment: Some(name.into()), ..self }
-    }
-
-    /// Returns the name of the environment.
-    #[must_use]
-    pub fn environment(&self) -> Option<&str> {
-        self.environment.as_deref()
     }
 
     /// Generates a new key in this format.

@@ -1,6 +1,8 @@
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{KeyDigest, KeyHint, KeyId, KeyStatus, OrganizationId, OrganizationPolicy};
+use super::{Environment, KeyDigest, KeyHint, KeyId, KeyStatus, Metadata, OrganizationId, OrganizationPolicy};
+use crate::client::AllowedNetworks;
 use crate::scope::Access;
 use crate::time::Timestamp;
 
@@ -30,8 +32,14 @@ pub struct KeyRecord {
     organization: OrganizationId,
     name: Box<str>,
     hint: KeyHint,
+    environment: Option<Environment>,
     access: Access,
+    networks: AllowedNetworks,
+    metadata: Metadata,
     created_at: Timestamp,
+    created_by: Option<Arc<str>>,
+    imported: bool,
+    suspended: bool,
     expires_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
     replaced_by: Option<KeyId>,
@@ -51,8 +59,14 @@ impl KeyRecord {
             organization,
             name: Box::default(),
             hint: KeyHint::default(),
+            environment: None,
             access,
+            networks: AllowedNetworks::ANYWHERE,
+            metadata: Metadata::empty(),
             created_at: Timestamp::EPOCH,
+            created_by: None,
+            imported: false,
+            suspended: false,
             expires_at: None,
             revoked_at: None,
             replaced_by: None,
@@ -60,6 +74,15 @@ impl KeyRecord {
             request_count: 0,
             policy: OrganizationPolicy::default(),
         }
+    }
+
+    /// Returns what is left of an imported key after a purge: a revoked key of the organization `purged` that grants
+    /// nothing. It keeps the key from being imported again.
+    #[must_use]
+    pub fn tombstone(id: KeyId, digest: KeyDigest) -> Self {
+        const PURGED: OrganizationId = OrganizationId::from_static("purged");
+        let record = Self::new(id, digest, PURGED, Access::scoped([]));
+        Self { revoked_at: Some(Timestamp::EPOCH), imported: true, ..record }
     }
 
     /// Sets the name that the owner gave the key.
@@ -73,6 +96,48 @@ impl KeyRecord {
     #[must_use]
     pub fn with_hint(mut self, hint: KeyHint) -> Self {
         self.hint = hint;
+        self
+    }
+
+    /// Sets the environment that the key is for.
+    #[must_use]
+    pub fn with_environment(mut self, environment: impl Into<Option<Environment>>) -> Self {
+        self.environment = environment.into();
+        self
+    }
+
+    /// Sets the networks that the key may be used from.
+    #[must_use]
+    pub fn with_networks(mut self, networks: AllowedNetworks) -> Self {
+        self.networks = networks;
+        self
+    }
+
+    /// Sets what the owner notes about the key.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// Sets who created the key.
+    #[must_use]
+    pub fn with_created_by(mut self, actor: impl Into<Option<Arc<str>>>) -> Self {
+        self.created_by = actor.into();
+        self
+    }
+
+    /// Sets whether the key was issued elsewhere and imported.
+    #[must_use]
+    pub const fn with_imported(mut self, imported: bool) -> Self {
+        self.imported = imported;
+        self
+    }
+
+    /// Suspends the key until it is resumed, or resumes it.
+    #[must_use]
+    pub const fn with_suspended(mut self, suspended: bool) -> Self {
+        self.suspended = suspended;
         self
     }
 
@@ -97,20 +162,18 @@ impl KeyRecord {
         self
     }
 
-    /// Sets when the key was revoked, without a replacement; `None` for a key that is not revoked. A revoked key is
-    /// rejected even if the time of its revocation lies ahead.
+    /// Sets when the key was revoked; `None` for a key that is not revoked. A revoked key is rejected even if the time of
+    /// its revocation lies ahead.
     #[must_use]
     pub fn with_revoked_at(mut self, time: impl Into<Option<SystemTime>>) -> Self {
         self.revoked_at = time.into().map(Timestamp::floor);
-        self.replaced_by = None;
         self
     }
 
-    /// Marks the key as revoked at this time because it was regenerated: `replacement` is the new key.
+    /// Sets the new key, for a key that was regenerated. The old key is revoked, or expires at the end of an overlap.
     #[must_use]
-    pub fn with_replaced_by(mut self, time: SystemTime, replacement: KeyId) -> Self {
-        self.revoked_at = Some(Timestamp::floor(time));
-        self.replaced_by = Some(replacement);
+    pub fn with_replaced_by(mut self, replacement: impl Into<Option<KeyId>>) -> Self {
+        self.replaced_by = replacement.into();
         self
     }
 
@@ -158,6 +221,44 @@ impl KeyRecord {
     #[must_use]
     pub const fn hint(&self) -> &KeyHint {
         &self.hint
+    }
+
+    /// Returns the environment that the key is for, if its format has one.
+    #[must_use]
+    pub const fn environment(&self) -> Option<&Environment> {
+        self.environment.as_ref()
+    }
+
+    /// Returns the networks that the key may be used from.
+    #[must_use]
+    #[inline]
+    pub const fn networks(&self) -> &AllowedNetworks {
+        &self.networks
+    }
+
+    /// Returns what the owner notes about the key.
+    #[must_use]
+    pub const fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// Returns who created the key: the actor of the manager that issued it.
+    #[must_use]
+    pub fn created_by(&self) -> Option<&str> {
+        self.created_by.as_deref()
+    }
+
+    /// Returns whether the key was issued elsewhere and imported.
+    #[must_use]
+    pub const fn is_imported(&self) -> bool {
+        self.imported
+    }
+
+    /// Returns whether the key is suspended: rejected until it is resumed.
+    #[must_use]
+    #[inline]
+    pub const fn is_suspended(&self) -> bool {
+        self.suspended
     }
 
     /// Returns what the key may do.
@@ -217,7 +318,15 @@ impl KeyRecord {
         self.policy
     }
 
-    /// Returns whether the key was revoked or replaced.
+    /// Returns when the key was revoked or expired, whichever came first: it can authenticate nothing since then. `None` if
+    /// it still can at this time, also if it is suspended.
+    #[must_use]
+    pub fn ended_at(&self, now: SystemTime) -> Option<SystemTime> {
+        let end = self.end().filter(|end| end.is_reached(now));
+        self.revoked_at.into_iter().chain(end).min().map(Timestamp::system_time)
+    }
+
+    /// Returns whether the key was revoked, by itself or for its replacement.
     #[must_use]
     #[inline]
     pub const fn is_revoked(&self) -> bool {
@@ -236,6 +345,8 @@ impl KeyRecord {
     pub fn status(&self, now: SystemTime) -> KeyStatus {
         if self.is_revoked() {
             KeyStatus::Revoked
+        } else if self.is_suspended() {
+            KeyStatus::Suspended
         } else if self.is_expired(|| now) {
             KeyStatus::Expired
         } else {
@@ -310,10 +421,37 @@ mod tests {
     /// Cases: 49.
     #[test]
     fn record_revoked_and_expired_is_revoked() {
-        let record = record().with_expires_at(at(2000)).with_replaced_by(at(1500), KeyId::from_u128(2));
+        let record = record().with_expires_at(at(2000)).with_revoked_at(at(1500)).with_replaced_by(KeyId::from_u128(2));
         assert_eq!(record.status(at(3000)), KeyStatus::Revoked);
         assert_eq!(record.replaced_by(), Some(KeyId::from_u128(2)));
         assert_eq!(record.revoked_at(), Some(at(1500)));
+    }
+
+    /// Cases: 183.
+    #[test]
+    fn record_suspended_is_suspended_until_revoked() {
+        let record = record().with_expires_at(at(2000)).with_suspended(true);
+        for now in [1000, 3000] {
+            assert_eq!(record.status(at(now)), KeyStatus::Suspended);
+            assert_eq!(record.clone().with_revoked_at(at(1500)).status(at(now)), KeyStatus::Revoked);
+        }
+        assert_eq!(record.with_suspended(false).status(at(3000)), KeyStatus::Expired);
+    }
+
+    #[test]
+    fn record_ended_at_its_revocation_or_expiry() {
+        let both = record().with_expires_at(at(2000)).with_revoked_at(at(1500));
+        for (record, now, ended) in [
+            (record(), 9000, None),
+            (record().with_suspended(true), 9000, None),
+            (record().with_expires_at(at(2000)), 1999, None),
+            (record().with_expires_at(at(2000)), 2000, Some(at(2000))),
+            (both.clone(), 1999, Some(at(1500))),
+            (both.clone().with_revoked_at(at(2500)), 3000, Some(at(2000))),
+            (KeyRecord::tombstone(both.id(), *both.digest()), 0, Some(UNIX_EPOCH)),
+        ] {
+            assert_eq!(record.ended_at(at(now)), ended, "{record:?}");
+        }
     }
 
     #[test]
@@ -325,16 +463,21 @@ mod tests {
             record().with_created_at(at(1001)),
             record().with_expires_at(at(2000)),
             record().with_revoked_at(at(1500)),
-            record().with_replaced_by(at(1500), KeyId::from_u128(2)),
+            record().with_replaced_by(KeyId::from_u128(2)),
+            record().with_environment(Environment::from_static("test")),
+            record().with_networks("192.0.2.0/24".parse().unwrap()),
+            record().with_metadata(Metadata::new([("plan", "pro")]).unwrap()),
+            record().with_created_by(Arc::from("ada")),
+            record().with_imported(true),
+            record().with_suspended(true),
             record().with_usage(at(1600), 0),
             record().with_usage(None, 1),
             record().with_policy(OrganizationPolicy::default().with_disabled(true)),
         ] {
             assert_ne!(other, record());
         }
-        let replaced = record().with_replaced_by(at(1500), KeyId::from_u128(2));
-        assert_eq!(replaced.clone().with_revoked_at(at(1500)), record().with_revoked_at(at(1500)));
-        assert_eq!(replaced.with_revoked_at(None), record());
+        let replaced = record().with_revoked_at(at(1500)).with_replaced_by(KeyId::from_u128(2));
+        assert_eq!(replaced.with_revoked_at(None).with_replaced_by(None), record());
     }
 
     #[test]
@@ -355,7 +498,8 @@ mod tests {
             .with_policy(policy)
             .with_usage(at(1700), 42)
             .with_expires_at(at(1800))
-            .with_replaced_by(at(1750), KeyId::from_u128(2));
+            .with_revoked_at(at(1750))
+            .with_replaced_by(KeyId::from_u128(2));
         assert_eq!((full.name(), full.hint().as_str()), ("nightly export", "avk_...4567"));
         assert_eq!((full.access(), full.policy()), (&access, policy));
         assert_eq!((full.last_used_at(), full.request_count()), (Some(at(1700)), 42));

@@ -1,12 +1,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The state of a key as lists show it. Revoked takes precedence over expired.
+/// The state of a key as lists show it. Revoked takes precedence over suspended, and suspended over
+/// expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "the three states of the documented model")]
+#[expect(clippy::exhaustive_enums, reason = "the documented states, and suspended")]
 pub enum KeyStatus {
-    /// Neither expired nor revoked.
+    /// Neither suspended, nor expired, nor revoked.
     Active,
+    /// Rejected until it is resumed.
+    Suspended,
     /// Past its expiry or the organization's maximum age. Regenerating the key restores access.
     Expired,
     /// Revoked or replaced, for good.
@@ -14,11 +17,15 @@ pub enum KeyStatus {
 }
 
 impl KeyStatus {
-    /// Returns `active`, `expired` or `revoked`.
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::Active, Self::Suspended, Self::Expired, Self::Revoked];
+
+    /// Returns `active`, `suspended`, `expired` or `revoked`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
+            Self::Suspended => "suspended",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
         }
@@ -35,14 +42,13 @@ impl FromStr for KeyStatus {
     type Err = InvalidKeyStatus;
 
     fn from_str(text: &str) -> Result<Self, InvalidKeyStatus> {
-        let all = [Self::Active, Self::Expired, Self::Revoked];
-        all.into_iter().find(|status| status.as_str() == text).ok_or(InvalidKeyStatus)
+        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(InvalidKeyStatus)
     }
 }
 
 /// The text is not the status of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid key status: expected \"active\", \"expired\" or \"revoked\"")]
+#[error("invalid key status: expected \"active\", \"suspended\", \"expired\" or \"revoked\"")]
 pub struct InvalidKeyStatus;
 
 #[cfg(test)]
@@ -51,9 +57,8 @@ mod tests {
 
     #[test]
     fn status_text_round_trips() {
-        for (status, text) in
-            [(KeyStatus::Active, "active"), (KeyStatus::Expired, "expired"), (KeyStatus::Revoked, "revoked")]
-        {
+        let texts = ["active", "suspended", "expired", "revoked"];
+        for (status, text) in KeyStatus::ALL.into_iter().zip(texts) {
             assert_eq!((status.as_str(), &*status.to_string()), (text, text));
             assert_eq!(text.parse(), Ok(status));
         }

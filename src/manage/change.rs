@@ -13,11 +13,12 @@ pub struct ChangeEvent<'a> {
     change: Change,
     outcome: ChangeOutcome<'a>,
     actor: Option<&'a str>,
-    organization: &'a OrganizationId,
+    organization: Option<&'a OrganizationId>,
     key: Option<KeyId>,
     record: Option<&'a KeyRecord>,
     update: Option<&'a KeyUpdate>,
     policy: Option<OrganizationPolicy>,
+    count: Option<usize>,
 }
 
 /// What was to be changed.
@@ -36,6 +37,10 @@ pub enum Change {
     Updated,
     /// The policy of an organization.
     PolicyChanged,
+    /// Keys that ended long ago were deleted.
+    Purged,
+    /// Everything about an organization was deleted.
+    Erased,
 }
 
 /// What became of a change.
@@ -69,9 +74,10 @@ impl<'a> ChangeEvent<'a> {
         self.actor
     }
 
-    /// The organization of the caller.
+    /// The organization whose keys the change is about. `None` for a purge of all organizations, and for a leaked key
+    /// that is unknown.
     #[must_use]
-    pub const fn organization(&self) -> &'a OrganizationId {
+    pub const fn organization(&self) -> Option<&'a OrganizationId> {
         self.organization
     }
 
@@ -93,6 +99,12 @@ impl<'a> ChangeEvent<'a> {
         self.update
     }
 
+    /// How many keys were deleted, for [`Change::Purged`] and [`Change::Erased`].
+    #[must_use]
+    pub const fn count(&self) -> Option<usize> {
+        self.count
+    }
+
     /// The new policy of the organization, for [`Change::PolicyChanged`].
     #[must_use]
     pub const fn policy(&self) -> Option<OrganizationPolicy> {
@@ -111,6 +123,8 @@ impl Change {
             Self::Regenerated => "regenerated",
             Self::Updated => "updated",
             Self::PolicyChanged => "policy_changed",
+            Self::Purged => "purged",
+            Self::Erased => "erased",
         }
     }
 }
@@ -141,12 +155,20 @@ impl<'a> Request<'a> {
     pub(super) const fn new(
         hooks: &'a [Hook],
         change: Change,
-        organization: &'a OrganizationId,
+        organization: Option<&'a OrganizationId>,
         actor: Option<&'a str>,
     ) -> Self {
-        let outcome = ChangeOutcome::Unknown;
-        let event =
-            ChangeEvent { change, outcome, actor, organization, key: None, record: None, update: None, policy: None };
+        let event = ChangeEvent {
+            change,
+            outcome: ChangeOutcome::Unknown,
+            actor,
+            organization,
+            key: None,
+            record: None,
+            update: None,
+            policy: None,
+            count: None,
+        };
         Self { hooks, event }
     }
 
@@ -165,22 +187,40 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Awaits the change and reports it, with the record that `record` finds in what it returned.
+    /// Awaits the change and reports it, with what `made` finds in what it returned.
     pub(super) async fn run<T>(
         mut self,
         change: impl Future<Output = Result<T, ManageError>> + Send,
-        record: fn(&T) -> Option<&KeyRecord>,
+        made: fn(&T) -> Made<'_>,
     ) -> Result<T, ManageError> {
         let result = change.await;
-        let (outcome, record) = match &result {
-            Ok(made) => (ChangeOutcome::Done, record(made)),
-            Err(error) => (ChangeOutcome::Failed(error), None),
+        self.report(result.as_ref().map(made));
+        result
+    }
+
+    /// Reports what became of the change.
+    pub(super) fn report(&mut self, result: Result<Made<'_>, &ManageError>) {
+        let (outcome, Made { record, count }) = match result {
+            Ok(made) => (ChangeOutcome::Done, made),
+            Err(error) => (ChangeOutcome::Failed(error), Made::default()),
         };
-        let event = ChangeEvent { outcome, record, ..self.event };
+        let event = ChangeEvent { outcome, record, count, ..self.event };
         if let Some(panic) = call_each(std::mem::take(&mut self.hooks), |hook| hook(&event)).into_iter().next() {
             resume_unwind(panic);
         }
-        result
+    }
+}
+
+/// What a change has made.
+#[derive(Default)]
+pub(super) struct Made<'a> {
+    pub(super) record: Option<&'a KeyRecord>,
+    pub(super) count: Option<usize>,
+}
+
+impl<'a> Made<'a> {
+    pub(super) const fn key(record: &'a KeyRecord) -> Self {
+        Self { record: Some(record), count: None }
     }
 }
 

@@ -1,20 +1,27 @@
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::change::{Hook, Request};
-use super::{Change, ChangeEvent, IssueRules, ManageError, StoredCredential};
-use crate::key::{KeyId, KeyRecord, KeySecret, OrganizationId, OrganizationPolicy};
+use super::change::{Hook, Made, Request};
+use super::{
+    Change, ChangeEvent, ImportReport, ImportedKey, IssueRules, ManageError, RegenerateOptions, StoredCredential, actor,
+};
+use crate::key::{KeyDigest, KeyId, KeyRecord, KeySecret, OrganizationId, OrganizationPolicy};
 use crate::manage::new_key::NewKey;
-use crate::store::{Expiry, KeyBackend, KeyUpdate, ListKeys, NewRecord, Page, Replacement};
+use crate::store::{
+    BackendError, KeyBackend, KeyCounts, KeyUpdate, ListKeys, NewRecord, Organizations, Page, Replacement,
+};
 
-/// Issues, lists, updates, revokes and regenerates the keys of a store.
+/// Issues, lists, updates, revokes, regenerates, imports and purges the keys of a store.
 ///
-/// Every method takes the organization of the caller: the key of another one is not found. When a method has returned,
+/// A method that takes the organization of the caller does not find the key of another one. When a method has returned,
 /// its effect is visible to every lookup that starts afterwards in this process, through a cache too.
 ///
 /// A clone works on the same store by the same rules and calls the same hooks.
 ///
 /// ```
+/// use tower_api_key::manage::RegenerateOptions;
 /// use tower_api_key::scope::avala;
 /// use tower_api_key::{Access, KeyManager, MemoryStore, NewKey, OrganizationId};
 ///
@@ -25,7 +32,7 @@ use crate::store::{Expiry, KeyBackend, KeyUpdate, ListKeys, NewRecord, Page, Rep
 /// let issued = keys.issue(&acme, NewKey::new("nightly export", Access::scoped([avala::EXPORTS_CREATE]))?).await?;
 /// println!("shown once: {}", issued.secret.expose_secret());
 ///
-/// let regenerated = keys.regenerate(&acme, issued.record.id(), Default::default()).await?;
+/// let regenerated = keys.regenerate(&acme, issued.record.id(), RegenerateOptions::new()).await?;
 /// assert_ne!(regenerated.record.id(), issued.record.id());
 /// let old = keys.get(&acme, issued.record.id()).await?;
 /// assert_eq!(old.replaced_by(), Some(regenerated.record.id()));
@@ -75,7 +82,7 @@ impl<B> KeyManager<B> {
     ///
     /// # futures::executor::block_on(async {
     /// let keys = KeyManager::new(MemoryStore::new()).on_change(|event| {
-    ///     eprintln!("{} of {}: {:?}", event.change().code(), event.organization(), event.key());
+    ///     eprintln!("{} of {:?}: {:?}", event.change().code(), event.organization(), event.key());
     /// #   assert_eq!(event.actor(), Some("ada@example.com"));
     /// });
     /// let keys = keys.on_behalf_of("ada@example.com");
@@ -114,38 +121,75 @@ impl<B: KeyBackend> KeyManager<B> {
     /// Issues a new key. The secret in the answer is the only copy there is.
     ///
     /// # Errors
-    /// [`ManageError::UnknownScope`] when a scope is not in the catalog, [`ManageError::ExpiryInPast`] when the key would
-    /// have expired already, [`ManageError::Random`] when there is no randomness, [`ManageError::Store`] when the store
-    /// fails.
+    /// Why the [rules](IssueRules) reject the key, such as [`ManageError::UnknownScope`], [`ManageError::ExpiryInPast`] or
+    /// [`ManageError::TooManyKeys`]; [`ManageError::Random`] when there is no randomness, [`ManageError::Store`] when the
+    /// store fails.
     pub async fn issue(&self, organization: &OrganizationId, key: NewKey) -> Result<IssuedKey, ManageError> {
-        let request = self.request(Change::Issued, organization);
+        let request = self.request(Change::Issued, Some(organization));
         let issue = async {
-            self.rules.check(&key)?;
-            let secret = self.rules.format().generate()?;
-            let record = self.insert(organization, key, StoredCredential::from_secret(&secret)).await?;
+            let format = self.rules.format_of(key.environment())?;
+            let key = self.rules.granted(key)?.with_environment(format.environment().cloned());
+            let secret = format.generate()?;
+            let record = key.into_record(KeyId::random()?, StoredCredential::from_secret(&secret), organization);
+            let record = NewRecord { created_by: self.kept_actor(), ..record };
+            let record = self.backend.insert(record, self.rules.insert_rules()).await?;
             Ok(IssuedKey { record, secret })
         };
-        request.run(issue, |issued| Some(&issued.record)).await
+        request.run(issue, |issued| Made::key(&issued.record)).await
     }
 
-    /// Takes over a key that was issued elsewhere, by its digest.
+    /// Takes over a key that was issued elsewhere, by its digest, with all that happened to it. Of the rules, the catalog
+    /// and the most active keys apply.
     ///
     /// # Errors
-    /// [`ManageError::UnknownScope`] when a scope is not in the catalog, [`ManageError::ExpiryInPast`] when the key would
-    /// have expired already, [`ManageError::AlreadyExists`] when the digest is taken, [`ManageError::Random`] when there
-    /// is no randomness, [`ManageError::Store`] when the store fails.
+    /// [`ManageError::UnknownScope`] when a scope is not in the catalog, [`ManageError::AlreadyExists`] when the digest
+    /// is taken, also by a key that was purged, [`ManageError::TooManyKeys`], [`ManageError::Random`] when there is no
+    /// randomness, [`ManageError::Store`] when the store fails.
     pub async fn import(
         &self,
         organization: &OrganizationId,
-        key: NewKey,
-        credential: StoredCredential,
+        key: impl Into<ImportedKey>,
     ) -> Result<Arc<KeyRecord>, ManageError> {
-        let request = self.request(Change::Imported, organization);
+        let key = key.into();
+        let request = self.request(Change::Imported, Some(organization));
         let import = async {
-            self.rules.check(&key)?;
-            self.insert(organization, key, credential).await
+            let record = self.imported(organization, key)?;
+            Ok(self.backend.insert(record, self.rules.insert_rules()).await?)
         };
-        request.run(import, |record| Some(record)).await
+        request.run(import, |record| Made::key(record)).await
+    }
+
+    /// Takes over many keys in one step, each as [`import`](Self::import) does, and reports what became of each. A key that
+    /// is rejected keeps none of the others from being imported. There is an event for each key.
+    ///
+    /// # Errors
+    /// [`ManageError::Store`] when the store fails: then no key is imported, or all are.
+    pub async fn import_many(
+        &self,
+        organization: &OrganizationId,
+        keys: impl IntoIterator<Item = ImportedKey, IntoIter: Send> + Send,
+    ) -> Result<ImportReport, ManageError> {
+        let checked: Vec<_> = keys.into_iter().map(|key| self.imported(organization, key)).collect();
+        let mut requests: Vec<_> = checked.iter().map(|_| self.request(Change::Imported, Some(organization))).collect();
+        let records = checked.iter().flatten().cloned().collect();
+        let stored = self.backend.insert_many(records, self.rules.insert_rules()).await;
+        let stored = match stored.map_err(ManageError::from) {
+            Ok(stored) => stored,
+            Err(error) => {
+                requests.iter_mut().for_each(|request| request.report(Err(&error)));
+                return Err(error);
+            }
+        };
+        let mut stored = stored.into_iter();
+        let mut next = || {
+            let missing = || Err(BackendError::store("the store returned too few results"));
+            stored.next().unwrap_or_else(missing).map_err(ManageError::from)
+        };
+        let keys: Vec<_> = checked.into_iter().map(|checked| checked.and_then(|_| next())).collect();
+        for (request, key) in requests.iter_mut().zip(&keys) {
+            request.report(key.as_ref().map(|record| Made::key(record)));
+        }
+        Ok(ImportReport { keys })
     }
 
     /// Returns the record of one key.
@@ -161,25 +205,62 @@ impl<B: KeyBackend> KeyManager<B> {
     /// # Errors
     /// [`ManageError::Store`] when the store fails.
     pub async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, ManageError> {
-        Ok(self.backend.list(organization, query).await?)
+        Ok(self.backend.list(organization.into(), query).await?)
     }
 
-    /// Changes a key, in one step. No update gives a key more access.
+    /// Returns a page of the keys of every organization, the newest first: for operators.
     ///
     /// # Errors
-    /// [`ManageError::WouldWiden`] when the update asks for a scope that the key lacks, [`ManageError::Conflict`] when
-    /// the key is revoked, [`ManageError::TooManyScopes`] for more than
-    /// [`ScopeSet::MAX_LEN`](crate::scope::ScopeSet::MAX_LEN), [`ManageError::NotFound`] when the organization has no
-    /// such key, [`ManageError::Store`] when the store fails.
+    /// [`ManageError::Store`] when the store fails.
+    pub async fn list_all(&self, query: &ListKeys) -> Result<Page, ManageError> {
+        Ok(self.backend.list(Organizations::All, query).await?)
+    }
+
+    /// Returns how many keys the organization has, by status.
+    ///
+    /// # Errors
+    /// [`ManageError::Store`] when the store fails.
+    pub async fn counts(&self, organization: &OrganizationId) -> Result<KeyCounts, ManageError> {
+        Ok(self.backend.counts(organization.into()).await?)
+    }
+
+    /// Returns how many keys every organization has, by status: for operators.
+    ///
+    /// # Errors
+    /// [`ManageError::Store`] when the store fails.
+    pub async fn counts_all(&self) -> Result<KeyCounts, ManageError> {
+        Ok(self.backend.counts(Organizations::All).await?)
+    }
+
+    /// Returns whose key this is, for a key that was found somewhere: `None` if it is of no organization here. The key is
+    /// hashed, and never kept or logged. For operators: it finds the key of any organization. A purged key that was
+    /// imported is found as a [tombstone](KeyRecord::tombstone).
+    ///
+    /// # Errors
+    /// [`ManageError::Store`] when the store fails.
+    pub async fn identify(&self, presented: &[u8]) -> Result<Option<Arc<KeyRecord>>, ManageError> {
+        let found = self.backend.find(&KeyDigest::hash(presented)).await;
+        found.map_err(|error| ManageError::Store(error.into()))
+    }
+
+    /// Changes a key, in one step. No update gives a key more access, more networks or more time.
+    ///
+    /// # Errors
+    /// Those of [`KeyUpdate::apply`], [`ManageError::NotFound`] when the organization has no such key,
+    /// [`ManageError::Store`] when the store fails.
     pub async fn update(
         &self,
         organization: &OrganizationId,
         id: KeyId,
         update: KeyUpdate,
     ) -> Result<Arc<KeyRecord>, ManageError> {
-        let request = self.request(Change::Updated, organization).of_key(id).with_update(&update);
+        let update = match update.scopes().map(|scopes| self.rules.aliases().read_set(scopes)) {
+            Some(scopes) => update.with_scopes(scopes),
+            None => update,
+        };
+        let request = self.request(Change::Updated, Some(organization)).of_key(id).with_update(&update);
         let change = async { Ok(self.backend.update(organization, id, update.clone()).await?) };
-        request.run(change, |record| Some(record)).await
+        request.run(change, |record| Made::key(record)).await
     }
 
     /// Revokes a key for good. Revoking it again changes nothing and returns the same record.
@@ -188,35 +269,102 @@ impl<B: KeyBackend> KeyManager<B> {
     /// [`ManageError::NotFound`] when the organization has no such key, [`ManageError::Store`] when the store fails: then
     /// the key may or may not be revoked, and the caller must try again.
     pub async fn revoke(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, ManageError> {
-        let request = self.request(Change::Revoked, organization).of_key(id);
+        let request = self.request(Change::Revoked, Some(organization)).of_key(id);
         let revoke = async { Ok(self.backend.revoke(organization, id).await?) };
-        request.run(revoke, |record| Some(record)).await
+        request.run(revoke, |record| Made::key(record)).await
     }
 
-    /// Replaces a key by a new one with a new id and the same name and access. The old key is dead when this returns.
-    /// Works on an expired key, and so restores access.
+    /// Revokes a key that was found somewhere, whichever organization it is of. Returns its record; `None` if it is of no
+    /// organization here. The key is hashed, and never kept or logged.
     ///
     /// # Errors
-    /// [`ManageError::Conflict`] when the key is already revoked or replaced; of several callers at once, one succeeds.
-    /// [`ManageError::NotFound`] when the organization has no such key, [`ManageError::ExpiryInPast`] when the new key
-    /// would have expired already: the old key goes on working then. [`ManageError::Random`] when there is no
-    /// randomness, [`ManageError::Store`] when the store fails.
+    /// [`ManageError::Store`] when the store fails: then the caller must try again.
+    pub async fn revoke_plaintext(&self, presented: &[u8]) -> Result<Option<Arc<KeyRecord>>, ManageError> {
+        let Some(found) = self.identify(presented).await? else { return Ok(None) };
+        match self.revoke(found.organization(), found.id()).await {
+            Ok(revoked) => Ok(Some(revoked)),
+            // A tombstone, or a key that was purged meanwhile.
+            Err(ManageError::NotFound) => self.identify(presented).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces a key by a new one with a new id and the same name, access, networks, environment and metadata. The old key
+    /// is dead when this returns, or works until the end of an [overlap](RegenerateOptions::with_overlap). Works on an
+    /// expired key, and so restores access.
+    ///
+    /// # Errors
+    /// [`ManageError::Conflict`] when the key is already revoked or replaced, or is suspended; of several callers at once,
+    /// one succeeds. Why the [rules](IssueRules) reject the new expiry or one more active key. [`ManageError::NotFound`]
+    /// when the organization has no such key, [`ManageError::Random`] when there is no randomness, [`ManageError::Store`]
+    /// when the store fails.
     #[doc(alias = "rotate")]
     pub async fn regenerate(
         &self,
         organization: &OrganizationId,
         id: KeyId,
-        expiry: Expiry,
+        options: impl Into<RegenerateOptions>,
     ) -> Result<IssuedKey, ManageError> {
-        let request = self.request(Change::Regenerated, organization).of_key(id);
+        let options = options.into();
+        let request = self.request(Change::Regenerated, Some(organization)).of_key(id);
         let regenerate = async {
-            let secret = self.rules.format().generate()?;
+            let format = if self.rules.has_one_format() {
+                self.rules.format()
+            } else {
+                // The environment of a key never changes.
+                self.rules.format_like(self.backend.get(organization, id).await?.environment())
+            };
+            let secret = format.generate()?;
             let StoredCredential { digest, hint } = StoredCredential::from_secret(&secret);
-            let replacement = Replacement { id: KeyId::random()?, digest, hint, expiry };
-            let record = self.backend.replace(organization, id, replacement).await?;
+            let replacement = Replacement {
+                id: KeyId::random()?,
+                digest,
+                hint,
+                environment: format.environment().cloned(),
+                created_by: self.kept_actor(),
+                expiry: options.expiry(),
+                overlap: options.overlap(),
+            };
+            let record = self.backend.replace(organization, id, replacement, self.rules.insert_rules()).await?;
             Ok(IssuedKey { record, secret })
         };
-        request.run(regenerate, |issued| Some(&issued.record)).await
+        request.run(regenerate, |issued| Made::key(&issued.record)).await
+    }
+
+    /// Deletes the organization's keys that were revoked or have expired at least this long ago, with their usage.
+    /// Returns how many.
+    ///
+    /// Keys are deleted in batches, so that lookups and changes go on meanwhile. A purge that fails or is dropped has
+    /// deleted some of the keys, and the next one goes on. An imported key leaves a [tombstone](KeyRecord::tombstone), so
+    /// that neither a second import nor the verification of legacy keys can revive it.
+    ///
+    /// # Errors
+    /// [`ManageError::Store`] when the store fails.
+    pub async fn purge(&self, organization: &OrganizationId, age: Duration) -> Result<usize, ManageError> {
+        self.purge_of(organization.into(), Some(organization), age).await
+    }
+
+    /// Purges the keys of every organization, as [`purge`](Self::purge) does: for operators.
+    ///
+    /// # Errors
+    /// [`ManageError::Store`] when the store fails.
+    pub async fn purge_all(&self, age: Duration) -> Result<usize, ManageError> {
+        self.purge_of(Organizations::All, None, age).await
+    }
+
+    /// Deletes all keys of an organization, active ones too, with their usage and the policy. Returns how many. For an
+    /// organization that is deleted, or asks for its data to be.
+    ///
+    /// Requests with its keys are rejected when this returns. Keys are deleted in batches: an erasure that fails or is
+    /// dropped has deleted some of them, and must be repeated. An imported key leaves a
+    /// [tombstone](KeyRecord::tombstone), which does not name the organization.
+    ///
+    /// # Errors
+    /// [`ManageError::Store`] when the store fails.
+    pub async fn erase(&self, organization: &OrganizationId) -> Result<usize, ManageError> {
+        let request = self.request(Change::Erased, Some(organization));
+        let erase = in_batches(|| self.backend.erase_organization(organization, BATCH));
+        request.run(erase, |count| Made { count: Some(*count), record: None }).await
     }
 
     /// Returns the organization's policy, or the default if none was set.
@@ -236,26 +384,51 @@ impl<B: KeyBackend> KeyManager<B> {
         organization: &OrganizationId,
         policy: OrganizationPolicy,
     ) -> Result<(), ManageError> {
-        let request = self.request(Change::PolicyChanged, organization).with_policy(policy);
+        let request = self.request(Change::PolicyChanged, Some(organization)).with_policy(policy);
         let set = async { Ok(self.backend.set_organization_policy(organization, policy).await?) };
-        request.run(set, |()| None).await
+        request.run(set, |()| Made::default()).await
     }
 
-    async fn insert(
+    async fn purge_of(
         &self,
-        organization: &OrganizationId,
-        key: NewKey,
-        credential: StoredCredential,
-    ) -> Result<Arc<KeyRecord>, ManageError> {
-        let StoredCredential { digest, hint } = credential;
-        let id = KeyId::random()?;
-        let (name, access, expires_at) = key.into_parts();
-        let record = NewRecord { id, digest, hint, organization: organization.clone(), name, access, expires_at };
-        Ok(self.backend.insert(record).await?)
+        organizations: Organizations<'_>,
+        one: Option<&OrganizationId>,
+        age: Duration,
+    ) -> Result<usize, ManageError> {
+        let request = self.request(Change::Purged, one);
+        let purge = in_batches(|| self.backend.purge(organizations, age, BATCH));
+        request.run(purge, |count| Made { count: Some(*count), record: None }).await
     }
 
-    fn request<'a>(&'a self, change: Change, organization: &'a OrganizationId) -> Request<'a> {
+    fn imported(&self, organization: &OrganizationId, mut key: ImportedKey) -> Result<NewRecord, ManageError> {
+        key.key = self.rules.known(key.key)?;
+        Ok(key.into_record(KeyId::random()?, organization, self.kept_actor().as_ref()))
+    }
+
+    fn kept_actor(&self) -> Option<Arc<str>> {
+        self.actor.as_deref().map(actor::kept)
+    }
+
+    fn request<'a>(&'a self, change: Change, organization: Option<&'a OrganizationId>) -> Request<'a> {
         Request::new(&self.hooks, change, organization, self.actor.as_deref())
+    }
+}
+
+/// How many keys are deleted in one step.
+const BATCH: usize = 500;
+
+/// Deletes batch after batch until one is not full. Returns how many keys were deleted.
+async fn in_batches<F>(mut batch: impl FnMut() -> F + Send) -> Result<usize, ManageError>
+where
+    F: Future<Output = Result<Vec<KeyId>, BackendError>> + Send,
+{
+    let mut count = 0;
+    loop {
+        let deleted = batch().await?.len();
+        count += deleted;
+        if deleted < BATCH {
+            return Ok(count);
+        }
     }
 }
 

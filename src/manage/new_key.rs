@@ -1,64 +1,137 @@
 use std::time::SystemTime;
 
-use crate::key::{KeyDigest, KeyHint, KeySecret};
+use crate::client::AllowedNetworks;
+use crate::key::{
+    Environment, KeyDigest, KeyHint, KeyId, KeySecret, MAX_NAME_LEN, Metadata, OrganizationId, is_valid_name,
+};
 use crate::scope::{Access, ScopeSet};
+use crate::store::NewRecord;
 
-/// What the owner of a new key chooses: name, access and expiry.
-#[derive(Clone, Debug)]
+/// What the owner of a new key chooses.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewKey {
     name: Box<str>,
     access: Access,
     expires_at: Option<SystemTime>,
+    networks: AllowedNetworks,
+    metadata: Metadata,
+    environment: Option<Environment>,
 }
 
 impl NewKey {
     /// The most characters a name may have.
-    pub const MAX_NAME_LEN: usize = 100;
+    pub const MAX_NAME_LEN: usize = MAX_NAME_LEN;
 
-    /// A key with this name and access, without an expiry.
+    /// Returns a key with this name and access that may be used from anywhere. It never expires, unless the rules of the
+    /// manager have a default lifetime.
     ///
     /// # Errors
     /// When the name is blank, longer than 100 characters or has control characters, when scoped access has no
     /// scope, or when it has more than [`ScopeSet::MAX_LEN`].
     pub fn new(name: impl Into<Box<str>>, access: Access) -> Result<Self, InvalidNewKey> {
         let name = name.into();
-        if name.trim().is_empty() || name.chars().count() > Self::MAX_NAME_LEN || name.chars().any(char::is_control) {
+        if !is_valid_name(&name) {
             return Err(InvalidNewKey::Name);
         }
-        match access.scopes().map(ScopeSet::len) {
+        let new = Self {
+            name,
+            access,
+            expires_at: None,
+            networks: AllowedNetworks::ANYWHERE,
+            metadata: Metadata::empty(),
+            environment: None,
+        };
+        match new.access.scopes().map(ScopeSet::len) {
             Some(0) => Err(InvalidNewKey::NoScopes),
             Some(number) if number > ScopeSet::MAX_LEN => Err(InvalidNewKey::TooManyScopes),
-            _ => Ok(Self { name, access, expires_at: None }),
+            _ => Ok(new),
         }
     }
 
-    /// The first moment at which the key is no longer valid.
+    /// Sets the first moment at which the key is no longer valid.
     #[must_use]
     pub fn with_expires_at(mut self, time: impl Into<Option<SystemTime>>) -> Self {
         self.expires_at = time.into();
         self
     }
 
-    /// What its owner calls it.
+    /// Limits the key to these networks.
+    #[must_use]
+    pub fn with_networks(mut self, networks: AllowedNetworks) -> Self {
+        self.networks = networks;
+        self
+    }
+
+    /// Sets what the owner notes about the key.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// Chooses the format of the key by its environment, in place of the first format of the manager's rules.
+    #[must_use]
+    pub fn with_environment(mut self, environment: impl Into<Option<Environment>>) -> Self {
+        self.environment = environment.into();
+        self
+    }
+
+    /// Returns what its owner calls it.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What the key may do.
+    /// Returns what the key may do.
     #[must_use]
     pub const fn access(&self) -> &Access {
         &self.access
     }
 
-    /// The first moment at which the key is no longer valid.
+    /// Returns the first moment at which the key is no longer valid.
     #[must_use]
     pub const fn expires_at(&self) -> Option<SystemTime> {
         self.expires_at
     }
 
-    pub(super) fn into_parts(self) -> (Box<str>, Access, Option<SystemTime>) {
-        (self.name, self.access, self.expires_at)
+    /// Returns the networks that the key may be used from.
+    #[must_use]
+    pub const fn networks(&self) -> &AllowedNetworks {
+        &self.networks
+    }
+
+    /// Returns what the owner notes about the key.
+    #[must_use]
+    pub const fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// Returns the environment that was chosen.
+    #[must_use]
+    pub const fn environment(&self) -> Option<&Environment> {
+        self.environment.as_ref()
+    }
+
+    pub(super) fn with_access(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+
+    /// Returns this key of an organization as a store takes it.
+    pub(super) fn into_record(
+        self,
+        id: KeyId,
+        credential: StoredCredential,
+        organization: &OrganizationId,
+    ) -> NewRecord {
+        NewRecord {
+            hint: credential.hint,
+            name: self.name,
+            environment: self.environment,
+            networks: self.networks,
+            metadata: self.metadata,
+            expires_at: self.expires_at,
+            ..NewRecord::new(id, credential.digest, organization.clone(), self.access)
+        }
     }
 }
 

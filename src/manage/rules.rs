@@ -1,12 +1,36 @@
-use crate::key::KeyFormat;
-use crate::manage::new_key::NewKey;
-use crate::scope::{ScopeCatalog, UnknownScope};
+use std::time::Duration;
 
-/// The format of new keys, and which scopes they may have. The default is the documented format and any scope.
+use super::ManageError;
+use crate::key::{Environment, KeyFormat};
+use crate::manage::new_key::NewKey;
+use crate::scope::{Access, ScopeAliases, ScopeCatalog, ScopeSet};
+use crate::store::InsertRules;
+
+/// What a manager requires of new keys. By default keys have the documented format and any scopes, and may live for ever.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_api_key::key::{Environment, KeyFormat};
+/// use tower_api_key::manage::IssueRules;
+/// use tower_api_key::scope::avala;
+///
+/// let live = KeyFormat::new("acme_")?.with_environment(Environment::from_static("live"));
+/// let test = KeyFormat::new("acme_test_")?.with_environment(Environment::from_static("test"));
+/// let rules = IssueRules::new()
+///     .with_formats([live, test])
+///     .with_catalog(avala::catalog())
+///     .with_max_active_keys(100)
+///     .with_longest_lifetime(Duration::from_secs(365 * 24 * 60 * 60));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct IssueRules {
     format: KeyFormat,
+    other_formats: Vec<KeyFormat>,
     catalog: Option<ScopeCatalog>,
+    grantable: Option<ScopeSet>,
+    aliases: ScopeAliases,
+    insert: InsertRules,
 }
 
 impl IssueRules {
@@ -16,10 +40,21 @@ impl IssueRules {
         Self::default()
     }
 
-    /// Issues keys in this format.
+    /// Issues keys in this format, in place of earlier ones.
     #[must_use]
-    pub fn with_format(mut self, format: KeyFormat) -> Self {
-        self.format = format;
+    pub fn with_format(self, format: KeyFormat) -> Self {
+        self.with_formats([format])
+    }
+
+    /// Issues keys in these formats, in place of earlier ones. A key is in the first one, unless it names the
+    /// [environment](NewKey::with_environment) of another one. Without a format, nothing changes.
+    #[must_use]
+    pub fn with_formats(mut self, formats: impl IntoIterator<Item = KeyFormat>) -> Self {
+        let mut formats = formats.into_iter();
+        if let Some(first) = formats.next() {
+            self.format = first;
+            self.other_formats = formats.collect();
+        }
         self
     }
 
@@ -30,10 +65,60 @@ impl IssueRules {
         self
     }
 
-    /// Returns the format of new keys.
+    /// Grants new keys these scopes alone, and not full access, which includes every scope. An imported key keeps what it
+    /// has.
+    #[must_use]
+    pub fn with_grantable_scopes(mut self, scopes: impl Into<ScopeSet>) -> Self {
+        self.grantable = Some(scopes.into());
+        self
+    }
+
+    /// Reads the old name of a renamed scope as the new one, in new keys, imported keys and updates. For keys that are
+    /// stored with the old name, see `SqlStore::with_scope_aliases`.
+    #[must_use]
+    pub fn with_scope_aliases(mut self, aliases: ScopeAliases) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    /// Limits an organization to this many active keys. A suspended key counts, as does the old key of an overlap.
+    #[must_use]
+    pub const fn with_max_active_keys(mut self, keys: u64) -> Self {
+        self.insert = self.insert.with_max_active(keys);
+        self
+    }
+
+    /// Lets a new key without an expiry expire after this time.
+    #[must_use]
+    pub const fn with_default_lifetime(mut self, lifetime: Duration) -> Self {
+        self.insert = self.insert.with_default_lifetime(lifetime);
+        self
+    }
+
+    /// Rejects a new key that expires later than after this time, or never. A key that is regenerated with its old
+    /// lifetime gets this one if it is shorter.
+    #[must_use]
+    pub const fn with_longest_lifetime(mut self, lifetime: Duration) -> Self {
+        self.insert = self.insert.with_longest_lifetime(lifetime);
+        self
+    }
+
+    /// Rejects a new key that never expires.
+    #[must_use]
+    pub const fn with_expiry_required(mut self) -> Self {
+        self.insert = self.insert.with_expiry_required();
+        self
+    }
+
+    /// Returns the format of new keys without an environment.
     #[must_use]
     pub const fn format(&self) -> &KeyFormat {
         &self.format
+    }
+
+    /// Returns every format of new keys.
+    pub fn formats(&self) -> impl Iterator<Item = &KeyFormat> {
+        std::iter::once(&self.format).chain(&self.other_formats)
     }
 
     /// Returns the scopes that new keys may have, if they are limited.
@@ -42,7 +127,47 @@ impl IssueRules {
         self.catalog.as_ref()
     }
 
-    pub(super) fn check(&self, key: &NewKey) -> Result<(), UnknownScope> {
-        self.catalog.as_ref().map_or(Ok(()), |catalog| catalog.check(key.access()))
+    /// Returns the rules that the store checks.
+    #[must_use]
+    pub const fn insert_rules(&self) -> InsertRules {
+        self.insert
+    }
+
+    /// Returns the format of a new key for this environment.
+    pub(super) fn format_of(&self, environment: Option<&Environment>) -> Result<&KeyFormat, ManageError> {
+        let Some(asked) = environment else { return Ok(&self.format) };
+        let found = self.formats().find(|format| format.environment() == Some(asked));
+        found.ok_or_else(|| ManageError::UnknownEnvironment(asked.clone()))
+    }
+
+    /// Returns the format of the key that replaces one of this environment. A key of no format here gets the first one.
+    pub(super) fn format_like(&self, environment: Option<&Environment>) -> &KeyFormat {
+        self.format_of(environment).unwrap_or(&self.format)
+    }
+
+    pub(super) const fn has_one_format(&self) -> bool {
+        self.other_formats.is_empty()
+    }
+
+    pub(super) fn aliases(&self) -> &ScopeAliases {
+        &self.aliases
+    }
+
+    /// Returns a key whose scopes are known, by their present names.
+    pub(super) fn known(&self, key: NewKey) -> Result<NewKey, ManageError> {
+        let access = self.aliases.read(key.access());
+        self.catalog.as_ref().map_or(Ok(()), |catalog| catalog.check(&access))?;
+        Ok(key.with_access(access))
+    }
+
+    /// Returns a key whose scopes are known and may be granted.
+    pub(super) fn granted(&self, key: NewKey) -> Result<NewKey, ManageError> {
+        let key = self.known(key)?;
+        let Some(grantable) = &self.grantable else { return Ok(key) };
+        let Access::Scoped(scopes) = key.access() else { return Err(ManageError::FullAccessNotGranted) };
+        match scopes.iter().find(|scope| !grantable.contains(scope)) {
+            Some(scope) => Err(ManageError::ScopeNotGranted(scope.clone())),
+            None => Ok(key),
+        }
     }
 }

@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, StatusCode};
 
 use crate::BoxError;
 use crate::client::ClientInfo;
-use crate::key::{KeyDigest, KeyFormat, KeyRecord};
+use crate::key::{Environment, KeyDigest, KeyFormat, KeyRecord};
 use crate::rejection::Unmet;
 use crate::rejection::reason::Rejection;
 use crate::request::MatchedRoute;
@@ -87,17 +87,25 @@ impl<'a> DecisionEvent<'a> {
         self.facts.record.as_deref()
     }
 
+    /// Returns whether the key was regenerated and works until the end of an overlap: its user still has to change to the
+    /// new key.
+    #[must_use]
+    pub fn is_replaced(&self) -> bool {
+        self.key().is_some_and(|key| key.replaced_by().is_some() && !key.is_revoked())
+    }
+
     /// The digest of the key that was presented, known or not. `None` when no credential could be read.
     #[must_use]
     pub const fn digest(&self) -> Option<&KeyDigest> {
         self.facts.digest.as_ref()
     }
 
-    /// Returns the [environment](crate::key::KeyFormat::with_environment) of the presented key's format, known or not. `None`
-    /// if the layer [requires no formats](crate::ApiKeyLayer::require_formats), or the format has none.
+    /// Returns the [environment](crate::key::KeyFormat::with_environment) of the presented key's format, known or not, if the
+    /// layer [requires formats](crate::ApiKeyLayer::require_formats); otherwise that of a known key's record.
     #[must_use]
     pub fn environment(&self) -> Option<&str> {
-        self.facts.format.as_ref().and_then(KeyFormat::environment)
+        let format = self.facts.format.as_ref().and_then(KeyFormat::environment);
+        format.or_else(|| self.key()?.environment()).map(Environment::as_str)
     }
 
     /// The digest of a key that crossed the network in the clear, known or not: the request was rejected since it came

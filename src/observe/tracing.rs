@@ -4,7 +4,7 @@ use ::tracing::{Span, field, info, warn};
 
 use super::{DecisionEvent, Outcome};
 use crate::error_chain::error_chain;
-use crate::key::{KeyId, KeyRecord};
+use crate::key::{KeyId, KeyRecord, OrganizationId};
 use crate::manage::{ChangeEvent, ChangeOutcome, ManageError};
 use crate::rejection::reason::Rejection;
 
@@ -70,8 +70,8 @@ const FIELD: &str = "api_key.id";
 /// Records a change of a key as an event: a hook for [`KeyManager::on_change`](crate::KeyManager::on_change).
 ///
 /// The level is `INFO`, or `WARN` where the store failed or the caller stopped waiting. The event has the change, the actor,
-/// the organization and the id of the key, and nothing else that a client has chosen: an unknown scope, which may be a key
-/// in the wrong place, is not named.
+/// the organization, the id of the key and the names of the fields that an update sets, and nothing else that a client has
+/// chosen: an unknown scope, which may be a key in the wrong place, is not named.
 ///
 /// ```
 /// use tower_api_key::{KeyManager, MemoryStore, observe};
@@ -80,18 +80,21 @@ const FIELD: &str = "api_key.id";
 /// ```
 pub fn record_change(event: &ChangeEvent<'_>) {
     let (change, outcome) = (event.change().code(), event.outcome().code());
-    let organization = event.organization().as_str();
+    let organization = event.organization().map(OrganizationId::as_str);
     let id = event.key().map(field::display);
     let new = event.record().map(KeyRecord::id).filter(|new| event.key() != Some(*new)).map(field::display);
-    let actor = event.actor();
+    let (actor, count) = (event.actor(), event.count());
+    let fields = event.update().map(|update| update.fields().join(","));
     match event.outcome() {
         ChangeOutcome::Done => {
-            info!(change, outcome, actor, organization, api_key.id = id, new_id = new, "key changed");
+            info!(change, outcome, actor, organization, api_key.id = id, new_id = new, fields, count, "key changed");
         }
         ChangeOutcome::Failed(error) if outcome == "rejected" => {
             let cause = match error {
                 // The client has chosen the name, which may be a key in the wrong place.
                 ManageError::UnknownScope(_) => "a scope is not in the catalog of this service".to_owned(),
+                ManageError::ScopeNotGranted(_) => "a scope is not granted to new keys".to_owned(),
+                ManageError::UnknownEnvironment(_) => "no key format has the environment".to_owned(),
                 error => error_chain(error),
             };
             info!(change, outcome, actor, organization, api_key.id = id, cause, "key not changed");

@@ -38,7 +38,9 @@ const fn status(rejection: Rejection) -> u16 {
     const UNAVAILABLE: u16 = 14;
     const UNAUTHENTICATED: u16 = 16;
     match rejection {
-        Rejection::Denied(Denial::InsufficientScope) | Rejection::HttpsRequired => PERMISSION_DENIED,
+        Rejection::Denied(Denial::InsufficientScope | Denial::NetworkNotAllowed) | Rejection::HttpsRequired => {
+            PERMISSION_DENIED
+        }
         Rejection::Unavailable(_) | Rejection::Denied(Denial::OtherKey) => UNAVAILABLE,
         Rejection::Credential(_) | Rejection::Denied(_) => UNAUTHENTICATED,
         Rejection::Throttled { .. } => RESOURCE_EXHAUSTED,

@@ -95,7 +95,9 @@ impl Rejection {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Credential(_) => StatusCode::UNAUTHORIZED,
-            Self::Denied(Denial::InsufficientScope) | Self::HttpsRequired => StatusCode::FORBIDDEN,
+            Self::Denied(Denial::InsufficientScope | Denial::NetworkNotAllowed) | Self::HttpsRequired => {
+                StatusCode::FORBIDDEN
+            }
             Self::Unavailable(_) | Self::Denied(Denial::OtherKey) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Denied(_) => StatusCode::UNAUTHORIZED,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -109,9 +111,10 @@ impl Rejection {
     /// | code | rejection |
     /// |---|---|
     /// | `missing_key` | no key |
-    /// | `invalid_key` | a key that is unknown, revoked, malformed, repeated or too long, or of a disabled organization |
+    /// | `invalid_key` | a key that is unknown, revoked, suspended, malformed, repeated or too long, or of a disabled organization |
     /// | `expired_key` | an expired key |
     /// | `insufficient_scope` | a scope is missing |
+    /// | `network_not_allowed` | the key may not be used from the client's network |
     /// | `https_required` | plain HTTP |
     /// | `not_found` | the route is not in the table |
     /// | `rate_limited` | a limit is reached |
@@ -123,6 +126,7 @@ impl Rejection {
             Self::Credential(CredentialError::Missing) => "missing_key",
             Self::Denied(Denial::Expired) => "expired_key",
             Self::Denied(Denial::InsufficientScope) => "insufficient_scope",
+            Self::Denied(Denial::NetworkNotAllowed) => "network_not_allowed",
             Self::Unavailable(_) | Self::Denied(Denial::OtherKey) => "unavailable",
             Self::Credential(_) | Self::Denied(_) => "invalid_key",
             Self::HttpsRequired => "https_required",
@@ -143,8 +147,10 @@ impl Rejection {
             Self::Credential(CredentialError::Malformed) => "malformed",
             Self::Denied(Denial::Unknown) => "unknown",
             Self::Denied(Denial::Revoked) => "revoked",
+            Self::Denied(Denial::Suspended) => "suspended",
             Self::Denied(Denial::OrganizationDisabled) => "organization_disabled",
             Self::Denied(Denial::Expired) => "expired",
+            Self::Denied(Denial::NetworkNotAllowed) => "network_not_allowed",
             Self::Denied(Denial::InsufficientScope) => "insufficient_scope",
             Self::Unavailable(Outage::Failed) => "store_failed",
             Self::Unavailable(Outage::TimedOut) => "store_timed_out",

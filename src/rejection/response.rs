@@ -56,7 +56,7 @@ const fn text(rejection: &Rejection) -> Option<&'static Text> {
     Some(match rejection {
         Rejection::Credential(CredentialError::Missing) => &MISSING,
         Rejection::Denied(Denial::Expired) => &EXPIRED,
-        Rejection::Denied(Denial::InsufficientScope) => &FORBIDDEN,
+        Rejection::Denied(Denial::InsufficientScope | Denial::NetworkNotAllowed) => &FORBIDDEN,
         Rejection::Unavailable(_) | Rejection::Denied(Denial::OtherKey) => &UNAVAILABLE,
         Rejection::Credential(_) | Rejection::Denied(_) => &INVALID,
         Rejection::HttpsRequired => &HTTPS_REQUIRED,
@@ -108,21 +108,30 @@ mod tests {
     #[test]
     fn documented_response_has_documented_bytes() {
         use CredentialError::{Malformed, Missing, Repeated, TooLong};
-        use Denial::{Expired, InsufficientScope, OrganizationDisabled, OtherKey, Revoked, Unknown};
+        use Denial::{
+            Expired, InsufficientScope, NetworkNotAllowed, OrganizationDisabled, OtherKey, Revoked, Suspended, Unknown,
+        };
         let challenge = ("www-authenticate", r#"ApiKey realm="api", header="X-Avala-Api-Key""#);
         let (retry, nothing) = (("retry-after", "1"), ("", ""));
         let invalid = r#"{"detail":"Invalid API key."}"#;
-        let table: [(Rejection, u16, (&str, &str), &str); 17] = [
+        let table: [(Rejection, u16, (&str, &str), &str); 19] = [
             (Missing.into(), 401, challenge, r#"{"detail":"Authentication credentials were not provided."}"#),
             (Repeated.into(), 401, challenge, invalid),
             (TooLong.into(), 401, challenge, invalid),
             (Malformed.into(), 401, challenge, invalid),
             (Unknown.into(), 401, challenge, invalid),
             (Revoked.into(), 401, challenge, invalid),
+            (Suspended.into(), 401, challenge, invalid),
             (OrganizationDisabled.into(), 401, challenge, invalid),
             (Expired.into(), 401, challenge, r#"{"detail":"API key has expired."}"#),
             (
                 InsufficientScope.into(),
+                403,
+                nothing,
+                r#"{"detail":"You do not have permission to perform this action."}"#,
+            ),
+            (
+                NetworkNotAllowed.into(),
                 403,
                 nothing,
                 r#"{"detail":"You do not have permission to perform this action."}"#,

@@ -3,6 +3,7 @@
 //! [`Scope`], [`Access`] and [`Requirement`] are at the root of the crate.
 
 pub(crate) mod access;
+mod aliases;
 pub mod avala;
 mod catalog;
 pub(crate) mod name;
@@ -10,6 +11,7 @@ pub(crate) mod requirement;
 mod set;
 
 pub(crate) use self::access::Access;
+pub use self::aliases::ScopeAliases;
 pub use self::catalog::{ScopeCatalog, UnknownScope};
 pub use self::name::InvalidScope;
 pub(crate) use self::name::Scope;

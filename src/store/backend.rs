@@ -1,15 +1,17 @@
 use std::future::Future;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use super::{BackendError, KeyStore, KeyUpdate, ListKeys, NewRecord, Page, Replacement};
+use super::{
+    BackendError, InsertRules, KeyCounts, KeyStore, KeyUpdate, ListKeys, NewRecord, Organizations, Page, Replacement,
+};
 use crate::key::{KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
 
 /// What management needs of a store. People call a [`KeyManager`](crate::KeyManager), which is built on one: a change that
 /// is made on the backend itself follows no issue rules and calls no hooks.
 ///
-/// A backend works on digests only and never sees a key. Every method takes the organization of the caller: the key of
-/// another organization is [not found](BackendError::NotFound). When a method has returned, its effect is visible to
+/// A backend works on digests only and never sees a key. A method that takes the organization of the caller does
+/// not find the key of [another one](BackendError::NotFound). When a method has returned, its effect is visible to
 /// every lookup that starts afterwards in this process. Every method must be cancel-safe: a dropped change is made
 /// completely or not at all.
 ///
@@ -25,22 +27,45 @@ pub trait KeyBackend: KeyStore {
         id: KeyId,
     ) -> impl Future<Output = Result<Arc<KeyRecord>, BackendError>> + Send;
 
-    /// Returns a page of the organization's keys, the newest first.
+    /// Returns a page of keys that [match](ListKeys::matches), the newest first; of those created in one second, the one
+    /// with the highest id. Tombstones are not listed.
     ///
     /// # Errors
     /// [`BackendError::Store`] when the store fails.
     fn list(
         &self,
-        organization: &OrganizationId,
+        organizations: Organizations<'_>,
         query: &ListKeys,
     ) -> impl Future<Output = Result<Page, BackendError>> + Send;
 
-    /// Stores a new key and returns its record, which carries the policy of its organization.
+    /// Returns how many keys there are, by status. Tombstones are not counted.
     ///
     /// # Errors
-    /// [`BackendError::ExpiryInPast`] when the key would have expired already, [`BackendError::AlreadyExists`] when the
-    /// digest or the id is taken, [`BackendError::Store`] when the store fails.
-    fn insert(&self, record: NewRecord) -> impl Future<Output = Result<Arc<KeyRecord>, BackendError>> + Send;
+    /// [`BackendError::Store`] when the store fails.
+    fn counts(&self, organizations: Organizations<'_>) -> impl Future<Output = Result<KeyCounts, BackendError>> + Send;
+
+    /// Stores a key as [`NewRecord::into_record`] makes it, and returns its record, which carries the policy of its
+    /// organization. The [bound](InsertRules::check_active) on active keys holds for any number of calls at once.
+    ///
+    /// # Errors
+    /// Those of [`InsertRules`], [`BackendError::AlreadyExists`] when the digest or the id is taken, also by a tombstone,
+    /// [`BackendError::Store`] when the store fails.
+    fn insert(
+        &self,
+        record: NewRecord,
+        rules: InsertRules,
+    ) -> impl Future<Output = Result<Arc<KeyRecord>, BackendError>> + Send;
+
+    /// Stores many keys in one step, each as [`insert`](Self::insert) does. Returns what became of each, in their order:
+    /// one that is rejected keeps none of the others from being stored.
+    ///
+    /// # Errors
+    /// [`BackendError::Store`] when the store fails: then none is stored, or all are.
+    fn insert_many(
+        &self,
+        records: Vec<NewRecord>,
+        rules: InsertRules,
+    ) -> impl Future<Output = Result<Vec<Inserted>, BackendError>> + Send;
 
     /// Changes a key as [`KeyUpdate::apply`] does, in one step.
     ///
@@ -65,19 +90,45 @@ pub trait KeyBackend: KeyStore {
         id: KeyId,
     ) -> impl Future<Output = Result<Arc<KeyRecord>, BackendError>> + Send;
 
-    /// Stores the replacement of a key and revokes the old one in the same step. Returns the new record.
+    /// Stores the replacement of a key and changes the old one in the same step, as [`Replacement::apply`] does. Returns
+    /// the new record.
     ///
     /// # Errors
-    /// [`BackendError::Conflict`] when the old key is already revoked or replaced; of several callers at once, one
-    /// succeeds. [`BackendError::NotFound`] when the organization has no such key, [`BackendError::ExpiryInPast`] when
-    /// the new key would have expired already, [`BackendError::AlreadyExists`] when the new digest or id is taken,
-    /// [`BackendError::Store`] when the store fails. After any error but the last, the old key is as it was.
+    /// Those of [`Replacement::apply`]: of several callers at once, one succeeds. [`BackendError::TooManyKeys`] by the
+    /// rules. [`BackendError::NotFound`] when the organization has no such key, [`BackendError::AlreadyExists`] when the
+    /// new digest or id is taken, [`BackendError::Store`] when the store fails.
     fn replace(
         &self,
         organization: &OrganizationId,
         id: KeyId,
         replacement: Replacement,
+        rules: InsertRules,
     ) -> impl Future<Output = Result<Arc<KeyRecord>, BackendError>> + Send;
+
+    /// Deletes up to `limit` keys that [ended](KeyRecord::ended_at) at least this long ago, with their usage, in one step.
+    /// Returns their ids; fewer than `limit` means that none is left.
+    ///
+    /// An imported key leaves a [tombstone](KeyRecord::tombstone): lookups find it revoked, and its digest stays taken.
+    ///
+    /// # Errors
+    /// [`BackendError::Store`] when the store fails.
+    fn purge(
+        &self,
+        organizations: Organizations<'_>,
+        age: Duration,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<KeyId>, BackendError>> + Send;
+
+    /// Deletes up to `limit` keys of an organization, whatever their status, as [`purge`](Self::purge) does. The call
+    /// that finds no more keys deletes the policy of the organization too.
+    ///
+    /// # Errors
+    /// [`BackendError::Store`] when the store fails.
+    fn erase_organization(
+        &self,
+        organization: &OrganizationId,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<KeyId>, BackendError>> + Send;
 
     /// Returns the organization's policy, or the default if none was set.
     ///
@@ -114,6 +165,9 @@ pub trait KeyBackend: KeyStore {
     }
 }
 
+/// What became of one of [many keys](KeyBackend::insert_many).
+pub type Inserted = Result<Arc<KeyRecord>, BackendError>;
+
 /// How often a key was used since the last report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -145,14 +199,30 @@ impl<B: KeyBackend> KeyBackend for Arc<B> {
 
     fn list(
         &self,
-        organization: &OrganizationId,
+        organizations: Organizations<'_>,
         query: &ListKeys,
     ) -> impl Future<Output = Result<Page, BackendError>> + Send {
-        B::list(self, organization, query)
+        B::list(self, organizations, query)
     }
 
-    fn insert(&self, record: NewRecord) -> impl Future<Output = Result<Arc<KeyRecord>, BackendError>> + Send {
-        B::insert(self, record)
+    fn counts(&self, organizations: Organizations<'_>) -> impl Future<Output = Result<KeyCounts, BackendError>> + Send {
+        B::counts(self, organizations)
+    }
+
+    fn insert(
+        &self,
+        record: NewRecord,
+        rules: InsertRules,
+    ) -> impl Future<Output = Result<Arc<KeyRecord>, BackendError>> + Send {
+        B::insert(self, record, rules)
+    }
+
+    fn insert_many(
+        &self,
+        records: Vec<NewRecord>,
+        rules: InsertRules,
+    ) -> impl Future<Output = Result<Vec<Inserted>, BackendError>> + Send {
+        B::insert_many(self, records, rules)
     }
 
     fn update(
@@ -177,8 +247,26 @@ impl<B: KeyBackend> KeyBackend for Arc<B> {
         organization: &OrganizationId,
         id: KeyId,
         replacement: Replacement,
+        rules: InsertRules,
     ) -> impl Future<Output = Result<Arc<KeyRecord>, BackendError>> + Send {
-        B::replace(self, organization, id, replacement)
+        B::replace(self, organization, id, replacement, rules)
+    }
+
+    fn purge(
+        &self,
+        organizations: Organizations<'_>,
+        age: Duration,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<KeyId>, BackendError>> + Send {
+        B::purge(self, organizations, age, limit)
+    }
+
+    fn erase_organization(
+        &self,
+        organization: &OrganizationId,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<KeyId>, BackendError>> + Send {
+        B::erase_organization(self, organization, limit)
     }
 
     fn organization_policy(

@@ -68,7 +68,7 @@ impl Changes {
 
     /// Publishes these changes when the returned guard is dropped: also after an error, which may hide a change that was
     /// made, and when the caller stopped waiting.
-    pub const fn publish_on_drop<const N: usize>(&self, changes: [Invalidation; N]) -> PublishOnDrop<'_, N> {
+    pub const fn publish_on_drop<C: AsRef<[Invalidation]>>(&self, changes: C) -> PublishOnDrop<'_, C> {
         PublishOnDrop { hub: self, changes }
     }
 }
@@ -82,14 +82,14 @@ impl fmt::Debug for Changes {
 /// Publishes changes when it is dropped. Made by [`Changes::publish_on_drop`].
 #[derive(Debug)]
 #[must_use = "dropped at once, it publishes before the change is made"]
-pub struct PublishOnDrop<'a, const N: usize> {
+pub struct PublishOnDrop<'a, C: AsRef<[Invalidation]>> {
     hub: &'a Changes,
-    changes: [Invalidation; N],
+    changes: C,
 }
 
-impl<const N: usize> Drop for PublishOnDrop<'_, N> {
+impl<C: AsRef<[Invalidation]>> Drop for PublishOnDrop<'_, C> {
     fn drop(&mut self) {
-        self.changes.iter().for_each(|change| self.hub.publish(change));
+        self.changes.as_ref().iter().for_each(|change| self.hub.publish(change));
     }
 }
 

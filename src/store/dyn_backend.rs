@@ -1,11 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 
 use super::{
-    BackendError, Changes, KeyBackend, KeyStore, KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord, Page, Replacement,
-    StoreId, UsageSink,
+    BackendError, Changes, InsertRules, Inserted, KeyBackend, KeyCounts, KeyStore, KeyUpdate, KeyUsage, ListKeys,
+    Lookup, NewRecord, Organizations, Page, Replacement, StoreId, UsageSink,
 };
 use crate::BoxError;
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
@@ -78,12 +79,20 @@ impl KeyBackend for DynKeyBackend {
         self.store.get(organization, id).await
     }
 
-    async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, BackendError> {
-        self.store.list(organization, query).await
+    async fn list(&self, organizations: Organizations<'_>, query: &ListKeys) -> Result<Page, BackendError> {
+        self.store.list(organizations, query).await
     }
 
-    async fn insert(&self, record: NewRecord) -> Result<Arc<KeyRecord>, BackendError> {
-        self.store.insert(record).await
+    async fn counts(&self, organizations: Organizations<'_>) -> Result<KeyCounts, BackendError> {
+        self.store.counts(organizations).await
+    }
+
+    async fn insert(&self, record: NewRecord, rules: InsertRules) -> Result<Arc<KeyRecord>, BackendError> {
+        self.store.insert(record, rules).await
+    }
+
+    async fn insert_many(&self, records: Vec<NewRecord>, rules: InsertRules) -> Result<Vec<Inserted>, BackendError> {
+        self.store.insert_many(records, rules).await
     }
 
     async fn update(
@@ -104,8 +113,26 @@ impl KeyBackend for DynKeyBackend {
         organization: &OrganizationId,
         id: KeyId,
         replacement: Replacement,
+        rules: InsertRules,
     ) -> Result<Arc<KeyRecord>, BackendError> {
-        self.store.replace(organization, id, replacement).await
+        self.store.replace(organization, id, replacement, rules).await
+    }
+
+    async fn purge(
+        &self,
+        organizations: Organizations<'_>,
+        age: Duration,
+        limit: usize,
+    ) -> Result<Vec<KeyId>, BackendError> {
+        self.store.purge(organizations, age, limit).await
+    }
+
+    async fn erase_organization(
+        &self,
+        organization: &OrganizationId,
+        limit: usize,
+    ) -> Result<Vec<KeyId>, BackendError> {
+        self.store.erase_organization(organization, limit).await
     }
 
     async fn organization_policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, BackendError> {
@@ -134,8 +161,10 @@ trait ErasedBackend: Send + Sync {
     fn changes(&self) -> Option<&Changes>;
     fn usage_sink(&self) -> Option<&UsageSink>;
     fn get<'a>(&'a self, organization: &'a OrganizationId, id: KeyId) -> Managed<'a, Arc<KeyRecord>>;
-    fn list<'a>(&'a self, organization: &'a OrganizationId, query: &'a ListKeys) -> Managed<'a, Page>;
-    fn insert(&self, record: NewRecord) -> Managed<'_, Arc<KeyRecord>>;
+    fn list<'a>(&'a self, organizations: Organizations<'a>, query: &'a ListKeys) -> Managed<'a, Page>;
+    fn counts<'a>(&'a self, organizations: Organizations<'a>) -> Managed<'a, KeyCounts>;
+    fn insert(&self, record: NewRecord, rules: InsertRules) -> Managed<'_, Arc<KeyRecord>>;
+    fn insert_many(&self, records: Vec<NewRecord>, rules: InsertRules) -> Managed<'_, Vec<Inserted>>;
     fn update<'a>(
         &'a self,
         organization: &'a OrganizationId,
@@ -148,7 +177,10 @@ trait ErasedBackend: Send + Sync {
         organization: &'a OrganizationId,
         id: KeyId,
         replacement: Replacement,
+        rules: InsertRules,
     ) -> Managed<'a, Arc<KeyRecord>>;
+    fn purge<'a>(&'a self, organizations: Organizations<'a>, age: Duration, limit: usize) -> Managed<'a, Vec<KeyId>>;
+    fn erase_organization<'a>(&'a self, organization: &'a OrganizationId, limit: usize) -> Managed<'a, Vec<KeyId>>;
     fn organization_policy<'a>(&'a self, organization: &'a OrganizationId) -> Managed<'a, OrganizationPolicy>;
     fn set_organization_policy<'a>(
         &'a self,
@@ -179,12 +211,20 @@ impl<B: KeyBackend> ErasedBackend for B {
         Box::pin(KeyBackend::get(self, organization, id))
     }
 
-    fn list<'a>(&'a self, organization: &'a OrganizationId, query: &'a ListKeys) -> Managed<'a, Page> {
-        Box::pin(KeyBackend::list(self, organization, query))
+    fn list<'a>(&'a self, organizations: Organizations<'a>, query: &'a ListKeys) -> Managed<'a, Page> {
+        Box::pin(KeyBackend::list(self, organizations, query))
     }
 
-    fn insert(&self, record: NewRecord) -> Managed<'_, Arc<KeyRecord>> {
-        Box::pin(KeyBackend::insert(self, record))
+    fn counts<'a>(&'a self, organizations: Organizations<'a>) -> Managed<'a, KeyCounts> {
+        Box::pin(KeyBackend::counts(self, organizations))
+    }
+
+    fn insert(&self, record: NewRecord, rules: InsertRules) -> Managed<'_, Arc<KeyRecord>> {
+        Box::pin(KeyBackend::insert(self, record, rules))
+    }
+
+    fn insert_many(&self, records: Vec<NewRecord>, rules: InsertRules) -> Managed<'_, Vec<Inserted>> {
+        Box::pin(KeyBackend::insert_many(self, records, rules))
     }
 
     fn update<'a>(
@@ -205,8 +245,17 @@ impl<B: KeyBackend> ErasedBackend for B {
         organization: &'a OrganizationId,
         id: KeyId,
         replacement: Replacement,
+        rules: InsertRules,
     ) -> Managed<'a, Arc<KeyRecord>> {
-        Box::pin(KeyBackend::replace(self, organization, id, replacement))
+        Box::pin(KeyBackend::replace(self, organization, id, replacement, rules))
+    }
+
+    fn purge<'a>(&'a self, organizations: Organizations<'a>, age: Duration, limit: usize) -> Managed<'a, Vec<KeyId>> {
+        Box::pin(KeyBackend::purge(self, organizations, age, limit))
+    }
+
+    fn erase_organization<'a>(&'a self, organization: &'a OrganizationId, limit: usize) -> Managed<'a, Vec<KeyId>> {
+        Box::pin(KeyBackend::erase_organization(self, organization, limit))
     }
 
     fn organization_policy<'a>(&'a self, organization: &'a OrganizationId) -> Managed<'a, OrganizationPolicy> {

@@ -3,10 +3,37 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::key::{KeyId, KeyRecord, KeyStatus};
+use crate::key::{Environment, KeyId, KeyRecord, KeyStatus, OrganizationId};
 use crate::time::Timestamp;
 
-/// Which keys to list.
+/// Whose keys a call is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a store must handle both")]
+pub enum Organizations<'a> {
+    /// Those of one organization.
+    One(&'a OrganizationId),
+    /// Those of every organization: for operators.
+    All,
+}
+
+impl Organizations<'_> {
+    /// Returns whether this organization is one of them.
+    #[must_use]
+    pub fn contains(&self, organization: &OrganizationId) -> bool {
+        match self {
+            Self::One(own) => *own == organization,
+            Self::All => true,
+        }
+    }
+}
+
+impl<'a> From<&'a OrganizationId> for Organizations<'a> {
+    fn from(organization: &'a OrganizationId) -> Self {
+        Self::One(organization)
+    }
+}
+
+/// Which keys to list. A key is listed if it matches every filter.
 ///
 /// ```
 /// use tower_api_key::key::KeyStatus;
@@ -19,6 +46,10 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug)]
 pub struct ListKeys {
     status: Option<KeyStatus>,
+    environment: Option<Environment>,
+    search: Option<Box<str>>,
+    created_by: Option<Box<str>>,
+    expires_before: Option<Timestamp>,
     after: Option<Cursor>,
     limit: usize,
 }
@@ -30,13 +61,49 @@ impl ListKeys {
     /// Returns a query for the newest 100 keys.
     #[must_use]
     pub const fn new() -> Self {
-        Self { status: None, after: None, limit: 100 }
+        Self {
+            status: None,
+            environment: None,
+            search: None,
+            created_by: None,
+            expires_before: None,
+            after: None,
+            limit: 100,
+        }
     }
 
     /// Lists only keys with this status.
     #[must_use]
     pub const fn with_status(mut self, status: KeyStatus) -> Self {
         self.status = Some(status);
+        self
+    }
+
+    /// Lists only keys for this environment.
+    #[must_use]
+    pub fn with_environment(mut self, environment: Environment) -> Self {
+        self.environment = Some(environment);
+        self
+    }
+
+    /// Lists only keys whose name or hint contains this text. Upper and lower case of ASCII letters are the same.
+    #[must_use]
+    pub fn with_search(mut self, text: impl AsRef<str>) -> Self {
+        self.search = Some(text.as_ref().to_ascii_lowercase().into());
+        self
+    }
+
+    /// Lists only keys that were created by exactly this actor.
+    #[must_use]
+    pub fn with_created_by(mut self, actor: impl Into<Box<str>>) -> Self {
+        self.created_by = Some(actor.into());
+        self
+    }
+
+    /// Lists only keys with an expiry of their own before this time. A maximum age is no expiry of a key.
+    #[must_use]
+    pub fn with_expires_before(mut self, time: SystemTime) -> Self {
+        self.expires_before = Some(Timestamp::floor(time));
         self
     }
 
@@ -60,6 +127,41 @@ impl ListKeys {
         self.status
     }
 
+    /// Returns the environment that is asked for.
+    #[must_use]
+    pub const fn environment(&self) -> Option<&Environment> {
+        self.environment.as_ref()
+    }
+
+    /// Returns the text that is asked for, in lower case.
+    #[must_use]
+    pub fn search(&self) -> Option<&str> {
+        self.search.as_deref()
+    }
+
+    /// Returns the creator that is asked for.
+    #[must_use]
+    pub fn created_by(&self) -> Option<&str> {
+        self.created_by.as_deref()
+    }
+
+    /// Returns the time before which keys must expire.
+    #[must_use]
+    pub fn expires_before(&self) -> Option<SystemTime> {
+        self.expires_before.map(Timestamp::system_time)
+    }
+
+    /// Returns whether a key matches every filter at this time.
+    #[must_use]
+    pub fn matches(&self, key: &KeyRecord, now: SystemTime) -> bool {
+        let is_early = |before| key.expires_at().is_some_and(|at| Timestamp::floor(at) < before);
+        self.status.is_none_or(|status| key.status(now) == status)
+            && self.environment.as_ref().is_none_or(|environment| key.environment() == Some(environment))
+            && self.created_by().is_none_or(|actor| key.created_by() == Some(actor))
+            && self.expires_before.is_none_or(is_early)
+            && self.search().is_none_or(|text| contains(key.name(), text) || contains(key.hint().as_str(), text))
+    }
+
     /// Returns where the page begins, or `None` for the newest key.
     #[must_use]
     pub const fn after(&self) -> Option<Cursor> {
@@ -71,6 +173,11 @@ impl ListKeys {
     pub const fn limit(&self) -> usize {
         self.limit
     }
+}
+
+/// Returns whether a text contains another one, which is in lower case.
+fn contains(text: &str, lower: &str) -> bool {
+    text.to_ascii_lowercase().contains(lower)
 }
 
 impl Default for ListKeys {
@@ -98,6 +205,48 @@ impl Page {
         found.truncate(limit);
         let next = if more { found.last().map(|last| Cursor::after(last)) } else { None };
         Self { keys: found, next }
+    }
+}
+
+/// How many keys there are, by status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "the statuses of a key")]
+pub struct KeyCounts {
+    /// How many are active.
+    pub active: u64,
+    /// How many are suspended.
+    pub suspended: u64,
+    /// How many have expired.
+    pub expired: u64,
+    /// How many are revoked.
+    pub revoked: u64,
+}
+
+impl KeyCounts {
+    /// Counts one more key with this status.
+    pub const fn add(&mut self, status: KeyStatus) {
+        self.set(status, self.of(status) + 1);
+    }
+
+    /// Sets how many keys have this status.
+    pub const fn set(&mut self, status: KeyStatus, count: u64) {
+        match status {
+            KeyStatus::Active => self.active = count,
+            KeyStatus::Suspended => self.suspended = count,
+            KeyStatus::Expired => self.expired = count,
+            KeyStatus::Revoked => self.revoked = count,
+        }
+    }
+
+    /// Returns how many keys have this status.
+    #[must_use]
+    pub const fn of(&self, status: KeyStatus) -> u64 {
+        match status {
+            KeyStatus::Active => self.active,
+            KeyStatus::Suspended => self.suspended,
+            KeyStatus::Expired => self.expired,
+            KeyStatus::Revoked => self.revoked,
+        }
     }
 }
 

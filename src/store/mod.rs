@@ -12,9 +12,11 @@ mod digest_hash;
 mod dyn_backend;
 mod error;
 mod feed;
+mod insert_rules;
 mod listing;
 pub(crate) mod memory;
 mod new_record;
+mod replacement;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
 mod update;
@@ -27,16 +29,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::BoxError;
 use crate::key::{KeyDigest, KeyRecord};
 
-pub use self::backend::{KeyBackend, KeyUsage};
+pub use self::backend::{Inserted, KeyBackend, KeyUsage};
 #[cfg(feature = "cache")]
 pub use self::cache::{CacheError, CachedStore, CachedStoreBuilder};
 pub use self::changes::{Changes, Invalidation, PublishOnDrop, Subscriber};
 pub use self::dyn_backend::DynKeyBackend;
 pub use self::error::BackendError;
 pub use self::feed::ChangeFeed;
-pub use self::listing::{Cursor, InvalidCursor, ListKeys, Page};
+pub use self::insert_rules::InsertRules;
+pub use self::listing::{Cursor, InvalidCursor, KeyCounts, ListKeys, Organizations, Page};
 pub use self::memory::MemoryStoreBuilder;
-pub use self::new_record::{Expiry, NewRecord, Replacement};
+pub use self::new_record::{ImportedFacts, NewRecord};
+pub use self::replacement::{Expiry, Replaced, Replacement};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use self::sql::{InvalidRow, RowErrorKind, SchemaError, SqlError, SqlFeedError, SqlStore};
 #[cfg(feature = "postgres")]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::BoxError;
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
 use crate::store::{
-    BackendError, Changes, KeyBackend, KeyStore, KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord, Page, Replacement,
-    StoreId, UsageSink,
+    BackendError, Changes, InsertRules, Inserted, KeyBackend, KeyCounts, KeyStore, KeyUpdate, KeyUsage, ListKeys,
+    Lookup, NewRecord, Organizations, Page, Replacement, StoreId, UsageSink,
 };
 
 /// A store in front of another one that fails when a test asks for it, and counts lookups.
@@ -193,12 +193,20 @@ impl<S: KeyBackend> KeyBackend for FaultyStore<S> {
         self.managed().await?.get(organization, id).await
     }
 
-    async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, BackendError> {
-        self.managed().await?.list(organization, query).await
+    async fn list(&self, organizations: Organizations<'_>, query: &ListKeys) -> Result<Page, BackendError> {
+        self.managed().await?.list(organizations, query).await
     }
 
-    async fn insert(&self, record: NewRecord) -> Result<Arc<KeyRecord>, BackendError> {
-        self.managed().await?.insert(record).await
+    async fn counts(&self, organizations: Organizations<'_>) -> Result<KeyCounts, BackendError> {
+        self.managed().await?.counts(organizations).await
+    }
+
+    async fn insert(&self, record: NewRecord, rules: InsertRules) -> Result<Arc<KeyRecord>, BackendError> {
+        self.managed().await?.insert(record, rules).await
+    }
+
+    async fn insert_many(&self, records: Vec<NewRecord>, rules: InsertRules) -> Result<Vec<Inserted>, BackendError> {
+        self.managed().await?.insert_many(records, rules).await
     }
 
     async fn update(
@@ -219,8 +227,26 @@ impl<S: KeyBackend> KeyBackend for FaultyStore<S> {
         organization: &OrganizationId,
         id: KeyId,
         replacement: Replacement,
+        rules: InsertRules,
     ) -> Result<Arc<KeyRecord>, BackendError> {
-        self.managed().await?.replace(organization, id, replacement).await
+        self.managed().await?.replace(organization, id, replacement, rules).await
+    }
+
+    async fn purge(
+        &self,
+        organizations: Organizations<'_>,
+        age: Duration,
+        limit: usize,
+    ) -> Result<Vec<KeyId>, BackendError> {
+        self.managed().await?.purge(organizations, age, limit).await
+    }
+
+    async fn erase_organization(
+        &self,
+        organization: &OrganizationId,
+        limit: usize,
+    ) -> Result<Vec<KeyId>, BackendError> {
+        self.managed().await?.erase_organization(organization, limit).await
     }
 
     async fn organization_policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, BackendError> {

@@ -171,7 +171,9 @@ mod tests {
 
     use super::*;
     use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
-    use crate::store::{KeyStore, KeyUpdate, ListKeys, NewRecord, Page, Replacement};
+    use crate::store::{
+        InsertRules, Inserted, KeyCounts, KeyStore, KeyUpdate, ListKeys, NewRecord, Organizations, Page, Replacement,
+    };
 
     const INTERVAL: Duration = Duration::from_secs(60);
 
@@ -224,11 +226,27 @@ mod tests {
             Err(BackendError::NotFound)
         }
 
-        async fn list(&self, _: &OrganizationId, _: &ListKeys) -> Result<Page, BackendError> {
+        async fn list(&self, _: Organizations<'_>, _: &ListKeys) -> Result<Page, BackendError> {
             Err(BackendError::NotFound)
         }
 
-        async fn insert(&self, _: NewRecord) -> Result<Arc<KeyRecord>, BackendError> {
+        async fn counts(&self, _: Organizations<'_>) -> Result<KeyCounts, BackendError> {
+            Err(BackendError::NotFound)
+        }
+
+        async fn insert(&self, _: NewRecord, _: InsertRules) -> Result<Arc<KeyRecord>, BackendError> {
+            Err(BackendError::NotFound)
+        }
+
+        async fn insert_many(&self, _: Vec<NewRecord>, _: InsertRules) -> Result<Vec<Inserted>, BackendError> {
+            Err(BackendError::NotFound)
+        }
+
+        async fn purge(&self, _: Organizations<'_>, _: Duration, _: usize) -> Result<Vec<KeyId>, BackendError> {
+            Err(BackendError::NotFound)
+        }
+
+        async fn erase_organization(&self, _: &OrganizationId, _: usize) -> Result<Vec<KeyId>, BackendError> {
             Err(BackendError::NotFound)
         }
 
@@ -240,7 +258,13 @@ mod tests {
             Err(BackendError::NotFound)
         }
 
-        async fn replace(&self, _: &OrganizationId, _: KeyId, _: Replacement) -> Result<Arc<KeyRecord>, BackendError> {
+        async fn replace(
+            &self,
+            _: &OrganizationId,
+            _: KeyId,
+            _: Replacement,
+            _: InsertRules,
+        ) -> Result<Arc<KeyRecord>, BackendError> {
             Err(BackendError::NotFound)
         }
 

@@ -3,6 +3,7 @@
 mod cache;
 mod flood;
 mod layer;
+mod records;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,6 +13,7 @@ use http::{Request, Response};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use tower::{Layer, ServiceExt, service_fn};
+use tower_api_key::client::ClientInfo;
 use tower_api_key::decision::{Denial, decide};
 use tower_api_key::key::{KeyDigest, KeyId, KeyRecord, OrganizationPolicy};
 use tower_api_key::manage::{IssueRules, ManageError};
@@ -32,7 +34,7 @@ const EXPIRED: &str = r#"{"detail":"API key has expired."}"#;
 const UNAVAILABLE: &str = r#"{"detail":"Service temporarily unavailable, try again later."}"#;
 const FORBIDDEN: &str = r#"{"detail":"You do not have permission to perform this action."}"#;
 
-/// Cases: 62, 98.
+/// Cases: 62, 98, 183, 184.
 #[test]
 fn decision_matches_oracle_in_every_combination() {
     let mut verdicts = BTreeMap::new();
@@ -42,14 +44,25 @@ fn decision_matches_oracle_in_every_combination() {
         for facts in &all_facts {
             let verdict = oracle(facts, &ask);
             let record = facts.record();
-            let decided = decide(&digest(), record.as_ref(), &requirement, || time(facts.lifetime.now));
+            let decided =
+                decide(&digest(), record.as_ref(), &requirement, || time(facts.lifetime.now), || facts.client());
             let code = decided.map_or_else(|denial| Rejection::from(denial).code(), |()| "accepted");
             assert_eq!(code, verdict, "{facts:?} {ask:?}");
             *verdicts.entry(verdict).or_insert(0) += 1;
         }
     }
     let seen: Vec<_> = verdicts.into_keys().collect();
-    let all = ["accepted", "expired", "insufficient_scope", "organization_disabled", "other_key", "revoked", "unknown"];
+    let all = [
+        "accepted",
+        "expired",
+        "insufficient_scope",
+        "network_not_allowed",
+        "organization_disabled",
+        "other_key",
+        "revoked",
+        "suspended",
+        "unknown",
+    ];
     assert_eq!(seen, all, "every verdict occurs");
 }
 
@@ -111,11 +124,12 @@ fn extreme_expiry_is_not_read_as_none() {
     let times = ends_of_time();
     let (first, last) = (times[0], times[times.len() - 1]);
     let ages = [0, 1, u64::from(u32::MAX), i64::MAX as u64, u64::MAX].map(Duration::from_secs);
-    let expired = |record: &KeyRecord, now| match decide(&digest(), Some(record), &Requirement::any_key(), || now) {
-        Err(Denial::Expired) => true,
-        Ok(()) => false,
-        Err(other) => panic!("{other:?}"),
-    };
+    let expired =
+        |record: &KeyRecord, now| match decide(&digest(), Some(record), &Requirement::any_key(), || now, || None) {
+            Err(Denial::Expired) => true,
+            Ok(()) => false,
+            Err(other) => panic!("{other:?}"),
+        };
     for &created in &times {
         let record = record(Access::Full).with_created_at(created);
         assert!(times.iter().all(|&now| !expired(&record, now)), "no expiry means none");
@@ -200,7 +214,8 @@ fn unknown_scope_grants_nothing_and_is_kept() {
         assert_eq!(send(&layer).0, if passes { 200 } else { 403 }, "{requirement}");
     }
     // Changing the key in another way does not lose the scope.
-    let regenerated = block_on(manager.regenerate(&acme, stored.id(), Default::default())).unwrap();
+    let regenerated =
+        block_on(manager.regenerate(&acme, stored.id(), tower_api_key::manage::RegenerateOptions::new())).unwrap();
     assert_eq!(regenerated.record.access(), &Access::scoped([avala::DATASETS_READ]));
 }
 
@@ -327,10 +342,12 @@ proptest! {
 struct Facts {
     /// `unknown`, `known`, or `other`: the store returned the record of another key.
     lookup: &'static str,
-    /// `no`, `revoked` or `replaced`.
+    /// `no`, `revoked`, `replaced`, `suspended`, or `overlap`: replaced, and not revoked.
     revoked: &'static str,
     /// `enabled` or `disabled`.
     organization: &'static str,
+    /// The client's address; the key may be used from `192.0.2.0/24`. `anywhere` for a key without limits.
+    client: &'static str,
     lifetime: Lifetime,
     /// Names with a space between them, or `None` for full access.
     access: Option<&'static str>,
@@ -368,9 +385,11 @@ fn oracle(facts: &Facts, ask: &Ask) -> &'static str {
     match () {
         () if facts.lookup == "unknown" => "unknown",
         () if facts.lookup == "other" => "other_key",
-        () if facts.revoked != "no" => "revoked",
+        () if matches!(facts.revoked, "revoked" | "replaced") => "revoked",
+        () if facts.revoked == "suspended" => "suspended",
         () if facts.organization == "disabled" => "organization_disabled",
         () if is_over => "expired",
+        () if !matches!(facts.client, "anywhere" | "192.0.2.7") => "network_not_allowed",
         () if ask.full && facts.access.is_some() => "insufficient_scope",
         () if !meets_all || !meets_any => "insufficient_scope",
         () => "accepted",
@@ -381,10 +400,10 @@ fn oracle(facts: &Facts, ask: &Ask) -> &'static str {
 fn reply_to(verdict: &str) -> (u16, String) {
     let (status, body) = match verdict {
         "accepted" => (200, "handled"),
-        "unknown" | "revoked" | "organization_disabled" => (401, INVALID),
+        "unknown" | "revoked" | "suspended" | "organization_disabled" => (401, INVALID),
         "other_key" => (503, UNAVAILABLE),
         "expired" => (401, EXPIRED),
-        "insufficient_scope" => (403, FORBIDDEN),
+        "insufficient_scope" | "network_not_allowed" => (403, FORBIDDEN),
         other => panic!("{other}"),
     };
     (status, body.to_owned())
@@ -395,9 +414,11 @@ fn all_facts() -> Vec<Facts> {
     for lifetime in lifetimes() {
         for access in ACCESSES {
             for lookup in ["unknown", "known", "other"] {
-                for revoked in ["no", "revoked", "replaced"] {
+                for revoked in ["no", "revoked", "replaced", "suspended", "overlap"] {
                     for organization in ["enabled", "disabled"] {
-                        all.push(Facts { lookup, revoked, organization, lifetime, access });
+                        for client in ["anywhere", "192.0.2.7", "198.51.100.7", "unknown"] {
+                            all.push(Facts { lookup, revoked, organization, client, lifetime, access });
+                        }
                     }
                 }
             }
@@ -456,6 +477,10 @@ fn lifetimes() -> Vec<Lifetime> {
 }
 
 impl Facts {
+    fn client(&self) -> Option<IpAddr> {
+        self.client.parse().ok()
+    }
+
     fn record(&self) -> Option<KeyRecord> {
         let digest = match self.lookup {
             "unknown" => return None,
@@ -469,10 +494,16 @@ impl Facts {
             .with_created_at(time(CREATED))
             .with_expires_at(self.lifetime.expires.map(time))
             .with_policy(policy);
+        let record = match self.client {
+            "anywhere" => record,
+            _ => record.with_networks("192.0.2.0/24".parse().unwrap()),
+        };
         Some(match self.revoked {
             "no" => record,
             "revoked" => record.with_revoked_at(time(NOW)),
-            _ => record.with_replaced_by(time(NOW), KeyId::from_u128(2)),
+            "suspended" => record.with_suspended(true),
+            "overlap" => record.with_replaced_by(KeyId::from_u128(2)),
+            _ => record.with_revoked_at(time(NOW)).with_replaced_by(KeyId::from_u128(2)),
         })
     }
 }
@@ -503,7 +534,9 @@ fn replies_as_the_oracle_says(layer: impl Fn(Arc<Scripted>) -> ApiKeyLayer) {
         for facts in &all_facts {
             hands.set(time(facts.lifetime.now));
             *scripted.0.lock().unwrap() = facts.record().map(Arc::new);
-            let reply = block_on(async { Reply::of(service.clone().oneshot(request(KEY)).await.unwrap()).await });
+            let mut request = request(KEY);
+            request.extensions_mut().insert(ClientInfo::new(facts.client(), false));
+            let reply = block_on(async { Reply::of(service.clone().oneshot(request).await.unwrap()).await });
             let verdict = oracle(facts, &ask);
             assert_eq!((reply.status, reply.body), reply_to(verdict), "{facts:?} {ask:?}");
             assert_eq!(reply.headers.contains_key("www-authenticate"), reply.status == 401, "{facts:?} {ask:?}");

@@ -117,7 +117,7 @@ async fn wrong_record_is_logged_as_an_error() {
     assert_eq!(take_log(), [line]);
 
     let (other, record) = (KeyDigest::hash(b"another"), record(Access::Full));
-    let denial = decide(&other, Some(&record), &Requirement::any_key(), SystemTime::now).unwrap_err();
+    let denial = decide(&other, Some(&record), &Requirement::any_key(), SystemTime::now, || None).unwrap_err();
     assert_eq!(denial, Denial::OtherKey);
     for rejection in [Rejection::from(denial), Rejection::Denied(denial), Outage::OtherKey.into()] {
         assert_eq!((rejection.status().as_u16(), rejection.code()), (503, "other_key"));

@@ -16,12 +16,12 @@ use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_api_key::auth::RequireScopesLayer;
 use tower_api_key::key::{KeyDigest, KeyFormat, KeyHint, KeyId, KeyRecord, KeySecret};
-use tower_api_key::manage::{ManageError, StoredCredential};
+use tower_api_key::manage::{ImportedKey, ManageError, StoredCredential};
 use tower_api_key::observe::DecisionEvent;
 use tower_api_key::request::RequestHead;
 use tower_api_key::scope::avala;
 use tower_api_key::store::{
-    BackendError, Cursor, DynKeyBackend, Expiry, KeyBackend, ListKeys, Lookup, NewRecord, Replacement,
+    BackendError, Cursor, DynKeyBackend, Expiry, InsertRules, KeyBackend, ListKeys, Lookup, NewRecord, Replacement,
 };
 use tower_api_key::usage::UsageTracker;
 use tower_api_key::{
@@ -237,13 +237,13 @@ impl Canary {
     }
 
     fn record(&self, access: Access) -> KeyRecord {
-        self.new_record(access).into_record(UNIX_EPOCH).unwrap()
+        self.new_record(access).into_record(UNIX_EPOCH, InsertRules::new()).unwrap()
     }
 
     fn new_record(&self, access: Access) -> NewRecord {
         let StoredCredential { digest, hint, .. } = StoredCredential::from_secret(&self.secret);
-        let (id, organization, name) = (KeyId::random().unwrap(), acme(), "canary".into());
-        NewRecord { id, digest, hint, organization, name, access, expires_at: None }
+        let record = NewRecord::new(KeyId::random().unwrap(), digest, acme(), access);
+        NewRecord { hint, name: "canary".into(), ..record }
     }
 
     /// A store that knows it.
@@ -276,8 +276,10 @@ async fn printed_types(canary: &Canary) -> Vec<(&'static str, String)> {
     debug("StoredCredential from_digest", &StoredCredential::from_digest(digest));
     debug("NewKey", &NewKey::new("canary", Access::Full).unwrap());
     debug("NewRecord", &canary.new_record(Access::Full));
-    let (id, hint) = (record.id(), record.hint().clone());
-    debug("Replacement", &Replacement { id, digest, hint, expiry: Expiry::Never });
+    let replacement = Replacement { hint: record.hint().clone(), ..Replacement::new(record.id(), digest) };
+    debug("Replacement", &replacement);
+    let imported = NewKey::new("canary", Access::Full).unwrap();
+    debug("ImportedKey", &ImportedKey::from((imported, StoredCredential::from_secret(&canary.secret))));
     debug("KeyFormat", &KeyFormat::AVALA);
     debug("Cursor", &Cursor::after(&record));
     debug("Lookup", &Lookup::Found(Arc::clone(&record)));
@@ -291,7 +293,7 @@ async fn printed_types(canary: &Canary) -> Vec<(&'static str, String)> {
     let manager = KeyManager::new(shared).on_change(|_| ()).on_behalf_of("canary");
     debug("KeyManager", &manager);
     debug("IssueRules", manager.rules());
-    debug("Page", &keys.list(&acme(), &ListKeys::new()).await.unwrap());
+    debug("Page", &keys.list((&acme()).into(), &ListKeys::new()).await.unwrap());
     let new = || NewKey::new("new", Access::Full).unwrap();
     #[cfg(feature = "cache")]
     {
@@ -336,9 +338,10 @@ async fn printed_types(canary: &Canary) -> Vec<(&'static str, String)> {
     drop(call);
 
     // Errors whose text is known when they are made.
-    let taken = keys.manage().import(&acme(), new(), StoredCredential::from_secret(&canary.secret)).await.unwrap_err();
+    let taken =
+        keys.manage().import(&acme(), (new(), StoredCredential::from_secret(&canary.secret))).await.unwrap_err();
     let missing = keys.manage().revoke(&acme(), KeyId::from_u128(1)).await.unwrap_err();
-    let stored = keys.insert(canary.new_record(Access::Full)).await.unwrap_err();
+    let stored = keys.insert(canary.new_record(Access::Full), InsertRules::new()).await.unwrap_err();
     let id: Result<KeyId, _> = canary.text().parse();
     let cursor: Result<Cursor, _> = canary.text().parse();
     let spaced = format!("{} ", canary.text());

@@ -9,7 +9,7 @@ use http::{Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_api_key::auth::{AuthScheme, CredentialSource};
 use tower_api_key::decision::Denial;
-use tower_api_key::key::{KeyDigest, KeyFormat, KeyId, KeyRecord};
+use tower_api_key::key::{Environment, KeyDigest, KeyFormat, KeyId, KeyRecord};
 use tower_api_key::observe::Outcome;
 use tower_api_key::rejection::CredentialError;
 use tower_api_key::scope::avala;
@@ -163,8 +163,8 @@ struct Keys {
 
 impl Keys {
     fn new() -> Self {
-        let live = KeyFormat::new("acme_live_").unwrap().with_environment("live");
-        let test = KeyFormat::new("acme_test_").unwrap().with_environment("test");
+        let live = KeyFormat::new("acme_live_").unwrap().with_environment(Environment::from_static("live"));
+        let test = KeyFormat::new("acme_test_").unwrap().with_environment(Environment::from_static("test"));
         let generate = |format: &KeyFormat| format.generate().unwrap().expose_secret().to_owned();
         let texts =
             [generate(&live), generate(&test), "an opaque key".to_owned(), generate(&live), "eyJ.e30.x".to_owned()];

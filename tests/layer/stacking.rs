@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
@@ -15,8 +16,8 @@ use tower_api_key::key::{KeyDigest, KeyId, KeyRecord, OrganizationPolicy};
 use tower_api_key::observe::Outcome;
 use tower_api_key::scope::avala;
 use tower_api_key::store::{
-    BackendError, DynKeyBackend, KeyBackend, KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord, Page, Replacement,
-    StoreId,
+    BackendError, DynKeyBackend, InsertRules, Inserted, KeyBackend, KeyCounts, KeyUpdate, KeyUsage, ListKeys, Lookup,
+    NewRecord, Organizations, Page, Replacement, StoreId,
 };
 use tower_api_key::{
     Access, ApiKey, ApiKeyLayer, KeyStore, MemoryStore, OrganizationId, Rejection, Requirement, Scope,
@@ -526,12 +527,37 @@ impl KeyBackend for Nameless {
     async fn get(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
         self.0.keys.get(organization, id).await
     }
-    async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, BackendError> {
-        self.0.keys.list(organization, query).await
+    async fn list(&self, organizations: Organizations<'_>, query: &ListKeys) -> Result<Page, BackendError> {
+        self.0.keys.list(organizations, query).await
     }
-    async fn insert(&self, record: NewRecord) -> Result<Arc<KeyRecord>, BackendError> {
-        self.0.keys.insert(record).await
+    async fn insert(&self, record: NewRecord, rules: InsertRules) -> Result<Arc<KeyRecord>, BackendError> {
+        self.0.keys.insert(record, rules).await
     }
+    async fn counts(&self, organizations: Organizations<'_>) -> Result<KeyCounts, BackendError> {
+        self.0.keys.counts(organizations).await
+    }
+
+    async fn insert_many(&self, records: Vec<NewRecord>, rules: InsertRules) -> Result<Vec<Inserted>, BackendError> {
+        self.0.keys.insert_many(records, rules).await
+    }
+
+    async fn purge(
+        &self,
+        organizations: Organizations<'_>,
+        age: Duration,
+        limit: usize,
+    ) -> Result<Vec<KeyId>, BackendError> {
+        self.0.keys.purge(organizations, age, limit).await
+    }
+
+    async fn erase_organization(
+        &self,
+        organization: &OrganizationId,
+        limit: usize,
+    ) -> Result<Vec<KeyId>, BackendError> {
+        self.0.keys.erase_organization(organization, limit).await
+    }
+
     async fn update(
         &self,
         organization: &OrganizationId,
@@ -548,8 +574,9 @@ impl KeyBackend for Nameless {
         organization: &OrganizationId,
         id: KeyId,
         replacement: Replacement,
+        rules: InsertRules,
     ) -> Result<Arc<KeyRecord>, BackendError> {
-        self.0.keys.replace(organization, id, replacement).await
+        self.0.keys.replace(organization, id, replacement, rules).await
     }
     async fn organization_policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, BackendError> {
         self.0.keys.organization_policy(organization).await

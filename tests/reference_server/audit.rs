@@ -89,7 +89,7 @@ async fn change_is_one_log_line_with_its_actor() {
     assert!(!log.contains(&owner), "{log}");
 }
 
-/// A server that starts with another policy changes that of every organization.
+/// A server that starts with another policy than the last time changes that of every organization.
 #[tokio::test]
 async fn policy_change_is_one_log_line_per_organization() {
     let store = Store::sqlite();
@@ -103,6 +103,7 @@ async fn policy_change_is_one_log_line_per_organization() {
         (&["--max-key-age", "24h"][..], &["max_key_age=86400s by=- outcome=done"; 2][..]),
         (&["--max-key-age", "24h"], &[]),
         (&[], &["max_key_age=none by=- outcome=done"; 2]),
+        (&[], &[]),
     ] {
         let (_, log) = store.start(options).stop();
         let lines = log.lines().filter(|line| line.contains("change=policy_changed key=- organization="));

@@ -140,7 +140,7 @@ pub(super) const INVALID_KEY: &str = r#"{"detail":"Invalid API key."}"#;
 pub(super) const EXPIRED: &str = r#"{"detail":"API key has expired."}"#;
 pub(super) const FORBIDDEN: &str = r#"{"detail":"You do not have permission to perform this action."}"#;
 pub(super) const NOT_FOUND: &str = r#"{"detail":"Not found."}"#;
-pub(super) const CONFLICT: &str = r#"{"detail":"The key is already revoked or replaced."}"#;
+pub(super) const CONFLICT: &str = r#"{"detail":"The key is revoked, replaced or suspended."}"#;
 
 pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("not a text: {value}")).to_owned()

@@ -25,16 +25,23 @@ on_every_store!(
     keys_expire_at_the_maximum_age,
 );
 
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 17] = [
+    "allowed_networks",
     "created_at",
+    "created_by",
+    "environment",
     "expires_at",
     "full_access",
     "hint",
     "last_used_at",
+    "metadata",
     "name",
+    "replaced_by",
+    "request_count",
     "revoked_at",
     "scopes",
     "status",
+    "suspended",
     "uid",
 ];
 
@@ -74,9 +81,10 @@ async fn list(api: &Api, owner: &str, query: &str) -> Vec<Value> {
     api.get(owner, &format!("/api-keys/{query}")).await.expect(200)["results"].as_array().unwrap().clone()
 }
 
-/// The key without the one field that changes some seconds after a use.
+/// The key without the fields that change some seconds after a use.
 fn settled(mut key: Value) -> Value {
     key.as_object_mut().unwrap().remove("last_used_at").expect("a last use");
+    key.as_object_mut().unwrap().remove("request_count").expect("a count");
     key
 }
 
@@ -272,7 +280,7 @@ async fn regenerate_replaces_the_key_at_once(store: &Store) {
     api.get(&text(&new["api_key"]), "/datasets/").await.expect_text(403, FORBIDDEN);
     assert_ne!(new["uid"], old["uid"]);
     assert_ne!(new["api_key"], old["api_key"]);
-    for field in ["name", "scopes", "full_access", "expires_at"] {
+    for field in ["name", "scopes", "full_access", "expires_at", "environment", "metadata", "allowed_networks"] {
         assert_eq!(new[field], old[field], "{field}");
     }
     assert_eq!(new["status"], "active");
@@ -423,7 +431,7 @@ async fn list_can_be_filtered_by_status(store: &Store) {
     assert_ne!(second["results"][0]["uid"], page["results"][0]["uid"]);
     for invalid in ["", "dead", "Active"] {
         let reply = api.get(&owner, &format!("/api-keys/?status={invalid}")).await;
-        assert_eq!(reply.expect(400), json!({"detail": {"status": ["active, expired or revoked."]}}));
+        assert_eq!(reply.expect(400), json!({"detail": {"status": ["active, suspended, expired or revoked."]}}));
     }
 }
 

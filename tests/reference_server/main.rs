@@ -17,6 +17,7 @@ mod browser;
 mod client;
 mod durable;
 mod keys;
+mod life;
 mod limits;
 mod lists;
 mod metrics;

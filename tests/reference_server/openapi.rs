@@ -60,7 +60,15 @@ async fn valid_calls(api: &Api, owner: &str, username: &str) -> ByOperation<(Str
         ("GET /users/me/permissions/", "/users/me/permissions/".into(), None),
         ("GET /api-keys/", "/api-keys/".into(), None),
         ("POST /api-keys/", "/api-keys/".into(), Some(new_key)),
-        // Sorted by name, so that the key is regenerated before it is revoked.
+        ("GET /api-keys/{uid}/", format!("/api-keys/{key}/"), None),
+        ("GET /organization/key-policy/", "/organization/key-policy/".into(), None),
+        (
+            "PUT /organization/key-policy/",
+            "/organization/key-policy/".into(),
+            Some(json!({"max_key_age_seconds": null})),
+        ),
+        // Sorted by name, so that the key is changed before it is regenerated, and that before it is revoked.
+        ("PATCH /api-keys/{uid}/", format!("/api-keys/{key}/"), Some(json!({"name": "y"}))),
         ("POST /api-keys/{uid}/regenerate/", format!("/api-keys/{key}/regenerate/"), Some(json!({}))),
         ("POST /api-keys/{uid}/revoke/", format!("/api-keys/{key}/revoke/"), None),
     ];

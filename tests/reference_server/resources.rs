@@ -306,7 +306,7 @@ async fn permissions_distinguish_full_access() {
     let key = api.sign_up("ada").await.key;
     let expected = |scopes: &[&str]| {
         json!({
-            "type": "customer", "is_staff_privileged": false,
+            "type": "customer", "is_staff_privileged": false, "environment": "live",
             "scopes": scopes, "capabilities": [], "toolsets": [],
         })
     };

@@ -24,7 +24,7 @@ async fn each_kind_of_change_is_reported_once() {
     let issued = keys.issue(&acme, new()).await.unwrap().record;
     assert_eq!(trail.take(), [reported("issued", "done", Some(issued.id()), Some(issued.id()))]);
 
-    let imported = keys.import(&acme, new(), StoredCredential::from_plaintext(b"elsewhere")).await.unwrap();
+    let imported = keys.import(&acme, (new(), StoredCredential::from_plaintext(b"elsewhere"))).await.unwrap();
     assert_eq!(trail.take(), [reported("imported", "done", Some(imported.id()), Some(imported.id()))]);
 
     let new_key = keys.regenerate(&acme, issued.id(), Expiry::Never).await.unwrap().record;
@@ -82,7 +82,7 @@ async fn key_with_unknown_scope_is_reported_rejected() {
     assert!(matches!(keys.issue(&acme(), new()).await, Err(ManageError::UnknownScope(_))));
     assert_eq!(trail.take(), [reported("issued", "rejected", None, None)]);
 
-    let imported = keys.import(&acme(), new(), StoredCredential::from_plaintext(b"elsewhere")).await;
+    let imported = keys.import(&acme(), (new(), StoredCredential::from_plaintext(b"elsewhere"))).await;
     assert!(matches!(imported, Err(ManageError::UnknownScope(_))));
     assert_eq!(trail.take(), [reported("imported", "rejected", None, None)]);
 }
@@ -144,12 +144,12 @@ async fn changed(keys: KeyManager<MemoryStore>) -> Vec<String> {
     let update = || KeyUpdate::new().with_scopes([avala::DATASETS_READ]);
     let disabled = OrganizationPolicy::default().with_disabled(true);
     let issued = keys.issue(&acme, new()).await.unwrap().record;
-    let imported = keys.import(&acme, new(), credential()).await;
+    let imported = keys.import(&acme, (new(), credential())).await;
     let id = imported.as_ref().unwrap().id();
     let mut seen = vec![
         shown(Ok(issued.clone())),
         shown(imported),
-        shown(keys.import(&acme, new(), credential()).await),
+        shown(keys.import(&acme, (new(), credential())).await),
         shown(keys.update(&acme, id, update()).await),
         shown(keys.regenerate(&acme, issued.id(), Expiry::Never).await.map(|new| new.record)),
         shown(keys.regenerate(&acme, issued.id(), Expiry::Never).await.map(|new| new.record)),
@@ -197,7 +197,7 @@ impl Trail {
     fn of<S: KeyBackend>(&self, store: S) -> KeyManager<S> {
         let trail = self.clone();
         KeyManager::new(store).on_change(move |event: &ChangeEvent<'_>| {
-            assert_eq!(event.organization(), &acme());
+            assert_eq!(event.organization(), Some(&acme()));
             trail.0.lock().unwrap().push(Reported {
                 change: event.change().code(),
                 outcome: event.outcome().code(),

@@ -9,6 +9,7 @@ mod conformance;
 #[expect(dead_code, reason = "only its test runs here")]
 mod custom_store;
 mod databases;
+mod life;
 mod memory;
 mod model;
 mod revoke_race;

@@ -1,5 +1,6 @@
 //! "Takes effect immediately": keys are revoked one after the other while eight tasks use them without a pause, and
-//! no request that starts after a revoke has returned gets in with that key.
+//! no request that starts after a revoke has returned is accepted with that key. The same holds of keys that are suspended,
+//! limited to no scope or erased.
 //!
 //! Each test ends with a line of figures. The long run, a store at a time:
 //!
@@ -14,13 +15,14 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Request, Response, StatusCode};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
-use tower_api_key::{Access, ApiKeyLayer, KeyStore, MemoryStore, NewKey, OrganizationId};
+use tower_api_key::store::KeyUpdate;
+use tower_api_key::{Access, ApiKeyLayer, KeyStore, MemoryStore, NewKey, OrganizationId, Requirement};
 
 use crate::support::manage::Manage;
 #[cfg(feature = "postgres")]
@@ -84,6 +86,45 @@ async fn cached_postgres_store_rejects_key_after_revoke() {
     figures.assert_nothing_was_accepted_late();
 }
 
+/// Cases: 185.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn memory_store_rejects_key_after_each_change() {
+    for end in End::OTHERS {
+        let store = MemoryStore::new();
+        let figures = race_to(end, store.clone(), store.clone(), Size::from_env(20_000, 200)).await;
+        figures.print(&format!("memory, {end:?}"));
+        figures.assert_nothing_was_accepted_late();
+    }
+}
+
+/// Cases: 185.
+#[cfg(all(feature = "cache", feature = "sqlite"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn cached_store_rejects_key_after_each_change() {
+    for end in End::OTHERS {
+        let file = SqliteFile::new(&format!("{end:?}")).await;
+        let cache = tower_api_key::store::CachedStore::new(file.store.clone());
+        let figures = race_to(end, cache.clone(), cache, Size::from_env(20_000, 200)).await;
+        figures.print(&format!("sqlite behind a cache, {end:?}"));
+        figures.assert_nothing_was_accepted_late();
+        file.remove().await;
+    }
+}
+
+/// Cases: 185.
+#[cfg(all(feature = "cache", feature = "postgres"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs Postgres"]
+async fn cached_postgres_rejects_key_after_each_change() {
+    for end in End::OTHERS {
+        let schema = Schema::new().await;
+        let cache = tower_api_key::store::CachedStore::new(schema.store().await);
+        let figures = race_to(end, cache.clone(), cache, Size::from_env(20_000, 200)).await;
+        figures.print(&format!("postgres behind a cache, {end:?}"));
+        figures.assert_nothing_was_accepted_late();
+    }
+}
+
 #[cfg(feature = "sqlite")]
 struct SqliteFile {
     store: tower_api_key::store::SqliteStore,
@@ -119,9 +160,42 @@ async fn harness_detects_stale_records() {
     assert!(figures.late_keys > figures.size.revokes / 2, "{}", figures.late_keys);
 }
 
-fn organization() -> &'static OrganizationId {
-    static ORGANIZATION: LazyLock<OrganizationId> = LazyLock::new(|| "acme".parse().unwrap());
-    &ORGANIZATION
+/// Cases: 185.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn harness_detects_stale_records_of_each_change() {
+    for end in End::OTHERS {
+        let store = MemoryStore::new();
+        let size = Size { requests: 20_000, revokes: 200 };
+        let figures = race_to(end, store.clone(), Stale::new(store.clone()), size).await;
+        figures.print(&format!("negative control, {end:?}"));
+        assert!(figures.late_keys > figures.size.revokes / 2, "{end:?}: {}", figures.late_keys);
+    }
+}
+
+/// What ends the use of a key.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Revoke,
+    Suspend,
+    /// To no scope, where full access is required.
+    Narrow,
+    /// Of the organization of the key, which has no other.
+    Erase,
+}
+
+impl End {
+    const OTHERS: [Self; 3] = [Self::Suspend, Self::Narrow, Self::Erase];
+
+    async fn apply(self, keys: &impl Manage, key: &Key) {
+        let manager = keys.manage();
+        let update = match self {
+            Self::Revoke => return drop(manager.revoke(&key.organization, key.id).await.unwrap()),
+            Self::Erase => return assert_eq!(manager.erase(&key.organization).await.unwrap(), 1),
+            Self::Suspend => KeyUpdate::new().with_suspended(true),
+            Self::Narrow => KeyUpdate::new().with_scopes([]),
+        };
+        manager.update(&key.organization, key.id, update).await.unwrap();
+    }
 }
 
 /// How long a run is. It makes at least this many requests, and revokes exactly this many keys.
@@ -149,6 +223,7 @@ impl Size {
 /// A key and what became of the requests that used it.
 struct Key {
     id: KeyId,
+    organization: OrganizationId,
     header: HeaderValue,
     /// By requests that started before its revoke had returned, or might have.
     accepted: AtomicU64,
@@ -172,9 +247,13 @@ struct Race {
 
 /// Issues keys in `keys` and revokes one after the other, while tasks use them through a layer on `lookups`.
 async fn race(keys: impl Manage, lookups: impl KeyStore, size: Size) -> Figures {
+    race_to(End::Revoke, keys, lookups, size).await
+}
+
+async fn race_to(end: End, keys: impl Manage, lookups: impl KeyStore, size: Size) -> Figures {
     let mut issued = Vec::new();
-    for _ in 0..size.revokes {
-        issued.push(Key::issue(&keys).await);
+    for number in 0..size.revokes {
+        issued.push(Key::issue(&keys, number).await);
     }
     let race = Arc::new(Race {
         keys: issued,
@@ -182,21 +261,21 @@ async fn race(keys: impl Manage, lookups: impl KeyStore, size: Size) -> Figures 
         revoked: AtomicUsize::new(0),
         handled: AtomicU64::new(0),
     });
-    let layer = ApiKeyLayer::new(lookups).lookup_timeout(Duration::from_secs(10));
+    let layer = ApiKeyLayer::new(lookups).lookup_timeout(Duration::from_secs(10)).require(Requirement::full_access());
     let began = Instant::now();
     let users: Vec<_> = (0..TASKS).map(|task| tokio::spawn(use_keys(Arc::clone(&race), layer.clone(), task))).collect();
-    tokio::spawn(revoke_keys(Arc::clone(&race), keys, size.half_of_a_key())).await.unwrap();
+    tokio::spawn(end_keys(end, Arc::clone(&race), keys, size.half_of_a_key())).await.unwrap();
     for user in users {
         user.await.unwrap();
     }
     Figures::of(&race, size, began.elapsed())
 }
 
-async fn revoke_keys(race: Arc<Race>, keys: impl Manage, enough: u64) {
+async fn end_keys(end: End, race: Arc<Race>, keys: impl Manage, enough: u64) {
     for (place, key) in race.keys.iter().enumerate() {
         race.current.store(place, SeqCst);
         race.wait_until("it is in use", place, || key.accepted.load(SeqCst) >= enough).await;
-        keys.revoke(organization(), key.id).await.unwrap();
+        end.apply(&keys, key).await;
         race.revoked.store(place + 1, SeqCst);
         race.wait_until("it is rejected", place, || key.rejected_late.load(SeqCst) >= enough).await;
     }
@@ -224,8 +303,8 @@ async fn use_keys(race: Arc<Race>, layer: ApiKeyLayer, task: usize) {
         let counter = match (response.status(), late) {
             (StatusCode::OK, false) => &key.accepted,
             (StatusCode::OK, true) => &key.accepted_late,
-            (StatusCode::UNAUTHORIZED, false) => &key.rejected,
-            (StatusCode::UNAUTHORIZED, true) => &key.rejected_late,
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, false) => &key.rejected,
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, true) => &key.rejected_late,
             (other, _) => panic!("a request was answered with {other}"),
         };
         counter.fetch_add(1, SeqCst);
@@ -235,10 +314,13 @@ async fn use_keys(race: Arc<Race>, layer: ApiKeyLayer, task: usize) {
 }
 
 impl Key {
-    async fn issue(keys: &impl Manage) -> Self {
-        let issued = keys.manage().issue(organization(), NewKey::new("raced", Access::Full).unwrap()).await.unwrap();
+    async fn issue(keys: &impl Manage, number: usize) -> Self {
+        let organization = OrganizationId::new(format!("organization {number}")).unwrap();
+        let new = NewKey::new("raced", Access::Full).unwrap();
+        let issued = keys.manage().issue(&organization, new).await.unwrap();
         Self {
             id: issued.record.id(),
+            organization,
             header: issued.secret.expose_secret().parse().unwrap(),
             accepted: AtomicU64::new(0),
             rejected: AtomicU64::new(0),

@@ -1,10 +1,12 @@
 //! A store that publishes no change, as if each were made in another process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tower_api_key::key::{KeyDigest, KeyId, KeyRecord, OrganizationPolicy};
 use tower_api_key::store::{
-    BackendError, Changes, KeyBackend, KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord, Page, Replacement, StoreId,
+    BackendError, Changes, InsertRules, Inserted, KeyBackend, KeyCounts, KeyUpdate, KeyUsage, ListKeys, Lookup,
+    NewRecord, Organizations, Page, Replacement, StoreId,
 };
 use tower_api_key::{KeyStore, OrganizationId};
 
@@ -37,12 +39,37 @@ impl<S: KeyBackend> KeyBackend for Silent<S> {
         self.0.get(organization, id).await
     }
 
-    async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, BackendError> {
-        self.0.list(organization, query).await
+    async fn list(&self, organizations: Organizations<'_>, query: &ListKeys) -> Result<Page, BackendError> {
+        self.0.list(organizations, query).await
     }
 
-    async fn insert(&self, record: NewRecord) -> Result<Arc<KeyRecord>, BackendError> {
-        self.0.insert(record).await
+    async fn insert(&self, record: NewRecord, rules: InsertRules) -> Result<Arc<KeyRecord>, BackendError> {
+        self.0.insert(record, rules).await
+    }
+
+    async fn counts(&self, organizations: Organizations<'_>) -> Result<KeyCounts, BackendError> {
+        self.0.counts(organizations).await
+    }
+
+    async fn insert_many(&self, records: Vec<NewRecord>, rules: InsertRules) -> Result<Vec<Inserted>, BackendError> {
+        self.0.insert_many(records, rules).await
+    }
+
+    async fn purge(
+        &self,
+        organizations: Organizations<'_>,
+        age: Duration,
+        limit: usize,
+    ) -> Result<Vec<KeyId>, BackendError> {
+        self.0.purge(organizations, age, limit).await
+    }
+
+    async fn erase_organization(
+        &self,
+        organization: &OrganizationId,
+        limit: usize,
+    ) -> Result<Vec<KeyId>, BackendError> {
+        self.0.erase_organization(organization, limit).await
     }
 
     async fn update(
@@ -63,8 +90,9 @@ impl<S: KeyBackend> KeyBackend for Silent<S> {
         organization: &OrganizationId,
         id: KeyId,
         replacement: Replacement,
+        rules: InsertRules,
     ) -> Result<Arc<KeyRecord>, BackendError> {
-        self.0.replace(organization, id, replacement).await
+        self.0.replace(organization, id, replacement, rules).await
     }
 
     async fn organization_policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, BackendError> {

@@ -1,7 +1,7 @@
 //! The caller of a backend chooses the ids. One that is taken is rejected, and the key that has it stays as it was.
 
-use tower_api_key::key::{KeyDigest, KeyHint, KeyId, KeyRecord};
-use tower_api_key::store::{BackendError, DynKeyBackend, Expiry, ListKeys, NewRecord, Replacement};
+use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
+use tower_api_key::store::{BackendError, DynKeyBackend, InsertRules, ListKeys, NewRecord, Replacement};
 use tower_api_key::{Access, MemoryStore, OrganizationId};
 
 use crate::support::calls::{acme, full};
@@ -23,22 +23,22 @@ pub(crate) async fn taken_id_is_rejected(store: impl Manage) {
         assert_eq!(*store.get(acme(), own.id()).await.unwrap(), *own);
         assert_eq!(*store.get(&globex, other.id()).await.unwrap(), *other);
         for organization in [acme(), &globex] {
-            assert_eq!(store.list(organization, &ListKeys::new()).await.unwrap().keys.len(), 1);
+            assert_eq!(store.list(organization.into(), &ListKeys::new()).await.unwrap().keys.len(), 1);
         }
         let found = store.find(&unused()).await.map_err(Into::into).unwrap();
         assert!(found.is_none(), "{found:?}");
     };
     for organization in [acme(), &globex] {
-        assert_taken(&store.insert(new(own.id(), organization)).await);
+        assert_taken(&store.insert(new(own.id(), organization), InsertRules::new()).await);
         unchanged(&own).await;
     }
     for id in [own.id(), other.id()] {
-        assert_taken(&store.replace(acme(), own.id(), replacement(id)).await);
+        assert_taken(&store.replace(acme(), own.id(), replacement(id), InsertRules::new()).await);
         unchanged(&own).await;
     }
     // A revoked key cannot come back as another one.
     let own = keys.revoke(acme(), own.id()).await.unwrap();
-    assert_taken(&store.insert(new(own.id(), acme())).await);
+    assert_taken(&store.insert(new(own.id(), acme()), InsertRules::new()).await);
     unchanged(&own).await;
 }
 
@@ -52,17 +52,9 @@ fn unused() -> KeyDigest {
 }
 
 fn new(id: KeyId, organization: &OrganizationId) -> NewRecord {
-    NewRecord {
-        id,
-        digest: unused(),
-        hint: KeyHint::default(),
-        organization: organization.clone(),
-        name: "new".into(),
-        access: Access::Full,
-        expires_at: None,
-    }
+    NewRecord { name: "new".into(), ..NewRecord::new(id, unused(), organization.clone(), Access::Full) }
 }
 
 fn replacement(id: KeyId) -> Replacement {
-    Replacement { id, digest: unused(), hint: KeyHint::default(), expiry: Expiry::Never }
+    Replacement::new(id, unused())
 }

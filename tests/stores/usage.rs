@@ -13,7 +13,8 @@ use tower_api_key::background::Background;
 use tower_api_key::key::{KeyDigest, KeyId, KeyRecord, OrganizationPolicy};
 use tower_api_key::manage::IssuedKey;
 use tower_api_key::store::{
-    BackendError, DynKeyBackend, KeyBackend, KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord, Page, Replacement,
+    BackendError, DynKeyBackend, InsertRules, Inserted, KeyBackend, KeyCounts, KeyUpdate, KeyUsage, ListKeys, Lookup,
+    NewRecord, Organizations, Page, Replacement,
 };
 use tower_api_key::usage::UsageTracker;
 use tower_api_key::{Access, ApiKeyLayer, KeyStore, MemoryStore, NewKey, OrganizationId};
@@ -89,12 +90,37 @@ impl KeyBackend for Counting {
         self.inner.get(organization, id).await
     }
 
-    async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, BackendError> {
-        self.inner.list(organization, query).await
+    async fn list(&self, organizations: Organizations<'_>, query: &ListKeys) -> Result<Page, BackendError> {
+        self.inner.list(organizations, query).await
     }
 
-    async fn insert(&self, record: NewRecord) -> Result<Arc<KeyRecord>, BackendError> {
-        self.inner.insert(record).await
+    async fn insert(&self, record: NewRecord, rules: InsertRules) -> Result<Arc<KeyRecord>, BackendError> {
+        self.inner.insert(record, rules).await
+    }
+
+    async fn counts(&self, organizations: Organizations<'_>) -> Result<KeyCounts, BackendError> {
+        self.inner.counts(organizations).await
+    }
+
+    async fn insert_many(&self, records: Vec<NewRecord>, rules: InsertRules) -> Result<Vec<Inserted>, BackendError> {
+        self.inner.insert_many(records, rules).await
+    }
+
+    async fn purge(
+        &self,
+        organizations: Organizations<'_>,
+        age: Duration,
+        limit: usize,
+    ) -> Result<Vec<KeyId>, BackendError> {
+        self.inner.purge(organizations, age, limit).await
+    }
+
+    async fn erase_organization(
+        &self,
+        organization: &OrganizationId,
+        limit: usize,
+    ) -> Result<Vec<KeyId>, BackendError> {
+        self.inner.erase_organization(organization, limit).await
     }
 
     async fn update(
@@ -115,8 +141,9 @@ impl KeyBackend for Counting {
         organization: &OrganizationId,
         id: KeyId,
         replacement: Replacement,
+        rules: InsertRules,
     ) -> Result<Arc<KeyRecord>, BackendError> {
-        self.inner.replace(organization, id, replacement).await
+        self.inner.replace(organization, id, replacement, rules).await
     }
 
     async fn organization_policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, BackendError> {

@@ -69,8 +69,8 @@ fn events(backend: impl KeyBackend + Clone) -> Vec<String> {
         let issued = keys.issue(&acme, new_key(Access::Full)).await.unwrap();
         keys.issue(&acme, new_key(Access::scoped([UNKNOWN]))).await.unwrap_err();
         let credential = StoredCredential::from_plaintext(b"an old key");
-        let imported = keys.import(&acme, new_key(Access::Full), credential.clone()).await.unwrap();
-        keys.import(&acme, new_key(Access::Full), credential).await.unwrap_err();
+        let imported = keys.import(&acme, (new_key(Access::Full), credential.clone())).await.unwrap();
+        keys.import(&acme, (new_key(Access::Full), credential)).await.unwrap_err();
         let fewer = KeyUpdate::new().with_scopes([avala::TASKS_READ]);
         keys.update(&acme, imported.id(), fewer).await.unwrap();
         keys.regenerate(&acme, issued.record.id(), Expiry::Never).await.unwrap();
@@ -87,7 +87,7 @@ fn events(backend: impl KeyBackend + Clone) -> Vec<String> {
 fn shown(event: &ChangeEvent<'_>) -> String {
     let record = event.record().map(|record: &KeyRecord| (record.access().clone(), record.is_revoked()));
     format!(
-        "{} {} by {:?} in {}: key {}, {record:?}, {:?}, {:?}",
+        "{} {} by {:?} in {:?}: key {}, {record:?}, {:?}, {:?}",
         event.change().code(),
         event.outcome().code(),
         event.actor(),
@@ -143,7 +143,7 @@ fn revoke_on_raw_store_reaches_every_cache_at_once() {
         let credential = StoredCredential::from_plaintext(b"a key");
         // Remembered as unknown first.
         assert_eq!(revoked(&outer, &credential.digest), None, "{stack:?}");
-        let key = block_on(keys.import(&acme, new_key(Access::Full), credential)).unwrap();
+        let key = block_on(keys.import(&acme, (new_key(Access::Full), credential))).unwrap();
         assert_eq!(revoked(&outer, key.digest()), Some(false), "{stack:?}");
         assert_eq!(revoked(&outer, key.digest()), Some(false), "{stack:?}");
         let new = block_on(keys.regenerate(&acme, key.id(), Expiry::Never)).unwrap();

@@ -14,7 +14,8 @@ use tower_api_key::store::{SchemaError, SqlError, SqliteStore};
 pub(crate) const LOOSEN: &str = "
 DROP TABLE tower_api_key_keys;
 CREATE TABLE tower_api_key_keys
-    (id, digest, organization, name, hint, access, scopes, created_at, expires_at, revoked_at, replaced_by);
+    (id, digest, organization, name, hint, environment, access, scopes, networks DEFAULT '*', metadata DEFAULT '{}',
+    created_at, created_by, imported DEFAULT 0, suspended DEFAULT 0, expires_at, revoked_at, replaced_by);
 DROP TABLE tower_api_key_organizations;
 CREATE TABLE tower_api_key_organizations (organization, max_key_age, disabled);
 ";
@@ -116,7 +117,7 @@ impl Sql {
     /// Everything in the tables of keys and organizations, to see whether anything has changed.
     pub(crate) async fn dump(&mut self) -> Vec<String> {
         let keys = "SELECT quote(id) || quote(digest) || quote(organization) || quote(name) || quote(access) \
-            || quote(scopes) || quote(created_at) || quote(expires_at) || quote(revoked_at) || quote(replaced_by) \
+            || quote(scopes) || quote(networks) || quote(metadata) || quote(suspended) || quote(created_at) || quote(expires_at) || quote(revoked_at) || quote(replaced_by) \
             FROM tower_api_key_keys";
         let organizations = "SELECT quote(organization) || quote(max_key_age) || quote(disabled) \
             FROM tower_api_key_organizations";

@@ -41,5 +41,5 @@ pub(crate) fn report(bars: &Bars) {
     println!("| index of organizations and ids, to manage keys by | {:.0} |", whole - record_bytes - map);
     println!("| this crate, all of it | {whole:.0} |");
     println!("| careful peer, without any index | {:.0} |", per_key(peer_bytes));
-    bars.at_most("memory: bytes of a key, record and map", record_bytes + map, 175.0, 0);
+    bars.at_most("memory: bytes of a key, record and map", record_bytes + map, 400.0, 0);
 }

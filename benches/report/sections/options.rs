@@ -90,7 +90,7 @@ async fn cached(values: &Arc<[HeaderValue]>) -> Result<CachedStore<SqliteStore>,
     let scopes = [avala::DATASETS_READ, avala::PROJECTS_READ];
     for (number, value) in values.iter().enumerate() {
         let new = NewKey::new(name(number as u64), Access::scoped(scopes.clone()))?.with_expires_at(tomorrow());
-        keys.import(&"acme".parse()?, new, StoredCredential::from_plaintext(value.as_bytes())).await?;
+        keys.import(&"acme".parse()?, (new, StoredCredential::from_plaintext(value.as_bytes()))).await?;
     }
     for value in &**values {
         let found = cache.find(&KeyDigest::hash(value.as_bytes())).await?;

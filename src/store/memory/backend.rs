@@ -1,11 +1,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use super::MemoryStore;
 use crate::key::{KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
 use crate::store::{
-    BackendError, Cursor, Invalidation, KeyBackend, KeyUpdate, KeyUsage, ListKeys, NewRecord, Page, Replacement,
+    BackendError, Cursor, InsertRules, Inserted, Invalidation, KeyBackend, KeyCounts, KeyUpdate, KeyUsage, ListKeys,
+    NewRecord, Organizations, Page, Replaced, Replacement,
 };
 
 /// The records of the table, by id and by organization.
@@ -21,6 +23,14 @@ struct Organization {
     keys: BTreeSet<Cursor>,
 }
 
+impl Organization {
+    /// Returns the places after this one, the newest first.
+    fn after(&self, place: Option<Cursor>) -> impl Iterator<Item = &Cursor> {
+        let end = place.map_or(Bound::Unbounded, Bound::Excluded);
+        self.keys.range((Bound::Unbounded, end)).rev()
+    }
+}
+
 impl Index {
     pub(super) fn policy(&self, organization: &OrganizationId) -> OrganizationPolicy {
         self.organizations.get(organization).map(|organization| organization.policy).unwrap_or_default()
@@ -29,6 +39,32 @@ impl Index {
     pub(super) fn find_own(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
         let own = self.records.get(&id).filter(|record| record.organization() == organization);
         own.cloned().ok_or(BackendError::NotFound)
+    }
+
+    /// Returns the records of these organizations after this place, the newest first.
+    fn listed(
+        &self,
+        organizations: Organizations<'_>,
+        after: Option<Cursor>,
+    ) -> Box<dyn Iterator<Item = &Arc<KeyRecord>> + '_> {
+        match organizations {
+            Organizations::One(organization) => {
+                let organization = self.organizations.get(organization);
+                let places = organization.into_iter().flat_map(move |organization| organization.after(after));
+                Box::new(places.filter_map(|place| self.records.get(&place.id())))
+            }
+            Organizations::All => {
+                let mut all: Vec<_> = self.organizations.values().flat_map(|own| own.after(after)).collect();
+                all.sort_unstable_by(|a, b| b.cmp(a));
+                Box::new(all.into_iter().filter_map(|place| self.records.get(&place.id())))
+            }
+        }
+    }
+
+    /// Returns how many keys of an organization count as active.
+    fn active(&self, organization: &OrganizationId, now: SystemTime) -> u64 {
+        let records = self.listed(organization.into(), None);
+        records.filter(|record| InsertRules::counts(record, now)).count() as u64
     }
 }
 
@@ -54,6 +90,53 @@ impl MemoryStore {
         }
     }
 
+    fn insert_into(
+        &self,
+        index: &mut Index,
+        record: NewRecord,
+        rules: InsertRules,
+        now: SystemTime,
+    ) -> Result<Arc<KeyRecord>, BackendError> {
+        let record = record.into_record(now, rules)?;
+        let policy = index.policy(record.organization());
+        if rules.max_active().is_some() && InsertRules::counts(&record.clone().with_policy(policy), now) {
+            let active = index.active(record.organization(), now);
+            rules.check_active(active, active + 1)?;
+        }
+        self.add_to(index, record)
+    }
+
+    /// Deletes up to `limit` of these keys. With fewer, nothing is left of them, and `finish` is called.
+    fn delete(
+        &self,
+        organizations: Organizations<'_>,
+        limit: usize,
+        is_deleted: impl Fn(&KeyRecord) -> bool,
+        finish: impl FnOnce(&mut Index),
+    ) -> Result<Vec<KeyId>, BackendError> {
+        let mut index = self.index();
+        let records = index.listed(organizations, None);
+        let records: Vec<_> = records.filter(|record| is_deleted(record)).take(limit).cloned().collect();
+        for record in &records {
+            index.records.remove(&record.id());
+            if let Some(organization) = index.organizations.get_mut(record.organization()) {
+                organization.keys.remove(&Cursor::after(record));
+            }
+            if record.is_imported() {
+                self.shared.table.replace(Arc::new(KeyRecord::tombstone(record.id(), *record.digest())));
+            } else {
+                self.shared.table.remove(record.digest());
+            }
+        }
+        if records.len() < limit {
+            finish(&mut index);
+        }
+        drop(index);
+        let ids: Vec<_> = records.iter().map(|record| record.id()).collect();
+        ids.iter().for_each(|id| self.shared.changes.publish(&Invalidation::Key(*id)));
+        Ok(ids)
+    }
+
     /// Stores this record in place of an earlier one of its key.
     pub(super) fn write(&self, index: &mut Index, record: KeyRecord) -> Arc<KeyRecord> {
         let record = Arc::new(record);
@@ -70,19 +153,32 @@ impl KeyBackend for MemoryStore {
         self.index().find_own(organization, id)
     }
 
-    async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, BackendError> {
+    async fn list(&self, organizations: Organizations<'_>, query: &ListKeys) -> Result<Page, BackendError> {
         let now = self.now();
         let index = self.index();
-        let Some(Organization { keys, .. }) = index.organizations.get(organization) else { return Ok(Page::default()) };
-        let end = query.after().map_or(Bound::Unbounded, Bound::Excluded);
-        let found = keys.range((Bound::Unbounded, end)).rev();
-        let found = found.filter_map(|cursor| index.records.get(&cursor.id()));
-        let found = found.filter(|record| query.status().is_none_or(|status| record.status(now) == status));
+        let found = index.listed(organizations, query.after()).filter(|record| query.matches(record, now));
         Ok(Page::cut(found.take(query.limit() + 1).cloned().collect(), query.limit()))
     }
 
-    async fn insert(&self, record: NewRecord) -> Result<Arc<KeyRecord>, BackendError> {
-        self.add(record.into_record(self.now())?)
+    async fn counts(&self, organizations: Organizations<'_>) -> Result<KeyCounts, BackendError> {
+        let now = self.now();
+        let mut counts = KeyCounts::default();
+        self.index().listed(organizations, None).for_each(|record| counts.add(record.status(now)));
+        Ok(counts)
+    }
+
+    async fn insert(&self, record: NewRecord, rules: InsertRules) -> Result<Arc<KeyRecord>, BackendError> {
+        let now = self.now();
+        let _publish = self.shared.changes.publish_on_drop([Invalidation::Digest(record.digest)]);
+        self.insert_into(&mut self.index(), record, rules, now)
+    }
+
+    async fn insert_many(&self, records: Vec<NewRecord>, rules: InsertRules) -> Result<Vec<Inserted>, BackendError> {
+        let now = self.now();
+        let digests = records.iter().map(|record| Invalidation::Digest(record.digest));
+        let _publish = self.shared.changes.publish_on_drop(digests.collect::<Vec<_>>());
+        let mut index = self.index();
+        Ok(records.into_iter().map(|record| self.insert_into(&mut index, record, rules, now)).collect())
     }
 
     async fn update(
@@ -91,9 +187,10 @@ impl KeyBackend for MemoryStore {
         id: KeyId,
         update: KeyUpdate,
     ) -> Result<Arc<KeyRecord>, BackendError> {
+        let now = self.now();
         let _publish = self.shared.changes.publish_on_drop([Invalidation::Key(id)]);
         let mut index = self.index();
-        let record = update.apply(&*index.find_own(organization, id)?)?;
+        let record = update.apply(&*index.find_own(organization, id)?, now)?;
         Ok(self.write(&mut index, record))
     }
 
@@ -113,18 +210,43 @@ impl KeyBackend for MemoryStore {
         organization: &OrganizationId,
         id: KeyId,
         replacement: Replacement,
+        rules: InsertRules,
     ) -> Result<Arc<KeyRecord>, BackendError> {
         let now = self.now();
         let changed = [Invalidation::Key(id), Invalidation::Digest(replacement.digest)];
         let _publish = self.shared.changes.publish_on_drop(changed);
         let mut index = self.index();
-        let old = index.find_own(organization, id)?;
-        if old.is_revoked() {
-            return Err(BackendError::Conflict);
+        let before = index.find_own(organization, id)?;
+        let Replaced { old, new } = replacement.apply(&before, now, rules)?;
+        if rules.max_active().is_some() {
+            let active = index.active(organization, now);
+            let counts = |key| u64::from(InsertRules::counts(key, now));
+            rules.check_active(active, active + counts(&old) + counts(&new) - counts(&before))?;
         }
-        let new = self.add_to(&mut index, replacement.into_record(&old, now)?)?;
-        self.write(&mut index, KeyRecord::clone(&old).with_replaced_by(now, new.id()));
+        let new = self.add_to(&mut index, new)?;
+        self.write(&mut index, old);
         Ok(new)
+    }
+
+    async fn purge(
+        &self,
+        organizations: Organizations<'_>,
+        age: Duration,
+        limit: usize,
+    ) -> Result<Vec<KeyId>, BackendError> {
+        let now = self.now();
+        // Before the earliest time, nothing has ended.
+        let Some(latest) = now.checked_sub(age) else { return Ok(Vec::new()) };
+        self.delete(organizations, limit, |record| record.ended_at(now).is_some_and(|ended| ended <= latest), |_| ())
+    }
+
+    async fn erase_organization(
+        &self,
+        organization: &OrganizationId,
+        limit: usize,
+    ) -> Result<Vec<KeyId>, BackendError> {
+        let forget = |index: &mut Index| drop(index.organizations.remove(organization));
+        self.delete(organization.into(), limit, |_| true, forget)
     }
 
     async fn organization_policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, BackendError> {

@@ -10,9 +10,9 @@ use futures::FutureExt;
 use loom::thread;
 
 use super::MemoryStore;
-use crate::key::{KeyDigest, KeyHint, KeyId, KeyRecord, OrganizationId};
+use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId};
 use crate::scope::{Access, Scope};
-use crate::store::{BackendError, Expiry, KeyBackend, KeyUpdate, KeyUsage, NewRecord, Replacement};
+use crate::store::{BackendError, InsertRules, KeyBackend, KeyUpdate, KeyUsage, NewRecord, Replacement};
 
 /// The digest of the key, and those that two managers would replace it by.
 const OLD: u8 = 0;
@@ -48,9 +48,8 @@ fn revoke(store: &MemoryStore) {
 }
 
 fn regenerate(store: &MemoryStore, which: u8) -> Option<KeyId> {
-    let (id_of_new, digest, hint) = (id(which), digest(which), KeyHint::default());
-    let replacement = Replacement { id: id_of_new, digest, hint, expiry: Expiry::Never };
-    match done(store.replace(&acme(), id(OLD), replacement)) {
+    let replacement = Replacement::new(id(which), digest(which));
+    match done(store.replace(&acme(), id(OLD), replacement, InsertRules::new())) {
         Ok(new) => Some(new.id()),
         Err(BackendError::Conflict) => None,
         Err(other) => panic!("{other}"),
@@ -62,18 +61,10 @@ fn naively_regenerate(store: &MemoryStore, which: u8) -> Option<KeyId> {
     if done(store.get(&acme(), id(OLD))).unwrap().is_revoked() {
         return None;
     }
-    let record = NewRecord {
-        id: id(which),
-        digest: digest(which),
-        hint: KeyHint::default(),
-        organization: acme(),
-        name: "key".into(),
-        access: Access::Full,
-        expires_at: None,
-    };
-    let new = done(store.insert(record)).unwrap();
+    let record = NewRecord::new(id(which), digest(which), acme(), Access::Full);
+    let new = done(store.insert(record, InsertRules::new())).unwrap();
     let old = done(store.get(&acme(), id(OLD))).unwrap();
-    store.write(&mut store.index(), KeyRecord::clone(&old).with_replaced_by(UNIX_EPOCH, new.id()));
+    store.write(&mut store.index(), KeyRecord::clone(&old).with_revoked_at(UNIX_EPOCH).with_replaced_by(new.id()));
     Some(new.id())
 }
 

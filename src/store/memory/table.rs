@@ -34,6 +34,10 @@ impl DigestTable {
         shard.replace(ByDigest(record));
     }
 
+    pub(super) fn remove(&self, digest: &KeyDigest) {
+        self.shard(digest).write().unwrap_or_else(PoisonError::into_inner).remove(digest);
+    }
+
     fn shard(&self, digest: &KeyDigest) -> &Shard {
         &self.shards[usize::from(digest.as_bytes()[8]) % SHARDS]
     }

@@ -1,12 +1,14 @@
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::database::{Database, Rows, Value};
+use super::listing::{self, Plan};
 use super::statements as sql;
-use super::{SqlError, SqlStore, row, timestamp};
-use crate::key::{KeyId, KeyRecord, KeyStatus, OrganizationId, OrganizationPolicy};
+use super::{SqlError, SqlStore, int, row, timestamp};
+use crate::key::{Environment, KeyId, KeyRecord, KeyStatus, OrganizationId, OrganizationPolicy};
 use crate::store::{
-    BackendError, Cursor, Invalidation, KeyBackend, KeyUpdate, KeyUsage, ListKeys, NewRecord, Page, Replacement,
+    BackendError, Cursor, InsertRules, Inserted, Invalidation, KeyBackend, KeyCounts, KeyUpdate, KeyUsage, ListKeys,
+    NewRecord, Organizations, Page, Replaced, Replacement,
 };
 use crate::time::Timestamp;
 
@@ -19,42 +21,70 @@ impl<B: Database> KeyBackend for SqlStore<B> {
         self.only(&rows.map_err(SqlError::from)?)
     }
 
-    async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, BackendError> {
-        // No key sorts before this place.
-        let (mut created, mut id) = match query.after() {
-            Some(cursor) => (Timestamp::floor(cursor.created_at()).seconds().into(), cursor.id().into()),
-            None => (i64::MAX.into(), Value::from("g".to_owned())),
+    async fn list(&self, organizations: Organizations<'_>, query: &ListKeys) -> Result<Page, BackendError> {
+        let now = timestamp(&self.database.read(B::NOW, vec![]).await.map_err(SqlError::from)?)?;
+        let Organizations::One(organization) = organizations else {
+            let place = Place::after(query);
+            let (rows, keys) = self.page(B::LIST_ALL, Value::from(String::new()), i64::MIN, now, place, query).await?;
+            return Ok(page(&rows, keys, query));
         };
-        let now = match query.status() {
-            Some(_) => timestamp(&self.database.read(B::NOW, vec![]).await.map_err(SqlError::from)?)?,
-            None => 0,
-        };
-        let status = query.status().map_or("", KeyStatus::as_str);
-        let one_more = i64::try_from(query.limit() + 1).unwrap_or(i64::MAX);
-        loop {
-            let values = vec![organization.into(), created, id, now.into(), status.to_owned().into(), one_more.into()];
-            let rows = self.database.read(sql::LIST, values).await.map_err(SqlError::from)?;
-            let more = rows.len() > query.limit();
-            let rows = &rows[..rows.len().min(query.limit())];
-            let keys: Vec<_> = rows.iter().filter_map(|row| self.listed(row)).collect();
-            match rows.last() {
-                // A page of rows without a readable id. They must not hide the older keys.
-                Some(last) if more && keys.is_empty() => (created, id) = row::place(last)?,
-                _ => {
-                    let next = if more { keys.last().map(|last| Cursor::after(last)) } else { None };
-                    return Ok(Page { keys, next });
-                }
+        // In the statements, an empty text is no filter.
+        if query.created_by() == Some("") {
+            return Ok(Page::default());
+        }
+        let policy = self.organization_policy(organization).await?;
+        let aged = aged(policy, now);
+        let plans = Plan::of(query);
+        let mut found = (vec![], vec![]);
+        for plan in plans {
+            found = self.page(B::list(*plan), organization.into(), aged, now, Place::after(query), query).await?;
+            if found.0.len() > query.limit() {
+                break;
             }
         }
+        let (rows, keys) = found;
+        Ok(page(&rows, keys, query))
     }
 
-    async fn insert(&self, record: NewRecord) -> Result<Arc<KeyRecord>, BackendError> {
+    async fn counts(&self, organizations: Organizations<'_>) -> Result<KeyCounts, BackendError> {
+        let organization = match organizations {
+            Organizations::One(organization) => organization.into(),
+            Organizations::All => Value::from(String::new()),
+        };
+        let now = timestamp(&self.database.read(B::NOW, vec![]).await.map_err(SqlError::from)?)?;
+        let rows = self.database.read(sql::COUNTS, vec![organization, now.into()]).await.map_err(SqlError::from)?;
+        let mut counts = KeyCounts::default();
+        for row in &rows {
+            let status = row.first().and_then(Value::text).and_then(|text| text.parse().ok());
+            let count = row.get(1).and_then(Value::int).and_then(|count| u64::try_from(count).ok());
+            if let (Some(status), Some(count)) = (status, count) {
+                counts.set(status, count);
+            }
+        }
+        Ok(counts)
+    }
+
+    async fn insert(&self, record: NewRecord, rules: InsertRules) -> Result<Arc<KeyRecord>, BackendError> {
         let changed = [Invalidation::Digest(record.digest)];
         let mut change = Change::begin(self).await?;
-        let record = record.into_record(change.time())?;
-        let record = change.insert(record).await?;
+        let record = change.insert_new(record, rules).await?;
         change.commit(changed).await?;
         Ok(record)
+    }
+
+    async fn insert_many(&self, records: Vec<NewRecord>, rules: InsertRules) -> Result<Vec<Inserted>, BackendError> {
+        let changed: Vec<_> = records.iter().map(|record| Invalidation::Digest(record.digest)).collect();
+        let mut change = Change::begin(self).await?;
+        let mut inserted = Vec::with_capacity(records.len());
+        for record in records {
+            match change.insert_new(record, rules).await {
+                // The transaction is lost, and with it the other keys.
+                Err(error @ (BackendError::Store(_) | BackendError::Unstorable(_))) => return Err(error),
+                result => inserted.push(result),
+            }
+        }
+        change.commit(changed).await?;
+        Ok(inserted)
     }
 
     async fn update(
@@ -65,8 +95,8 @@ impl<B: Database> KeyBackend for SqlStore<B> {
     ) -> Result<Arc<KeyRecord>, BackendError> {
         let mut change = Change::begin(self).await?;
         let old = change.lock(organization, id).await?;
-        let new = update.apply(&old)?;
-        if update != KeyUpdate::new() {
+        let new = update.apply(&old, change.time())?;
+        if !update.is_empty() {
             change.run(sql::UPDATE, row::encode_update(&new)).await?;
         }
         change.commit([Invalidation::Key(id)]).await?;
@@ -88,18 +118,60 @@ impl<B: Database> KeyBackend for SqlStore<B> {
         organization: &OrganizationId,
         id: KeyId,
         replacement: Replacement,
+        rules: InsertRules,
     ) -> Result<Arc<KeyRecord>, BackendError> {
         let changed = [Invalidation::Key(id), Invalidation::Digest(replacement.digest)];
         let mut change = Change::begin(self).await?;
-        let old = change.lock(organization, id).await?;
-        if old.is_revoked() {
-            return Err(BackendError::Conflict);
-        }
-        let new = replacement.into_record(&old, change.time())?;
-        change.run(sql::REPLACE, vec![id.into(), change.now.into(), new.id().into()]).await?;
+        // Before the row, as `insert` does.
+        change.lock_organization(organization, rules).await?;
+        let before = change.lock(organization, id).await?;
+        let now = change.time();
+        let Replaced { old, new } = replacement.apply(&before, now, rules)?;
+        let counts = |key| u64::from(InsertRules::counts(key, now));
+        // Of the old key, the policy of the organization is known.
+        let new = new.with_policy(old.policy());
+        let growth = (counts(&old) + counts(&new)).saturating_sub(counts(&before));
+        change.check_active(organization, growth, rules).await?;
+        change.run(sql::REPLACE, row::encode_replaced(&old, new.id())).await?;
         let new = change.insert(new).await?;
         change.commit(changed).await?;
         Ok(new)
+    }
+
+    async fn purge(
+        &self,
+        organizations: Organizations<'_>,
+        age: Duration,
+        limit: usize,
+    ) -> Result<Vec<KeyId>, BackendError> {
+        let organization = match organizations {
+            Organizations::One(organization) => organization.into(),
+            Organizations::All => Value::from(String::new()),
+        };
+        let mut change = Change::begin(self).await?;
+        let latest = change.now.saturating_sub_unsigned(age.as_secs());
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let values = vec![organization, change.now.into(), latest.into(), limit.into()];
+        let ended = change.run(B::ENDED, values).await?;
+        let ids = change.delete(&ended).await?;
+        change.commit(ids.iter().map(|id| Invalidation::Key(*id)).collect::<Vec<_>>()).await?;
+        Ok(ids)
+    }
+
+    async fn erase_organization(
+        &self,
+        organization: &OrganizationId,
+        limit: usize,
+    ) -> Result<Vec<KeyId>, BackendError> {
+        let mut change = Change::begin(self).await?;
+        let most = i64::try_from(limit).unwrap_or(i64::MAX);
+        let keys = change.run(B::OF_ORGANIZATION, vec![organization.into(), most.into()]).await?;
+        let ids = change.delete(&keys).await?;
+        if ids.len() < limit {
+            change.run(sql::DELETE_POLICY, vec![organization.into()]).await?;
+        }
+        change.commit([Invalidation::Organization(organization.clone())]).await?;
+        Ok(ids)
     }
 
     async fn organization_policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, BackendError> {
@@ -142,6 +214,75 @@ impl<B: Database> SqlStore<B> {
         let row = rows.first().ok_or(BackendError::NotFound)?;
         Ok(self.record(row)?)
     }
+
+    /// Returns the rows of a page and one more, and the keys in those of the page. A row without a readable id has no key,
+    /// and must not hide the older keys.
+    async fn page(
+        &self,
+        statement: &'static str,
+        organization: Value,
+        aged: i64,
+        now: i64,
+        mut place: Place,
+        query: &ListKeys,
+    ) -> Result<(Rows, Vec<Arc<KeyRecord>>), BackendError> {
+        let text = |text: Option<&str>| Value::from(text.unwrap_or_default().to_owned());
+        let one_more = i64::try_from(query.limit() + 1).unwrap_or(i64::MAX);
+        let before = query.expires_before().map_or(i64::MAX, |time| Timestamp::floor(time).seconds());
+        loop {
+            let values = vec![
+                organization.clone(),
+                place.created,
+                place.id,
+                now.into(),
+                text(query.status().map(KeyStatus::as_str)),
+                one_more.into(),
+                text(query.environment().map(Environment::as_str)),
+                text(query.created_by()),
+                listing::pattern(query.search()).into(),
+                before.into(),
+                aged.into(),
+            ];
+            let rows = self.database.read(statement, values).await.map_err(SqlError::from)?;
+            let of_page = &rows[..rows.len().min(query.limit())];
+            let keys: Vec<_> = of_page.iter().filter_map(|row| self.listed(row)).collect();
+            match of_page.last() {
+                Some(last) if keys.is_empty() && rows.len() > query.limit() => {
+                    let (created, id) = row::place(last)?;
+                    place = Place { created, id };
+                }
+                _ => return Ok((rows, keys)),
+            }
+        }
+    }
+}
+
+/// Where a page begins.
+struct Place {
+    created: Value,
+    id: Value,
+}
+
+impl Place {
+    fn after(query: &ListKeys) -> Self {
+        match query.after() {
+            Some(cursor) => {
+                Self { created: Timestamp::floor(cursor.created_at()).seconds().into(), id: cursor.id().into() }
+            }
+            // No key sorts before this place.
+            None => Self { created: i64::MAX.into(), id: Value::from("g".to_owned()) },
+        }
+    }
+}
+
+fn page(rows: &Rows, keys: Vec<Arc<KeyRecord>>, query: &ListKeys) -> Page {
+    let next = if rows.len() > query.limit() { keys.last().map(|last| Cursor::after(last)) } else { None };
+    Page { keys, next }
+}
+
+/// Returns the time before which a key was created that has expired by the organization's maximum age.
+fn aged(policy: OrganizationPolicy, now: i64) -> i64 {
+    policy.max_key_age().map_or(i64::MIN, |age| now.saturating_sub_unsigned(age.as_secs()).saturating_add(1))
 }
 
 /// One transaction, durable once it is committed. Dropped before, it changes nothing.
@@ -172,11 +313,68 @@ impl<'a, B: Database> Change<'a, B> {
         self.store.only(&rows)
     }
 
+    async fn insert_new(&mut self, record: NewRecord, rules: InsertRules) -> Result<Arc<KeyRecord>, BackendError> {
+        let record = record.into_record(self.time(), rules)?;
+        self.lock_organization(record.organization(), rules).await?;
+        if rules.max_active().is_some() {
+            let policy = self.policy(record.organization()).await?;
+            let growth = u64::from(InsertRules::counts(&record.clone().with_policy(policy), self.time()));
+            self.check_active(record.organization(), growth, rules).await?;
+        }
+        self.insert(record).await
+    }
+
+    /// Others that count the keys of this organization wait until this change ends.
+    async fn lock_organization(&mut self, organization: &OrganizationId, rules: InsertRules) -> Result<(), SqlError> {
+        if let (Some(lock), Some(_)) = (B::LOCK_ORGANIZATION, rules.max_active()) {
+            self.run(lock, vec![organization.into()]).await?;
+        }
+        Ok(())
+    }
+
+    async fn policy(&mut self, organization: &OrganizationId) -> Result<OrganizationPolicy, SqlError> {
+        let rows = self.run(sql::POLICY, vec![organization.into()]).await?;
+        Ok(rows.first().map(|row| row::policy(row)).transpose()?.unwrap_or_default())
+    }
+
+    /// Checks that the organization may have so many more active keys.
+    async fn check_active(
+        &mut self,
+        organization: &OrganizationId,
+        growth: u64,
+        rules: InsertRules,
+    ) -> Result<(), BackendError> {
+        let Some(most) = rules.max_active().filter(|_| growth > 0) else { return Ok(()) };
+        let aged = aged(self.policy(organization).await?, self.now);
+        let enough = i64::try_from(most.saturating_add(1)).unwrap_or(i64::MAX);
+        let values = vec![organization.into(), self.now.into(), aged.into(), enough.into()];
+        let active = int(&self.run(sql::ACTIVE, values).await?, "no count returned")?;
+        let active = u64::try_from(active).unwrap_or(u64::MAX);
+        rules.check_active(active, active.saturating_add(growth))
+    }
+
+    /// Deletes the keys whose ids are in these rows. Returns the ids.
+    async fn delete(&mut self, rows: &Rows) -> Result<Vec<KeyId>, SqlError> {
+        let ids = rows.iter().filter_map(|row| row.first()?.text()?.parse().ok()).collect::<Vec<KeyId>>();
+        if !ids.is_empty() {
+            let [usage, keys, tombstones] = B::DELETE;
+            let list = Value::from(row::encode_ids(&ids));
+            self.run(usage, vec![list.clone()]).await?;
+            self.run(keys, vec![list.clone()]).await?;
+            self.run(tombstones, vec![list, self.now.into()]).await?;
+        }
+        Ok(ids)
+    }
+
     async fn insert(&mut self, record: KeyRecord) -> Result<Arc<KeyRecord>, BackendError> {
         let (id, organization) = (record.id(), record.organization().clone());
         let inserted = self.run(sql::INSERT, row::encode(&record)).await?;
         if inserted.is_empty() {
             return Err(BackendError::AlreadyExists);
+        }
+        if let Some(last_used_at) = record.last_used_at() {
+            let usage = KeyUsage::new(id, record.request_count(), last_used_at);
+            self.run(B::RECORD_USAGE, vec![row::encode_usage(&[usage]).into()]).await?;
         }
         // Read back, so that the record carries the policy of its organization.
         let rows = self.run(sql::GET, vec![id.into(), (&organization).into()]).await?;
@@ -187,7 +385,7 @@ impl<'a, B: Database> Change<'a, B> {
     ///
     /// In a task of its own: a commit that was sent may be made after the caller stopped waiting. Published before that, a
     /// cache could read the old row once more and keep it.
-    async fn commit<const N: usize>(self, changed: [Invalidation; N]) -> Result<(), SqlError> {
+    async fn commit(self, changed: impl AsRef<[Invalidation]> + Send + 'static) -> Result<(), SqlError> {
         let (changes, transaction) = (Arc::clone(&self.store.changes), self.transaction);
         let commit = tokio::spawn(async move {
             // Also after an error, which may hide a commit that was made.

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use super::error::SqlError;
+use super::listing::Plan;
 use crate::key::{KeyDigest, KeyId, OrganizationId};
 
 /// A database that a [`SqlStore`](super::SqlStore) keeps its keys in.
@@ -14,11 +15,24 @@ pub trait Database: Send + Sync + 'static {
     const ENCODINGS: &'static str;
     /// `statements::GET` with a lock: no other transaction changes the row until this one ends.
     const GET_LOCKED: &'static str;
+    /// Locks the organization `$1` against others that count its keys, where a change does not lock the whole database.
+    const LOCK_ORGANIZATION: Option<&'static str>;
+    /// A page of the keys of all organizations.
+    const LIST_ALL: &'static str;
+    /// The ids of keys that ended, locked.
+    const ENDED: &'static str;
+    /// The ids of keys of an organization, locked.
+    const OF_ORGANIZATION: &'static str;
+    /// Deletes keys by a list of ids.
+    const DELETE: [&'static str; 3];
     /// Adds the usage in the JSON text `$1`.
     const RECORD_USAGE: &'static str;
     const MIGRATIONS: &'static [Migration];
 
     type Transaction: Send + 'static;
+
+    /// Returns the statement of a page of one organization's keys.
+    fn list(plan: Plan) -> &'static str;
 
     /// Runs `statements::FIND` for a request, which does not wait long.
     fn find(&self, digest: &KeyDigest) -> impl Future<Output = Result<Rows, sqlx::Error>> + Send;

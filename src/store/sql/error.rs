@@ -18,6 +18,14 @@ pub enum SqlError {
     /// A row has values that no version of this crate writes, and no record can be made of it.
     #[error("invalid row in the key database: {0}")]
     InvalidRow(Cow<'static, str>),
+    /// A newer version of this crate has changed the tables so that this version cannot decide about keys.
+    #[error("the key tables need schema version {needed}, and this program knows up to {known}: update this program")]
+    Incompatible {
+        /// The schema version that a program must know.
+        needed: i64,
+        /// The schema version that this program knows.
+        known: i64,
+    },
     /// The connections of the pool do not write through to the disk: a revoked key could come back after a power failure.
     #[error("the SQLite connections must be opened with synchronous=FULL or EXTRA")]
     NotDurable,

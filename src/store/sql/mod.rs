@@ -6,6 +6,7 @@ mod error;
 mod feed;
 #[cfg(feature = "postgres")]
 mod lease;
+mod listing;
 #[cfg(feature = "postgres")]
 mod places;
 #[cfg(feature = "postgres")]
@@ -24,7 +25,7 @@ use self::database::{Database, Rows, Value};
 use super::{Changes, KeyStore, StoreId, UsageSink};
 use crate::error_chain::error_chain;
 use crate::key::{KeyDigest, KeyRecord};
-use crate::scope::ScopeCatalog;
+use crate::scope::{ScopeAliases, ScopeCatalog};
 
 pub use self::error::{SchemaError, SqlError};
 pub use self::feed::SqlFeedError;
@@ -48,6 +49,7 @@ pub struct SqlStore<B> {
     changes: Arc<Changes>,
     usage: UsageSink,
     catalog: Option<Arc<ScopeCatalog>>,
+    aliases: Arc<ScopeAliases>,
     invalid_row_hooks: Vec<InvalidRowHook>,
 }
 
@@ -61,6 +63,7 @@ impl<B: Database> SqlStore<B> {
             changes: Arc::default(),
             usage: UsageSink::new(),
             catalog: None,
+            aliases: Arc::default(),
             invalid_row_hooks: Vec::new(),
         }
     }
@@ -69,6 +72,13 @@ impl<B: Database> SqlStore<B> {
     #[must_use]
     pub fn with_catalog(mut self, catalog: ScopeCatalog) -> Self {
         self.catalog = Some(Arc::new(catalog));
+        self
+    }
+
+    /// Reads the old name of a renamed scope as the new one, in every key that is stored with it. Replaces earlier aliases.
+    #[must_use]
+    pub fn with_scope_aliases(mut self, aliases: ScopeAliases) -> Self {
+        self.aliases = Arc::new(aliases);
         self
     }
 
@@ -103,7 +113,8 @@ impl<B: Database> SqlStore<B> {
     }
 
     fn record(&self, row: &[Value]) -> Result<Arc<KeyRecord>, SqlError> {
-        let decoded = row::decode(row, self.catalog.as_deref());
+        let scopes = row::ScopesRead { aliases: &self.aliases, catalog: self.catalog.as_deref() };
+        let decoded = row::decode(row, &scopes, schema::known::<B>());
         let (record, kinds) = decoded.map_err(|error| error.in_row(row.first().and_then(Value::text)))?;
         for kind in kinds {
             let invalid = InvalidRow::new(record.id(), kind);
@@ -133,6 +144,7 @@ impl<B> Clone for SqlStore<B> {
             changes: Arc::clone(&self.changes),
             usage: self.usage.clone(),
             catalog: self.catalog.clone(),
+            aliases: Arc::clone(&self.aliases),
             invalid_row_hooks: self.invalid_row_hooks.clone(),
         }
     }

@@ -8,8 +8,9 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use super::database::{Database, Migration, Rows, Value};
 use super::error::SqlError;
 use super::lease::{Begin, Lease, UNLIMITED};
+use super::listing::Plan;
 use super::places::Places;
-use super::{ACQUIRE_TIMEOUT, SqlStore, statements as sql};
+use super::{ACQUIRE_TIMEOUT, SqlStore, listing, statements as sql};
 use crate::key::KeyDigest;
 
 /// Keys in a PostgreSQL database that many processes share.
@@ -222,6 +223,12 @@ impl Database for Postgres {
     const NOW: &'static str = "SELECT floor(extract(epoch FROM clock_timestamp()))::bigint";
     const ENCODINGS: &'static str = "SELECT current_setting('server_encoding'), current_setting('client_encoding')";
     const GET_LOCKED: &'static str = sql::GET_FOR_UPDATE;
+    const LOCK_ORGANIZATION: Option<&'static str> =
+        Some("SELECT pg_advisory_xact_lock(1637423093, hashtext($1))::text");
+    const LIST_ALL: &'static str = listing::ALL_POSTGRES;
+    const ENDED: &'static str = sql::ENDED_POSTGRES;
+    const OF_ORGANIZATION: &'static str = sql::OF_ORGANIZATION_POSTGRES;
+    const DELETE: [&'static str; 3] = sql::DELETE_POSTGRES;
     const RECORD_USAGE: &'static str = sql::RECORD_USAGE_POSTGRES;
     const MIGRATIONS: &'static [Migration] = &[
         Migration { version: 1, compatible_from: 1, script: include_str!("migrations/postgres/1_keys.sql") },
@@ -231,6 +238,10 @@ impl Database for Postgres {
     ];
 
     type Transaction = Lease;
+
+    fn list(plan: Plan) -> &'static str {
+        listing::postgres(plan)
+    }
 
     async fn find(&self, digest: &KeyDigest) -> Result<Rows, sqlx::Error> {
         let mut lease = self.lease().await?;

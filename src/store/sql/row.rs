@@ -1,13 +1,16 @@
 //! Between rows and records. Rows are not trusted: people edit them by hand.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::database::Value;
 use super::error::SqlError;
-use crate::key::{KeyDigest, KeyHint, KeyId, KeyRecord, OrganizationPolicy};
-use crate::scope::{Access, Scope, ScopeCatalog, ScopeSet};
+use crate::client::AllowedNetworks;
+use crate::key::{Environment, KeyDigest, KeyHint, KeyId, KeyRecord, Metadata, OrganizationPolicy};
+use crate::scope::{Access, Scope, ScopeAliases, ScopeCatalog, ScopeSet};
 use crate::store::KeyUsage;
 use crate::time::Timestamp;
 
@@ -16,6 +19,7 @@ const SCOPED: &str = "scoped";
 
 /// Longer names are none that this crate wrote, and are cut.
 const MAX_NAME_LEN: usize = 100;
+const MAX_ACTOR_LEN: usize = 256;
 
 /// A row that was read, and that may grant less than it was meant to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +38,10 @@ pub enum RowErrorKind {
     Scopes,
     /// A scope is not in the catalog of the store. The key keeps the scope.
     UnknownScope(Scope),
+    /// The metadata cannot be read. The key is read without any.
+    Metadata,
+    /// The environment cannot be read. The key is read without one.
+    Environment,
 }
 
 impl InvalidRow {
@@ -60,6 +68,8 @@ impl fmt::Display for InvalidRow {
         match &self.kind {
             RowErrorKind::Access => f.write_str("the access is neither full nor scoped, so the key grants nothing"),
             RowErrorKind::Scopes => f.write_str("the scopes cannot be read, so the key grants nothing"),
+            RowErrorKind::Metadata => f.write_str("the metadata cannot be read, so the key has none"),
+            RowErrorKind::Environment => f.write_str("the environment cannot be read, so the key has none"),
             RowErrorKind::UnknownScope(scope) => write!(f, "the scope {:?} is not in the catalog", scope.as_str()),
         }
     }
@@ -76,17 +86,48 @@ pub(super) fn encode(record: &KeyRecord) -> Vec<Value> {
         record.organization().into(),
         record.name().to_owned().into(),
         record.hint().as_str().to_owned().into(),
+        record.environment().map_or("", Environment::as_str).to_owned().into(),
         access,
         scopes,
+        record.networks().to_string().into(),
+        encode_metadata(record.metadata()),
         Timestamp::floor(record.created_at()).seconds().into(),
-        Value::Int(record.expires_at().map(|time| Timestamp::floor(time).seconds())),
+        record.created_by().unwrap_or_default().to_owned().into(),
+        i64::from(record.is_imported()).into(),
+        i64::from(record.is_suspended()).into(),
+        seconds(record.expires_at()),
+        seconds(record.revoked_at()),
     ]
 }
 
 /// Returns the values for `statements::UPDATE`.
 pub(super) fn encode_update(record: &KeyRecord) -> Vec<Value> {
     let [access, scopes] = encode_access(record.access());
-    vec![record.id().into(), access, scopes]
+    vec![
+        record.id().into(),
+        record.name().to_owned().into(),
+        access,
+        scopes,
+        record.networks().to_string().into(),
+        encode_metadata(record.metadata()),
+        i64::from(record.is_suspended()).into(),
+        seconds(record.expires_at()),
+    ]
+}
+
+/// Returns the values for `statements::REPLACE`, of the key that is replaced by this one.
+pub(super) fn encode_replaced(old: &KeyRecord, new: KeyId) -> Vec<Value> {
+    vec![old.id().into(), new.into(), seconds(old.revoked_at()), seconds(old.expires_at())]
+}
+
+fn seconds(time: Option<SystemTime>) -> Value {
+    Value::Int(time.map(|time| Timestamp::floor(time).seconds()))
+}
+
+fn encode_metadata(metadata: &Metadata) -> Value {
+    let entries: BTreeMap<_, _> = metadata.iter().collect();
+    // Texts by texts are always JSON.
+    serde_json::to_string(&entries).unwrap_or_else(|_| "{}".to_owned()).into()
 }
 
 fn encode_access(access: &Access) -> [Value; 2] {
@@ -101,9 +142,15 @@ fn encode_access(access: &Access) -> [Value; 2] {
 pub(super) fn encode_usage(usage: &[KeyUsage]) -> String {
     let row = |usage: &KeyUsage| {
         let last = Timestamp::floor(usage.last_used_at).seconds();
-        format!(r#"{{"key":"{}","last_used_at":{last},"requests":{}}}"#, usage.id, usage.request_count)
+        let requests = i64::try_from(usage.request_count).unwrap_or(i64::MAX);
+        format!(r#"{{"key":"{}","last_used_at":{last},"requests":{requests}}}"#, usage.id)
     };
     format!("[{}]", usage.iter().map(row).collect::<Vec<_>>().join(","))
+}
+
+/// Returns the value for `statements::DELETE_SQLITE` and `DELETE_POSTGRES`: JSON.
+pub(super) fn encode_ids(ids: &[KeyId]) -> String {
+    format!("[{}]", ids.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(","))
 }
 
 /// Returns the record in a row of one of the statements that select keys, and what is invalid about its access.
@@ -112,7 +159,8 @@ pub(super) fn encode_usage(usage: &[KeyUsage]) -> String {
 /// nothing.
 pub(super) fn decode(
     row: &[Value],
-    catalog: Option<&ScopeCatalog>,
+    scopes_read: &ScopesRead<'_>,
+    known: i64,
 ) -> Result<(KeyRecord, Vec<RowErrorKind>), SqlError> {
     let [
         id,
@@ -120,28 +168,51 @@ pub(super) fn decode(
         organization,
         name,
         hint,
+        environment,
         access,
         scopes,
+        networks,
+        metadata,
         created,
+        created_by,
+        imported,
+        suspended,
         expires,
         revoked,
         replaced_by,
         last_used,
         requests,
+        compatible_from,
         policy @ ..,
     ] = row
     else {
         return Err(SqlError::invalid_row("too few columns"));
     };
+    // A newer version of this crate may have added a reason to reject keys.
+    if let Some(needed) = compatible_from.int().filter(|needed| *needed > known) {
+        return Err(SqlError::Incompatible { needed, known });
+    }
     let id: KeyId = parse(id, "id")?;
     let digest = digest.bytes().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
     let digest = digest.map(KeyDigest::from_bytes).ok_or_else(|| unreadable("digest"))?;
+    if organization.is_null() && !revoked.is_null() && imported.int() == Some(1) {
+        return Ok((KeyRecord::tombstone(id, digest), vec![]));
+    }
     let created = created.int().ok_or_else(|| unreadable("created_at"))?;
-    let (access, kinds) = decode_access(access, scopes, catalog);
+    let (access, mut kinds) = decode_access(access, scopes, scopes_read);
+    let environment = or_none(environment, RowErrorKind::Environment, &mut kinds, |text| text.parse().ok());
+    let metadata = or_none(metadata, RowErrorKind::Metadata, &mut kinds, decode_metadata).unwrap_or_default();
 
     let mut record = KeyRecord::new(id, digest, parse(organization, "organization")?, access)
         .with_name(shown_name(name))
         .with_hint(KeyHint::from_stored(hint.text().unwrap_or_default()))
+        .with_environment(environment)
+        .with_networks(parse::<AllowedNetworks>(networks, "networks")?)
+        .with_metadata(metadata)
+        .with_created_by(created_by.text().map(shown_actor))
+        // Anything but a clear no is a yes.
+        .with_imported(imported.int() != Some(0))
+        .with_suspended(suspended.int() != Some(0))
         .with_created_at(Timestamp::from_seconds(created).system_time())
         .with_expires_at(time(expires, "expires_at")?)
         .with_usage(
@@ -149,21 +220,18 @@ pub(super) fn decode(
             requests.int().and_then(|requests| u64::try_from(requests).ok()).unwrap_or(0),
         )
         .with_policy(self::policy(policy)?);
-    if let Some(at) = time(revoked, "revoked_at")? {
-        record = match replaced_by.text().and_then(|text| text.parse().ok()) {
-            Some(replacement) => record.with_replaced_by(at, replacement),
-            None => record.with_revoked_at(at),
-        };
-    } else if !replaced_by.is_null() {
+    let revoked = time(revoked, "revoked_at")?;
+    if !replaced_by.is_null() && revoked.is_none() && record.expires_at().is_none() {
         return Err(SqlError::invalid_row("replaced_by without revoked_at"));
     }
+    record = record.with_revoked_at(revoked).with_replaced_by(replaced_by.text().and_then(|text| text.parse().ok()));
     Ok((record, kinds))
 }
 
 /// Returns what a list shows for a row of which no record can be made, so that its owner finds the key and can revoke it:
 /// an expired key that grants nothing. `None` if the row does not name a key that could be revoked.
 pub(super) fn stand_in(row: &[Value]) -> Option<KeyRecord> {
-    let [id, digest, organization, name, _, _, _, created, ..] = row else { return None };
+    let [id, digest, organization, name, _, _, _, _, _, _, created, ..] = row else { return None };
     let digest = digest.bytes().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).unwrap_or_default();
     let organization = parse(organization, "organization").ok()?;
     let nothing = Access::Scoped(ScopeSet::empty());
@@ -176,7 +244,9 @@ pub(super) fn stand_in(row: &[Value]) -> Option<KeyRecord> {
 
 /// Returns the creation time and the id of a row as they are, for a list to continue behind it.
 pub(super) fn place(row: &[Value]) -> Result<(Value, Value), SqlError> {
-    let [id, _, _, _, _, _, _, created, ..] = row else { return Err(SqlError::invalid_row("too few columns")) };
+    let [id, _, _, _, _, _, _, _, _, _, created, ..] = row else {
+        return Err(SqlError::invalid_row("too few columns"));
+    };
     Ok((created.clone(), id.clone()))
 }
 
@@ -196,12 +266,43 @@ fn shown_name(name: &Value) -> String {
     name.text().unwrap_or_default().chars().take(MAX_NAME_LEN).collect()
 }
 
-fn decode_access(access: &Value, scopes: &Value, catalog: Option<&ScopeCatalog>) -> (Access, Vec<RowErrorKind>) {
+fn shown_actor(actor: &str) -> Arc<str> {
+    actor.chars().filter(|character| !character.is_control()).take(MAX_ACTOR_LEN).collect::<String>().into()
+}
+
+fn decode_metadata(text: &str) -> Option<Metadata> {
+    let entries: BTreeMap<String, String> = serde_json::from_str(text).ok()?;
+    Metadata::new(entries).ok()
+}
+
+/// Returns what a text is read as. One that cannot be read is reported and is nothing.
+fn or_none<T>(
+    value: &Value,
+    kind: RowErrorKind,
+    kinds: &mut Vec<RowErrorKind>,
+    read: impl FnOnce(&str) -> Option<T>,
+) -> Option<T> {
+    if value.is_null() {
+        return None;
+    }
+    let read = value.text().and_then(read);
+    kinds.extend(read.is_none().then_some(kind));
+    read
+}
+
+/// By which names a store reads scopes, and which of them it knows.
+pub(super) struct ScopesRead<'a> {
+    pub(super) aliases: &'a ScopeAliases,
+    pub(super) catalog: Option<&'a ScopeCatalog>,
+}
+
+fn decode_access(access: &Value, scopes: &Value, read: &ScopesRead<'_>) -> (Access, Vec<RowErrorKind>) {
     match access.text() {
         Some(FULL) => (Access::Full, vec![]),
         Some(SCOPED) => match scopes.text().and_then(parse_scopes) {
             Some(scopes) => {
-                let unknown = scopes.iter().filter(|scope| catalog.is_some_and(|it| !it.scopes().contains(scope)));
+                let scopes = read.aliases.read_set(&scopes);
+                let unknown = scopes.iter().filter(|scope| read.catalog.is_some_and(|it| !it.scopes().contains(scope)));
                 let kinds = unknown.cloned().map(RowErrorKind::UnknownScope).collect();
                 (Access::Scoped(scopes), kinds)
             }

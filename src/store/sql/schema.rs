@@ -71,7 +71,8 @@ fn compatible<B: Database>(applied: &[(i64, i64)]) -> Result<(), SchemaError> {
     if needed > known { Err(SchemaError::Incompatible { needed, known }) } else { Ok(()) }
 }
 
-fn known<B: Database>() -> i64 {
+/// Returns the schema version that this program knows.
+pub(super) fn known<B: Database>() -> i64 {
     B::MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 

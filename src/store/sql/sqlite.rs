@@ -9,7 +9,8 @@ use tokio::time::{Instant, timeout};
 
 use super::database::{Database, Migration, Rows, Value, query, values};
 use super::error::SqlError;
-use super::{ACQUIRE_TIMEOUT, SqlStore, statements as sql};
+use super::listing::Plan;
+use super::{ACQUIRE_TIMEOUT, SqlStore, listing, statements as sql};
 use crate::key::KeyDigest;
 
 /// Keys in one SQLite file: the store of a service that runs on one host.
@@ -132,6 +133,11 @@ impl Database for Sqlite {
     // SQLite converts between its own encodings of Unicode.
     const ENCODINGS: &'static str = "SELECT 'UTF8', 'UTF8'";
     const GET_LOCKED: &'static str = sql::GET;
+    const LOCK_ORGANIZATION: Option<&'static str> = None;
+    const LIST_ALL: &'static str = listing::ALL_SQLITE;
+    const ENDED: &'static str = sql::ENDED_SQLITE;
+    const OF_ORGANIZATION: &'static str = sql::OF_ORGANIZATION_SQLITE;
+    const DELETE: [&'static str; 3] = sql::DELETE_SQLITE;
     const RECORD_USAGE: &'static str = sql::RECORD_USAGE_SQLITE;
     const MIGRATIONS: &'static [Migration] = &[
         Migration { version: 1, compatible_from: 1, script: include_str!("migrations/sqlite/1_keys.sql") },
@@ -141,6 +147,10 @@ impl Database for Sqlite {
     ];
 
     type Transaction = SqliteTransaction;
+
+    fn list(plan: Plan) -> &'static str {
+        listing::sqlite(plan)
+    }
 
     async fn find(&self, digest: &KeyDigest) -> Result<Rows, sqlx::Error> {
         self.read(sql::FIND, vec![digest.into()]).await

@@ -1,16 +1,10 @@
 //! The statements, in the SQL that both databases understand. `$1` is the first value in both.
 
+use super::listing::{columns, joins};
+
 macro_rules! select_key {
     ($rest:literal) => {
-        concat!(
-            "SELECT k.id, k.digest, k.organization, k.name, k.hint, k.access, k.scopes, \
-             k.created_at, k.expires_at, k.revoked_at, k.replaced_by, u.last_used_at, u.requests, \
-             o.max_key_age, CASE WHEN o.organization IS NULL THEN 0 ELSE coalesce(o.disabled, 1) END \
-             FROM tower_api_key_keys k \
-             LEFT JOIN tower_api_key_usage u ON u.key = k.id \
-             LEFT JOIN tower_api_key_organizations o ON o.organization = k.organization ",
-            $rest
-        )
+        concat!(columns!(), "FROM tower_api_key_keys k", joins!(), $rest)
     };
 }
 
@@ -22,26 +16,98 @@ pub(super) const GET: &str = select_key!("WHERE k.id = $1 AND k.organization = $
 #[cfg(feature = "postgres")]
 pub(super) const GET_FOR_UPDATE: &str = select_key!("WHERE k.id = $1 AND k.organization = $2 FOR UPDATE OF k");
 
-/// Up to `$6` keys after the cursor `$2, $3`, the newest first, with the status `$5` at the time `$4`. An empty `$5` means
-/// any status. Nothing is added to a time: Postgres fails when a sum exceeds its numbers.
-pub(super) const LIST: &str = select_key!(
-    "WHERE k.organization = $1 AND (k.created_at, k.id) < ($2, $3) \
-     AND ($5 = '' OR $5 = CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked' \
-     WHEN k.expires_at <= $4 OR k.created_at <= $4 - CASE WHEN o.max_key_age >= 0 THEN o.max_key_age END THEN 'expired' ELSE 'active' END) \
-     ORDER BY k.created_at DESC, k.id DESC LIMIT $6"
-);
+/// How many keys have each status at the time `$2`, of the organization `$1` or, if that is empty, of all. Nothing is added
+/// to a time: Postgres fails when a sum exceeds its numbers.
+pub(super) const COUNTS: &str = "SELECT s.status, count(*) FROM (SELECT CASE \
+    WHEN k.revoked_at IS NOT NULL THEN 'revoked' WHEN k.suspended <> 0 THEN 'suspended' \
+    WHEN k.expires_at <= $2 OR k.created_at <= $2 - CASE WHEN o.max_key_age >= 0 THEN o.max_key_age END \
+    THEN 'expired' ELSE 'active' END AS status FROM tower_api_key_keys k \
+    LEFT JOIN tower_api_key_organizations o ON o.organization = k.organization \
+    WHERE k.organization IS NOT NULL AND ($1 = '' OR k.organization = $1)) s GROUP BY s.status";
 
 /// Returns the id, or no row when the digest or the id is taken.
 pub(super) const INSERT: &str = "INSERT INTO tower_api_key_keys \
-    (id, digest, organization, name, hint, access, scopes, created_at, expires_at) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING id";
+    (id, digest, organization, name, hint, environment, access, scopes, networks, metadata, created_at, created_by, \
+    imported, suspended, expires_at, revoked_at) \
+    VALUES ($1, $2, $3, $4, $5, nullif($6, ''), $7, $8, $9, $10, $11, nullif($12, ''), $13, $14, $15, $16) \
+    ON CONFLICT DO NOTHING RETURNING id";
+
+/// How many keys of the organization `$1` count as active at the time `$2`, if those have expired that were created
+/// before `$3`. At most `$4` are counted.
+pub(super) const ACTIVE: &str = "SELECT count(*) FROM (SELECT 1 FROM tower_api_key_keys \
+    WHERE organization = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2) AND created_at >= $3 \
+    LIMIT $4) a";
 
 pub(super) const REVOKE: &str = "UPDATE tower_api_key_keys SET revoked_at = $3 \
     WHERE id = $1 AND organization = $2 AND revoked_at IS NULL";
 
-pub(super) const REPLACE: &str = "UPDATE tower_api_key_keys SET revoked_at = $2, replaced_by = $3 WHERE id = $1";
+pub(super) const REPLACE: &str =
+    "UPDATE tower_api_key_keys SET replaced_by = $2, revoked_at = $3, expires_at = $4 WHERE id = $1";
 
-pub(super) const UPDATE: &str = "UPDATE tower_api_key_keys SET access = $2, scopes = $3 WHERE id = $1";
+pub(super) const UPDATE: &str = "UPDATE tower_api_key_keys SET name = $2, access = $3, scopes = $4, networks = $5, \
+    metadata = $6, suspended = $7, expires_at = $8 WHERE id = $1";
+
+/// Up to `$4` keys that ended until `$3`, the oldest first: of the organization `$1` or, if that is empty, of all. `$2` is
+/// now: what has not ended yet is not deleted.
+macro_rules! ended {
+    ($rest:literal) => {
+        concat!(
+            "SELECT k.id FROM tower_api_key_keys k \
+             LEFT JOIN tower_api_key_organizations o ON o.organization = k.organization \
+             WHERE k.organization IS NOT NULL AND ($1 = '' OR k.organization = $1) AND $3 <= $2 \
+             AND (k.revoked_at <= $3 OR k.expires_at <= $3 \
+             OR k.created_at <= $3 - CASE WHEN o.max_key_age >= 0 THEN o.max_key_age END) \
+             ORDER BY k.created_at, k.id LIMIT $4",
+            $rest
+        )
+    };
+}
+
+#[cfg(feature = "sqlite")]
+pub(super) const ENDED_SQLITE: &str = ended!("");
+
+/// In the order of the list, so that two purges cannot wait for each other.
+#[cfg(feature = "postgres")]
+pub(super) const ENDED_POSTGRES: &str = ended!(" FOR UPDATE OF k");
+
+/// Up to `$2` keys of the organization `$1`.
+macro_rules! of_organization {
+    ($rest:literal) => {
+        concat!("SELECT id FROM tower_api_key_keys WHERE organization = $1 ORDER BY created_at, id LIMIT $2", $rest)
+    };
+}
+
+#[cfg(feature = "sqlite")]
+pub(super) const OF_ORGANIZATION_SQLITE: &str = of_organization!("");
+
+#[cfg(feature = "postgres")]
+pub(super) const OF_ORGANIZATION_POSTGRES: &str = of_organization!(" FOR UPDATE");
+
+/// Deletes the keys whose ids are in the JSON list `$1`, and their usage; imported ones become tombstones at the time `$2`.
+macro_rules! delete {
+    ($ids:literal) => {
+        [
+            concat!("DELETE FROM tower_api_key_usage WHERE key IN (", $ids, ")"),
+            concat!("DELETE FROM tower_api_key_keys WHERE imported = 0 AND id IN (", $ids, ")"),
+            concat!(
+                "UPDATE tower_api_key_keys SET organization = NULL, name = '', hint = '', environment = NULL, \
+                 access = 'scoped', scopes = '', networks = '*', metadata = '{}', created_by = NULL, suspended = 0, \
+                 expires_at = NULL, revoked_at = coalesce(revoked_at, $2), replaced_by = NULL \
+                 WHERE imported <> 0 AND id IN (",
+                $ids,
+                ")"
+            ),
+        ]
+    };
+}
+
+#[cfg(feature = "postgres")]
+pub(super) const DELETE_POSTGRES: [&str; 3] = delete!("SELECT json_array_elements_text($1::text::json)");
+
+#[cfg(feature = "sqlite")]
+pub(super) const DELETE_SQLITE: [&str; 3] = delete!("SELECT value FROM json_each($1)");
+
+pub(super) const DELETE_POLICY: &str = "DELETE FROM tower_api_key_organizations WHERE organization = $1";
 
 pub(super) const POLICY: &str =
     "SELECT max_key_age, coalesce(disabled, 1) FROM tower_api_key_organizations WHERE organization = $1";
@@ -57,7 +123,7 @@ macro_rules! record_usage {
             "INSERT INTO tower_api_key_usage (key, last_used_at, requests) \
              SELECT r.key, r.last_used_at, r.requests FROM (",
             $rows,
-            ") r JOIN tower_api_key_keys k ON k.id = r.key WHERE true ORDER BY r.key \
+            ") r JOIN tower_api_key_keys k ON k.id = r.key AND k.organization IS NOT NULL WHERE true ORDER BY r.key \
              ON CONFLICT (key) DO UPDATE SET requests = tower_api_key_usage.requests + excluded.requests, \
              last_used_at = ",
             $latest,

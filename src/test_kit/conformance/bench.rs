@@ -10,9 +10,12 @@ use crate::BoxError;
 use crate::key::{KeyDigest, KeyId, KeyRecord, KeySecret, OrganizationId, OrganizationPolicy};
 use crate::manage::manager::KeyManager;
 use crate::manage::new_key::NewKey;
-use crate::manage::{IssuedKey, StoredCredential};
+use crate::manage::{IssuedKey, RegenerateOptions, StoredCredential};
 use crate::scope::{Access, ScopeSet};
-use crate::store::{BackendError, Expiry, KeyBackend, KeyStore, KeyUpdate, ListKeys, Lookup, NewRecord, Page};
+use crate::store::{
+    BackendError, Expiry, InsertRules, KeyBackend, KeyCounts, KeyStore, KeyUpdate, ListKeys, Lookup, NewRecord, Page,
+    Replacement,
+};
 use crate::time::Timestamp;
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
@@ -176,7 +179,7 @@ impl<S: KeyBackend> Bench<'_, S> {
     }
 
     pub(super) async fn insert(&self, record: NewRecord) -> Verdict<Arc<KeyRecord>> {
-        self.store.insert(record).await.expecting("`insert` to store a new key")
+        self.store.insert(record, InsertRules::new()).await.expecting("`insert` to store a new key")
     }
 
     pub(super) async fn get(&self, id: KeyId) -> Verdict<Arc<KeyRecord>> {
@@ -192,8 +195,21 @@ impl<S: KeyBackend> Bench<'_, S> {
         self.store.update(&self.own, id, limit_to(scopes)).await.expecting("`update` to return the key")
     }
 
-    pub(super) async fn regenerate(&self, id: KeyId, expiry: Expiry) -> Verdict<IssuedKey> {
-        self.manager.regenerate(&self.own, id, expiry).await.expecting("`regenerate` to return a new key")
+    pub(super) async fn suspend(&self, id: KeyId, suspended: bool) -> Verdict<Arc<KeyRecord>> {
+        let update = KeyUpdate::new().with_suspended(suspended);
+        self.store.update(&self.own, id, update).await.expecting("`update` to suspend or resume the key")
+    }
+
+    pub(super) async fn purge(&self, age: Duration, limit: usize) -> Verdict<Vec<KeyId>> {
+        self.store.purge((&self.own).into(), age, limit).await.expecting("`purge` to delete keys")
+    }
+
+    pub(super) async fn counts(&self) -> Verdict<KeyCounts> {
+        self.store.counts((&self.own).into()).await.expecting("`counts` to count")
+    }
+
+    pub(super) async fn regenerate(&self, id: KeyId, options: impl Into<RegenerateOptions>) -> Verdict<IssuedKey> {
+        self.manager.regenerate(&self.own, id, options).await.expecting("`regenerate` to return a new key")
     }
 
     pub(super) async fn set_policy(&self, policy: OrganizationPolicy) -> Verdict {
@@ -202,7 +218,7 @@ impl<S: KeyBackend> Bench<'_, S> {
     }
 
     pub(super) async fn list(&self, query: &ListKeys) -> Verdict<Page> {
-        self.store.list(&self.own, query).await.expecting("`list` to return a page")
+        self.store.list((&self.own).into(), query).await.expecting("`list` to return a page")
     }
 
     /// Returns all keys of the own organization. No check makes more than fit on a page.
@@ -231,8 +247,15 @@ pub(super) fn new_credential() -> Verdict<StoredCredential> {
 /// A new key of this organization, as `insert` takes it.
 pub(super) fn new_record(organization: &OrganizationId, access: Access) -> Verdict<NewRecord> {
     let StoredCredential { digest, hint } = new_credential()?;
-    let (id, organization) = (KeyId::random().expecting("randomness")?, organization.clone());
-    Ok(NewRecord { id, digest, hint, organization, name: "conformance".into(), access, expires_at: None })
+    let record = NewRecord::new(KeyId::random().expecting("randomness")?, digest, organization.clone(), access);
+    Ok(NewRecord { hint, name: "conformance".into(), ..record })
+}
+
+/// A replacement of a key that revokes it at once and never expires.
+pub(super) fn new_replacement() -> Verdict<Replacement> {
+    let StoredCredential { digest, hint } = new_credential()?;
+    let replacement = Replacement::new(KeyId::random().expecting("randomness")?, digest);
+    Ok(Replacement { hint, expiry: Expiry::Never, ..replacement })
 }
 
 /// Two names that differ only in the case of letters. A database may take them for the same.

@@ -6,7 +6,7 @@ use super::super::ManualClock;
 use crate::BoxError;
 use crate::key::{KeyDigest, KeyRecord, OrganizationId};
 use crate::scope::{Access, Scope};
-use crate::store::{Changes, KeyBackend, KeyStore, KeyUpdate, Lookup, NewRecord, StoreId, UsageSink};
+use crate::store::{Changes, InsertRules, KeyBackend, KeyStore, KeyUpdate, Lookup, NewRecord, StoreId, UsageSink};
 
 pub(super) struct Hooks<'a, S> {
     pub(super) fresh: Box<dyn Fresh<S> + 'a>,
@@ -95,16 +95,13 @@ pub(super) async fn keep_by_managing<S: KeyBackend>(store: &S, record: KeyRecord
     let grants_nothing = *record.access() == Access::scoped([]);
     let access = if grants_nothing { Access::scoped([TO_BE_REMOVED]) } else { record.access().clone() };
     let new = NewRecord {
-        id: record.id(),
-        digest: *record.digest(),
         hint: record.hint().clone(),
-        organization: organization.clone(),
         name: record.name().into(),
-        access,
         expires_at: record.expires_at(),
+        ..NewRecord::new(record.id(), *record.digest(), organization.clone(), access)
     };
 
-    let kept = store.insert(new).await?;
+    let kept = store.insert(new, InsertRules::new()).await?;
     if grants_nothing {
         store.update(organization, kept.id(), KeyUpdate::new().with_scopes([])).await?;
     }

@@ -35,12 +35,25 @@ impl StoreFeature {
                 "never_regenerates_to_an_expired_key",
                 "the_status_filter_knows_the_maximum_age",
                 "usage_changes_nothing_else",
+                "an_import_keeps_what_happened",
+                "update_sets_every_field",
+                "update_never_extends",
+                "filters_by_every_field",
+                "counts_by_status",
+                "a_purge_deletes_what_has_ended",
+                "an_overlap_ends_by_itself",
+                "a_revoke_holds_against_an_overlap",
+                "a_suspension_holds_against_an_overlap",
+                "never_regenerates_an_old_or_suspended_key",
             ],
             Self::Revocation => &["try_find_agrees_with_find", "finds_a_revoked_key"],
             Self::Scopes => &["keeps_scopes", "keeps_unknown_scopes"],
-            Self::Usage => {
-                &["usage_adds_up_or_is_not_kept", "usage_changes_nothing_else", "a_revoke_holds_against_usage"]
-            }
+            Self::Usage => &[
+                "usage_adds_up_or_is_not_kept",
+                "usage_changes_nothing_else",
+                "a_revoke_holds_against_usage",
+                "a_purge_takes_usage_along",
+            ],
             Self::Policies => &[
                 "a_revoke_outlives_later_changes",
                 "keeps_the_policy",
@@ -52,6 +65,7 @@ impl StoreFeature {
                 "a_policy_reaches_a_key_issued_meanwhile",
                 "publishes_every_change_if_it_publishes",
                 "an_outage_is_no_empty_answer",
+                "an_erasure_leaves_nothing",
             ],
         }
     }

@@ -42,7 +42,7 @@ async fn colliding_key_flood_is_decided_key_by_key() {
     let stored = || colliding().step_by(2).take(NUMBER / 2);
     for key in stored() {
         let new = NewKey::new("colliding", Access::Full).unwrap();
-        keys.manage().import(&acme, new, StoredCredential::from_plaintext(key.as_bytes())).await.unwrap();
+        keys.manage().import(&acme, (new, StoredCredential::from_plaintext(key.as_bytes()))).await.unwrap();
     }
     let (store, calls) = (Counting::new(keys, false), Arc::new(AtomicUsize::new(0)));
     let handler = |request: Request<KeyDigest>| {

@@ -17,12 +17,17 @@ use super::figures::Figures;
 #[derive(Clone)]
 pub(crate) struct Key {
     pub(crate) id: String,
+    /// `revoke`, `suspend`, `narrow` or `purge`: what the service has acknowledged, or is asked for.
+    pub(crate) ending: &'static str,
     secret: String,
 }
 
+/// How keys end, in turn.
+const ENDINGS: [&str; 4] = ["revoke", "suspend", "narrow", "purge"];
+
 pub(crate) struct Load {
     pub(crate) figures: Figures,
-    /// Keys that were acknowledged as revoked or replaced, the oldest first.
+    /// Keys that were acknowledged as ended or replaced, the oldest first.
     pub(crate) dead: Mutex<Vec<Key>>,
     /// Keys that are never revoked.
     lasting: Mutex<Vec<Key>>,
@@ -92,19 +97,22 @@ impl Load {
                 }
             }
             if known {
-                self.revoke(key).await;
+                key.ending = ENDINGS[turns % ENDINGS.len()];
+                self.end(key).await;
             }
         }
     }
 
     /// As documented: without an answer, tries again.
-    async fn revoke(&self, key: Key) {
+    async fn end(&self, key: Key) {
         while !self.stopped.load(Ordering::Relaxed) {
-            match self.manage(&format!("/keys/{}/revoke", key.id)).await {
+            match self.manage(&format!("/keys/{}/{}", key.id, key.ending)).await {
                 Some((200, _)) => {
                     self.figures.revoked.one();
                     return self.is_dead(key).await;
                 }
+                // The first answer to a purge was lost.
+                Some((404, _)) if key.ending == "purge" => return self.is_dead(key).await,
                 Some((404, _)) => return self.figures.valid_rejected.one(),
                 _ => {}
             }
@@ -145,7 +153,7 @@ impl Load {
     }
 
     async fn must_not_be_rejected(&self, key: &Key) {
-        if self.request(key).await == Some(401) {
+        if matches!(self.request(key).await, Some(401 | 403)) {
             self.figures.valid_rejected.one();
         }
     }
@@ -165,7 +173,7 @@ impl Load {
         let status = self.send(request.body(Empty::new()).unwrap()).await.map(|(status, _)| status);
         match status {
             Some(200) => figures.accept(began),
-            Some(401) => figures.rejected.one(),
+            Some(401 | 403) => figures.rejected.one(),
             Some(503) => figures.unavailable.one(),
             Some(other) => panic!("a response of {other}"),
             None => {
@@ -211,5 +219,5 @@ impl Load {
 
 fn parse(text: &str) -> Key {
     let (id, secret) = text.split_once(' ').expect("an id and a key");
-    Key { id: id.into(), secret: secret.into() }
+    Key { id: id.into(), ending: "revoke", secret: secret.into() }
 }

@@ -10,8 +10,8 @@ use axum::{Router, serve};
 use tokio::net::TcpListener;
 use tower_api_key::key::KeyId;
 use tower_api_key::manage::ManageError;
-use tower_api_key::store::{Expiry, PostgresStore};
-use tower_api_key::{Access, ApiKeyLayer, KeyManager, NewKey, OrganizationId};
+use tower_api_key::store::{Expiry, KeyUpdate, PostgresStore};
+use tower_api_key::{Access, ApiKeyLayer, KeyManager, NewKey, OrganizationId, Requirement};
 
 use crate::support::manage::Manage;
 
@@ -63,11 +63,13 @@ async fn the_service() {
     let Ok(database) = std::env::var(DATABASE) else { return };
     let port: u16 = std::env::var(PORT).unwrap().parse().unwrap();
     let store = PostgresStore::connect(&database).await.unwrap();
-    let guarded = Router::new().route("/datasets", get(|| async {})).layer(ApiKeyLayer::new(store.clone()));
+    let guarded = Router::new()
+        .route("/datasets", get(|| async {}))
+        .layer(ApiKeyLayer::new(store.clone()).require(Requirement::full_access()));
     // Management without a login: the test is its only client.
     let management = Router::new()
         .route("/keys", post(issue))
-        .route("/keys/{id}/revoke", post(revoke))
+        .route("/keys/{id}/{ending}", post(end))
         .route("/keys/{id}/regenerate", post(regenerate))
         .with_state(store.manage());
     let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
@@ -95,16 +97,31 @@ async fn regenerate(State(keys): State<Keys>, Path(id): Path<String>) -> Reply {
     reply(key.map(|key| format!("{} {}", key.record.id(), key.secret.expose_secret())))
 }
 
-async fn revoke(State(keys): State<Keys>, Path(id): Path<String>) -> Reply {
+/// Ends the use of a key.
+async fn end(State(keys): State<Keys>, Path((id, ending)): Path<(String, String)>) -> Reply {
     let id: KeyId = id.parse().unwrap();
+    let ended = async move {
+        let update = match &*ending {
+            "suspend" => KeyUpdate::new().with_suspended(true),
+            "narrow" => KeyUpdate::new().with_scopes([]),
+            _ => {
+                keys.revoke(&organization(), id).await?;
+                if ending == "purge" {
+                    keys.purge(&organization(), Duration::ZERO).await?;
+                }
+                return Ok(());
+            }
+        };
+        keys.update(&organization(), id, update).await.map(drop)
+    };
     if std::env::var_os(HASTY).is_some() {
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            keys.revoke(&organization(), id).await
+            ended.await
         });
         return (StatusCode::OK, String::new());
     }
-    reply(keys.revoke(&organization(), id).await.map(|_| String::new()))
+    reply(ended.await.map(|()| String::new()))
 }
 
 fn reply(outcome: Result<String, ManageError>) -> Reply {

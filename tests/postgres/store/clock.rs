@@ -71,7 +71,7 @@ async fn list_by_status_uses_the_database_clock() {
         let policy = OrganizationPolicy::default().with_max_key_age(Duration::from_secs(100));
         store.set_organization_policy(acme(), policy).await.unwrap();
         for status in [KeyStatus::Active, KeyStatus::Expired, KeyStatus::Revoked] {
-            let page = store.list(acme(), &ListKeys::new().with_status(status)).await.unwrap();
+            let page = store.list(acme().into(), &ListKeys::new().with_status(status)).await.unwrap();
             let listed = |id| page.keys.iter().any(|key| key.id() == id);
             assert_eq!(listed(own.record.id()), own_is == status, "{now} {status}");
             assert_eq!(listed(aged.record.id()), aged_is == status, "{now} {status}");
@@ -104,6 +104,6 @@ async fn policy_applies_at_once_in_every_process() {
     assert_eq!(any(&there, &key).await, Reply::expired());
     set(nothing.with_max_key_age(Duration::MAX)).await.unwrap();
     assert_eq!(any(&there, &key).await, Reply::accepted(&Access::Full));
-    assert_eq!(there.list(acme, &ListKeys::new().with_status(KeyStatus::Active)).await.unwrap().keys.len(), 1);
+    assert_eq!(there.list(acme.into(), &ListKeys::new().with_status(KeyStatus::Active)).await.unwrap().keys.len(), 1);
     assert_eq!(any(&there, &other).await, Reply::accepted(&Access::Full));
 }

@@ -281,7 +281,7 @@ async fn invalid_policy_columns_are_rejected() {
         assert_eq!(asked.is_err(), expected.status == 503, "{policy}: {asked:?}");
         for status in [None, Some(KeyStatus::Active), Some(KeyStatus::Expired), Some(KeyStatus::Revoked)] {
             let query = status.map_or(ListKeys::new(), |status| ListKeys::new().with_status(status));
-            let page = store.list(acme(), &query).await.expect(policy);
+            let page = store.list(acme().into(), &query).await.expect(policy);
             assert!(page.keys.iter().all(|found| found.id() == key.record.id()));
             if status.is_none() {
                 assert_eq!(page.keys.len(), 1, "{policy}");
@@ -395,7 +395,7 @@ async fn manages_without_widening(store: &PostgresStore, key: &IssuedKey, change
     let before = access(store, key).await;
     for status in [None, Some(KeyStatus::Active), Some(KeyStatus::Expired), Some(KeyStatus::Revoked)] {
         let query = status.map_or(ListKeys::new(), |status| ListKeys::new().with_status(status));
-        let _ = store.list(acme(), &query.with_limit(5)).await;
+        let _ = store.list(acme().into(), &query.with_limit(5)).await;
     }
     let _ = store.get(acme(), id).await;
     let update = KeyUpdate::new().with_scopes(scopes(&["datasets.read", "tasks.read"]));

@@ -130,7 +130,7 @@ async fn store_works_behind_pgbouncer_without_statements() {
     one.set_organization_policy(acme(), OrganizationPolicy::default().with_disabled(true)).await.unwrap();
     assert_eq!(any(&other, &key).await, Reply::invalid());
     let active = ListKeys::new().with_status(KeyStatus::Active);
-    assert_eq!(one.list(acme(), &active).await.unwrap().keys.len(), 1);
+    assert_eq!(one.list(acme().into(), &active).await.unwrap().keys.len(), 1);
 
     // The tasks did share the connections.
     let mut sql = Sql::connect(&bouncer.database.url()).await;

@@ -28,7 +28,9 @@ async fn revoked_key_cannot_be_restored_by_update() {
         format!("UPDATE tower_api_key_keys SET revoked_at = 0 WHERE {dead}"),
         "UPDATE tower_api_key_keys SET revoked_at = NULL, replaced_by = NULL".into(),
         format!(
-            "INSERT INTO tower_api_key_keys SELECT id, digest, organization, name, hint, access, scopes, created_at, \
+            "INSERT INTO tower_api_key_keys \
+             (id, digest, organization, name, hint, access, scopes, created_at, expires_at, revoked_at, replaced_by) \
+             SELECT id, digest, organization, name, hint, access, scopes, created_at, \
              expires_at FROM tower_api_key_keys WHERE {dead} \
              ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at, replaced_by = NULL"
         ),

@@ -49,7 +49,7 @@ async fn role_without_create_can_do_all_but_migrate() {
         assert_eq!(any(&store, &new).await, Reply::accepted(&Access::Full));
     }
     let revoked = ListKeys::new().with_status(KeyStatus::Revoked);
-    assert_eq!(store.list(acme(), &revoked).await.unwrap().keys.len(), 2);
+    assert_eq!(store.list(acme().into(), &revoked).await.unwrap().keys.len(), 2);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Tables that lack something on purpose, and say so.
 
 use std::future::ready;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tower_api_key::key::KeyRecord;
 use tower_api_key::store::{BackendError, Expiry};
@@ -22,13 +22,13 @@ const OF_MANAGEMENT: [(StoreFeature, Tamper); 3] = [
 ];
 
 fn without_expiry(it: super::Tampered) -> super::Tampered {
-    it.on_insert(|table, record| ready(if record.expires_at.is_some() { Err(lacking()) } else { table.insert(record) }))
-        .on_replace(|table, (organization, id, replacement)| {
-            ready(match replacement.expiry {
-                Expiry::At(_) => Err(lacking()),
-                _ => table.replace(&organization, id, replacement),
-            })
-        })
+    it.on_insert(|table, (record, rules)| {
+        ready(if record.expires_at.is_some() { Err(lacking()) } else { table.insert(record, rules) })
+    })
+    .on_replace(|table, (organization, id, replacement, rules)| {
+        let has_end = matches!(replacement.expiry, Expiry::At(_)) || replacement.overlap > Duration::ZERO;
+        ready(if has_end { Err(lacking()) } else { table.replace(&organization, id, replacement, rules) })
+    })
 }
 
 fn lacking() -> BackendError {

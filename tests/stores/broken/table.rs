@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tower_api_key::key::{KeyDigest, KeyId, KeyRecord, OrganizationPolicy};
 use tower_api_key::store::{
-    BackendError, Changes, Cursor, Invalidation, KeyUpdate, KeyUsage, ListKeys, NewRecord, Page, Replacement,
+    BackendError, Changes, Cursor, InsertRules, Inserted, Invalidation, KeyCounts, KeyUpdate, KeyUsage, ListKeys,
+    NewRecord, Page, Replaced, Replacement,
 };
 use tower_api_key::test_kit::ManualClock;
 use tower_api_key::{BoxError, OrganizationId};
@@ -27,6 +28,7 @@ pub(crate) struct Table {
     /// Where changes are published, if they are, and which of them.
     pub(crate) changes: Option<(Arc<Changes>, IsPublished)>,
     rows: Arc<Mutex<Vec<KeyRecord>>>,
+    tombstones: Arc<Mutex<Vec<KeyRecord>>>,
     policies: Arc<Mutex<HashMap<OrganizationId, OrganizationPolicy>>>,
 }
 
@@ -40,6 +42,7 @@ impl Table {
             write: same,
             changes: None,
             rows: Arc::default(),
+            tombstones: Arc::default(),
             policies: Arc::default(),
         }
     }
@@ -59,7 +62,8 @@ impl Table {
 
     pub(crate) fn find(&self, digest: &KeyDigest) -> Found {
         self.is_up()?;
-        Ok(self.rows().into_iter().find(|row| row.digest() == digest).map(Arc::new))
+        let tombstones = self.tombstones.lock().unwrap().clone();
+        Ok(self.rows().into_iter().chain(tombstones).find(|row| row.digest() == digest).map(Arc::new))
     }
 
     pub(crate) fn get(&self, organization: &OrganizationId, id: KeyId) -> Managed {
@@ -75,8 +79,20 @@ impl Table {
         rows
     }
 
-    pub(crate) fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Managed<Page> {
-        self.page(self.sorted(|row| row.organization() == organization), query)
+    /// The rows of one organization, or of all.
+    pub(crate) fn of(&self, organization: Option<&OrganizationId>) -> Vec<Arc<KeyRecord>> {
+        self.sorted(|row| organization.is_none_or(|own| row.organization() == own))
+    }
+
+    pub(crate) fn list(&self, organization: Option<&OrganizationId>, query: &ListKeys) -> Managed<Page> {
+        self.page(self.of(organization), query)
+    }
+
+    pub(crate) fn counts(&self, organization: Option<&OrganizationId>) -> Managed<KeyCounts> {
+        self.is_up()?;
+        let mut counts = KeyCounts::default();
+        self.of(organization).iter().for_each(|row| counts.add(row.status(self.now())));
+        Ok(counts)
     }
 
     /// The page that the query asks for, out of these rows.
@@ -84,7 +100,7 @@ impl Table {
         self.is_up()?;
         let now = self.now();
         rows.retain(|row| query.after().is_none_or(|after| Cursor::after(row) < after));
-        rows.retain(|row| query.status().is_none_or(|status| row.status(now) == status));
+        rows.retain(|row| query.matches(row, now));
         Ok(Page::cut(rows, query.limit()))
     }
 
@@ -94,7 +110,8 @@ impl Table {
     }
 
     pub(crate) fn update(&self, organization: &OrganizationId, id: KeyId, update: &KeyUpdate) -> Managed {
-        self.change(organization, id, |row| update.apply(&row))
+        let now = self.now();
+        self.change(organization, id, |row| update.apply(&row, now))
     }
 
     pub(crate) fn organization_policy(&self, organization: &OrganizationId) -> Managed<OrganizationPolicy> {
@@ -124,24 +141,76 @@ impl Table {
         Ok(())
     }
 
-    pub(crate) fn insert(&self, record: NewRecord) -> Managed {
+    pub(crate) fn insert(&self, record: NewRecord, rules: InsertRules) -> Managed {
         self.is_up()?;
-        let record = record.into_record(self.now())?;
+        let record = record.into_record(self.now(), rules)?;
+        let active = self.active(record.organization());
+        rules.check_active(active, active + u64::from(InsertRules::counts(&record, self.now())))?;
         self.push(&mut self.locked(), record)
     }
 
-    pub(crate) fn replace(&self, organization: &OrganizationId, id: KeyId, replacement: Replacement) -> Managed {
-        let old = self.get(organization, id)?;
-        if old.is_revoked() {
-            return Err(BackendError::Conflict);
-        }
-        let now = self.now();
+    pub(crate) fn insert_many(&self, records: Vec<NewRecord>, rules: InsertRules) -> Managed<Vec<Inserted>> {
+        self.is_up()?;
+        Ok(records.into_iter().map(|record| self.insert(record, rules)).collect())
+    }
+
+    pub(crate) fn replace(
+        &self,
+        organization: &OrganizationId,
+        id: KeyId,
+        replacement: Replacement,
+        rules: InsertRules,
+    ) -> Managed {
+        let (before, now) = (self.get(organization, id)?, self.now());
+        let Replaced { old, new } = replacement.apply(&before, now, rules)?;
+        let (counts, active) = (|key| u64::from(InsertRules::counts(key, now)), self.active(organization));
+        rules.check_active(active, active + counts(&old) + counts(&new) - counts(&before))?;
         let mut rows = self.locked();
-        let new = self.push(&mut rows, replacement.into_record(&old, now)?)?;
-        let row = rows.iter_mut().find(|row| row.id() == id).unwrap();
-        *row = row.clone().with_replaced_by(now, new.id());
+        let new = self.push(&mut rows, new)?;
+        *rows.iter_mut().find(|row| row.id() == id).unwrap() = old;
         self.publish(&Invalidation::Key(id));
         Ok(new)
+    }
+
+    /// How many keys of an organization count as active.
+    pub(crate) fn active(&self, organization: &OrganizationId) -> u64 {
+        let counts = |row: &&Arc<KeyRecord>| InsertRules::counts(row, self.now());
+        self.of(Some(organization)).iter().filter(counts).count() as u64
+    }
+
+    pub(crate) fn purge(
+        &self,
+        organization: Option<&OrganizationId>,
+        age: Duration,
+        limit: usize,
+    ) -> Managed<Vec<KeyId>> {
+        self.is_up()?;
+        let latest = self.now() - age;
+        let ended = |row: &&Arc<KeyRecord>| row.ended_at(self.now()).is_some_and(|ended| ended <= latest);
+        Ok(self.bury(self.of(organization).iter().filter(ended).take(limit)))
+    }
+
+    pub(crate) fn erase(&self, organization: &OrganizationId, limit: usize) -> Managed<Vec<KeyId>> {
+        self.is_up()?;
+        let erased = self.bury(self.of(Some(organization)).iter().take(limit));
+        if erased.len() < limit {
+            self.policies.lock().unwrap().remove(organization);
+        }
+        Ok(erased)
+    }
+
+    /// Deletes these rows. An imported one leaves a tombstone.
+    pub(crate) fn bury<'a>(&self, rows: impl Iterator<Item = &'a Arc<KeyRecord>>) -> Vec<KeyId> {
+        let mut ids = Vec::new();
+        for row in rows {
+            self.delete(row.id());
+            if row.is_imported() {
+                self.tombstones.lock().unwrap().push(KeyRecord::tombstone(row.id(), *row.digest()));
+            }
+            self.publish(&Invalidation::Key(row.id()));
+            ids.push(row.id());
+        }
+        ids
     }
 
     /// Changes a row in one step.
@@ -182,7 +251,9 @@ impl Table {
     }
 
     fn push(&self, rows: &mut Vec<KeyRecord>, record: KeyRecord) -> Managed {
-        if rows.iter().any(|row| row.digest() == record.digest() || row.id() == record.id()) {
+        let tombstones = self.tombstones.lock().unwrap();
+        let mut taken = rows.iter().chain(&*tombstones);
+        if taken.any(|row| row.digest() == record.digest() || row.id() == record.id()) {
             return Err(BackendError::AlreadyExists);
         }
         let digest = *record.digest();

@@ -1,11 +1,15 @@
 //! A table of which any call can be replaced: what a subclass would be.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tower_api_key::key::{KeyDigest, KeyId, KeyRecord, OrganizationPolicy};
-use tower_api_key::store::{Changes, KeyBackend, KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord, Page, Replacement};
+use tower_api_key::store::{
+    Changes, InsertRules, Inserted, KeyBackend, KeyCounts, KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord,
+    Organizations, Page, Replacement,
+};
 use tower_api_key::{BoxError, KeyStore, OrganizationId};
 
 use crate::broken::table::{Found, IsPublished, Managed, Table};
@@ -39,14 +43,18 @@ macro_rules! hooks {
 hooks! {
     on_find find: KeyDigest => Found;
     on_get get: (OrganizationId, KeyId) => Managed;
-    on_list list: (OrganizationId, ListKeys) => Managed<Page>;
+    on_list list: (Option<OrganizationId>, ListKeys) => Managed<Page>;
+    on_counts counts: Option<OrganizationId> => Managed<KeyCounts>;
     on_revoke revoke: (OrganizationId, KeyId) => Managed;
     on_update update: (OrganizationId, KeyId, KeyUpdate) => Managed;
     on_organization_policy organization_policy: OrganizationId => Managed<OrganizationPolicy>;
     on_set_organization_policy set_organization_policy: (OrganizationId, OrganizationPolicy) => Managed<()>;
     on_record_usage record_usage: Vec<KeyUsage> => Managed<()>;
-    on_insert insert: NewRecord => Managed;
-    on_replace replace: (OrganizationId, KeyId, Replacement) => Managed;
+    on_insert insert: (NewRecord, InsertRules) => Managed;
+    on_insert_many insert_many: (Vec<NewRecord>, InsertRules) => Managed<Vec<Inserted>>;
+    on_replace replace: (OrganizationId, KeyId, Replacement, InsertRules) => Managed;
+    on_purge purge: (Option<OrganizationId>, Duration, usize) => Managed<Vec<KeyId>>;
+    on_erase erase: (OrganizationId, usize) => Managed<Vec<KeyId>>;
 }
 
 pub(crate) struct Tampered {
@@ -110,17 +118,31 @@ impl KeyBackend for Tampered {
         }
     }
 
-    async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Managed<Page> {
+    async fn list(&self, organizations: Organizations<'_>, query: &ListKeys) -> Managed<Page> {
         match &self.hooks.list {
-            Some(hook) => hook(self.table.clone(), (organization.clone(), query.clone())).await,
-            None => self.table.list(organization, query),
+            Some(hook) => hook(self.table.clone(), (one_of(organizations), query.clone())).await,
+            None => self.table.list(one_of(organizations).as_ref(), query),
         }
     }
 
-    async fn insert(&self, record: NewRecord) -> Managed {
+    async fn counts(&self, organizations: Organizations<'_>) -> Managed<KeyCounts> {
+        match &self.hooks.counts {
+            Some(hook) => hook(self.table.clone(), one_of(organizations)).await,
+            None => self.table.counts(one_of(organizations).as_ref()),
+        }
+    }
+
+    async fn insert(&self, record: NewRecord, rules: InsertRules) -> Managed {
         match &self.hooks.insert {
-            Some(hook) => hook(self.table.clone(), record).await,
-            None => self.table.insert(record),
+            Some(hook) => hook(self.table.clone(), (record, rules)).await,
+            None => self.table.insert(record, rules),
+        }
+    }
+
+    async fn insert_many(&self, records: Vec<NewRecord>, rules: InsertRules) -> Managed<Vec<Inserted>> {
+        match &self.hooks.insert_many {
+            Some(hook) => hook(self.table.clone(), (records, rules)).await,
+            None => self.table.insert_many(records, rules),
         }
     }
 
@@ -138,10 +160,30 @@ impl KeyBackend for Tampered {
         }
     }
 
-    async fn replace(&self, organization: &OrganizationId, id: KeyId, replacement: Replacement) -> Managed {
+    async fn replace(
+        &self,
+        organization: &OrganizationId,
+        id: KeyId,
+        replacement: Replacement,
+        rules: InsertRules,
+    ) -> Managed {
         match &self.hooks.replace {
-            Some(hook) => hook(self.table.clone(), (organization.clone(), id, replacement)).await,
-            None => self.table.replace(organization, id, replacement),
+            Some(hook) => hook(self.table.clone(), (organization.clone(), id, replacement, rules)).await,
+            None => self.table.replace(organization, id, replacement, rules),
+        }
+    }
+
+    async fn purge(&self, organizations: Organizations<'_>, age: Duration, limit: usize) -> Managed<Vec<KeyId>> {
+        match &self.hooks.purge {
+            Some(hook) => hook(self.table.clone(), (one_of(organizations), age, limit)).await,
+            None => self.table.purge(one_of(organizations).as_ref(), age, limit),
+        }
+    }
+
+    async fn erase_organization(&self, organization: &OrganizationId, limit: usize) -> Managed<Vec<KeyId>> {
+        match &self.hooks.erase {
+            Some(hook) => hook(self.table.clone(), (organization.clone(), limit)).await,
+            None => self.table.erase(organization, limit),
         }
     }
 
@@ -164,5 +206,13 @@ impl KeyBackend for Tampered {
             Some(hook) => hook(self.table.clone(), usage.to_vec()).await,
             None => self.table.record_usage(usage),
         }
+    }
+}
+
+/// `None` for all of them, as hooks get it: they own their arguments.
+fn one_of(organizations: Organizations<'_>) -> Option<OrganizationId> {
+    match organizations {
+        Organizations::One(one) => Some(one.clone()),
+        Organizations::All => None,
     }
 }

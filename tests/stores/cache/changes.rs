@@ -140,7 +140,7 @@ async fn change_by_other_organization_evicts_nothing() {
     assert!(matches!(world.cache.manage().regenerate(&other, id, Expiry::Never).await, Err(ManageError::NotFound)));
     assert_eq!(request(&world, &key).await.status, 200);
     assert_eq!(world.cache.get(&acme(), id).await.unwrap().id(), id);
-    assert_eq!(world.cache.list(&acme(), &Default::default()).await.unwrap().keys.len(), 1);
+    assert_eq!(world.cache.list((&acme()).into(), &Default::default()).await.unwrap().keys.len(), 1);
     assert_eq!(world.cache.organization_policy(&acme()).await.unwrap(), OrganizationPolicy::default());
 }
 
@@ -233,7 +233,7 @@ async fn issue_of_unknown_outcome_evicts() {
         world.store.fail_changes(fault);
         let (acme, key) = (acme(), NewKey::new("new", Access::Full).unwrap());
         let keys = world.cache.manage();
-        let import = keys.import(&acme, key, StoredCredential::from_plaintext(b"new"));
+        let import = keys.import(&acme, (key, StoredCredential::from_plaintext(b"new")));
         match fault {
             ChangeFault::Fails => assert!(import.await.is_err()),
             ChangeFault::NeverReturns => drop(begin(import)),

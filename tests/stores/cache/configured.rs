@@ -46,7 +46,7 @@ async fn two_caches_share_no_answers() {
     for (world, organization) in [(&one, "one"), (&two, "two")] {
         let key = NewKey::new("the same key", Access::Full).unwrap();
         let organization = organization.parse().unwrap();
-        ids.push(world.store.elsewhere().manage().import(&organization, key, credential.clone()).await.unwrap().id());
+        ids.push(world.store.elsewhere().manage().import(&organization, (key, credential.clone())).await.unwrap().id());
     }
     let only_one = issue(one.store.elsewhere(), &acme()).await;
 
@@ -113,7 +113,7 @@ async fn zero_ttl_sees_foreign_change_at_next_request() {
     let key = world.key().await;
     assert_eq!(world.request("new").await.status, 401);
     let new = NewKey::new("new", Access::Full).unwrap();
-    world.store.elsewhere().manage().import(&acme(), new, StoredCredential::from_plaintext(b"new")).await.unwrap();
+    world.store.elsewhere().manage().import(&acme(), (new, StoredCredential::from_plaintext(b"new"))).await.unwrap();
     assert_eq!(world.request("new").await.status, 200);
 
     assert_eq!(world.request(key.secret.expose_secret()).await.status, 200);

@@ -335,7 +335,7 @@ impl Change {
             match self {
                 Self::Make => {
                     let new = NewKey::new("key", Access::Full).unwrap();
-                    let _ = keys.manage().import(organization, new, StoredCredential::from_digest(*digest)).await;
+                    let _ = keys.manage().import(organization, (new, StoredCredential::from_digest(*digest))).await;
                 }
                 Self::Revoke => {
                     if let Some(id) = id_of(keys, key).await {
@@ -357,7 +357,7 @@ impl Change {
 }
 
 async fn id_of(keys: &impl Manage, key: &Key) -> Option<KeyId> {
-    let all = keys.list(&key.organization, &Default::default()).await.unwrap().keys;
+    let all = keys.list((&key.organization).into(), &Default::default()).await.unwrap().keys;
     all.iter().find(|record| *record.digest() == key.digest).map(|record| record.id())
 }
 

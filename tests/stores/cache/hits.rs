@@ -131,7 +131,7 @@ async fn cached_key_does_not_outlive_its_expiry() {
     let world = World::new();
     let second = Duration::from_secs(1);
     let key = NewKey::new("short-lived", Access::Full).unwrap().with_expires_at(world.clocks.now() + 2 * second);
-    world.store.elsewhere().manage().import(&acme(), key, StoredCredential::from_plaintext(b"key")).await.unwrap();
+    world.store.elsewhere().manage().import(&acme(), (key, StoredCredential::from_plaintext(b"key"))).await.unwrap();
 
     for time in [Duration::ZERO, second, second - NANOSECOND] {
         world.clocks.pass(time);

@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::future::{Future, pending};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tower_api_key::key::{KeyDigest, KeyId, KeyRecord, OrganizationPolicy};
 use tower_api_key::store::{
-    BackendError, Changes, KeyBackend, KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord, Page, Replacement,
+    BackendError, Changes, InsertRules, Inserted, KeyBackend, KeyCounts, KeyUpdate, KeyUsage, ListKeys, Lookup,
+    NewRecord, Organizations, Page, Replacement,
 };
 use tower_api_key::{KeyStore, MemoryStore, OrganizationId};
 
@@ -226,12 +228,37 @@ impl KeyBackend for Probe {
         self.0.keys.get(organization, id).await
     }
 
-    async fn list(&self, organization: &OrganizationId, query: &ListKeys) -> Result<Page, BackendError> {
-        self.0.keys.list(organization, query).await
+    async fn list(&self, organizations: Organizations<'_>, query: &ListKeys) -> Result<Page, BackendError> {
+        self.0.keys.list(organizations, query).await
     }
 
-    async fn insert(&self, record: NewRecord) -> Result<Arc<KeyRecord>, BackendError> {
-        self.changed(self.0.keys.insert(record).await).await
+    async fn insert(&self, record: NewRecord, rules: InsertRules) -> Result<Arc<KeyRecord>, BackendError> {
+        self.changed(self.0.keys.insert(record, rules).await).await
+    }
+
+    async fn counts(&self, organizations: Organizations<'_>) -> Result<KeyCounts, BackendError> {
+        self.0.keys.counts(organizations).await
+    }
+
+    async fn insert_many(&self, records: Vec<NewRecord>, rules: InsertRules) -> Result<Vec<Inserted>, BackendError> {
+        self.changed(self.0.keys.insert_many(records, rules).await).await
+    }
+
+    async fn purge(
+        &self,
+        organizations: Organizations<'_>,
+        age: Duration,
+        limit: usize,
+    ) -> Result<Vec<KeyId>, BackendError> {
+        self.changed(self.0.keys.purge(organizations, age, limit).await).await
+    }
+
+    async fn erase_organization(
+        &self,
+        organization: &OrganizationId,
+        limit: usize,
+    ) -> Result<Vec<KeyId>, BackendError> {
+        self.changed(self.0.keys.erase_organization(organization, limit).await).await
     }
 
     async fn update(
@@ -252,8 +279,9 @@ impl KeyBackend for Probe {
         organization: &OrganizationId,
         id: KeyId,
         replacement: Replacement,
+        rules: InsertRules,
     ) -> Result<Arc<KeyRecord>, BackendError> {
-        self.changed(self.0.keys.replace(organization, id, replacement).await).await
+        self.changed(self.0.keys.replace(organization, id, replacement, rules).await).await
     }
 
     async fn organization_policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, BackendError> {

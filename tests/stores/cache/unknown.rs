@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
 use tower_api_key::manage::StoredCredential;
-use tower_api_key::store::{CachedStore, Expiry, KeyBackend, Lookup, NewRecord, Replacement};
+use tower_api_key::store::{CachedStore, InsertRules, KeyBackend, Lookup, NewRecord, Replacement};
 use tower_api_key::{Access, KeyStore, NewKey};
 
 use super::world::{Clocks, UNKNOWN_TIME_TO_LIVE, World, acme, begin, find, unknown_digest};
@@ -57,17 +57,17 @@ async fn unknown_key_works_once_issued_in_process() {
 
         let credential = StoredCredential::from_plaintext(b"new");
         match way {
-            "import" => drop(world.cache.manage().import(&acme(), new_key(), credential).await.unwrap()),
+            "import" => drop(world.cache.manage().import(&acme(), (new_key(), credential)).await.unwrap()),
             "insert" => {
                 let StoredCredential { digest, hint, .. } = credential;
-                let (id, organization, name) = (KeyId::from_u128(1), acme(), "new".into());
-                let record = NewRecord { id, digest, hint, organization, name, access: Access::Full, expires_at: None };
-                world.cache.insert(record).await.unwrap();
+                let record = NewRecord::new(KeyId::from_u128(1), digest, acme(), Access::Full);
+                let record = NewRecord { hint, name: "new".into(), ..record };
+                world.cache.insert(record, InsertRules::new()).await.unwrap();
             }
             _ => {
                 let StoredCredential { digest, hint, .. } = credential;
-                let replacement = Replacement { id: KeyId::from_u128(1), digest, hint, expiry: Expiry::SameLifetime };
-                world.cache.replace(&acme(), old.record.id(), replacement).await.unwrap();
+                let replacement = Replacement { hint, ..Replacement::new(KeyId::from_u128(1), digest) };
+                world.cache.replace(&acme(), old.record.id(), replacement, InsertRules::new()).await.unwrap();
             }
         }
         assert_eq!(world.request("new").await.status, 200, "{way}");
@@ -82,7 +82,7 @@ async fn lookup_from_before_issue_does_not_hide_the_key() {
     let digest = KeyDigest::hash(b"new");
     world.store.hold();
     let lookup = begin(find(&world.cache, &digest));
-    world.cache.manage().import(&acme(), new_key(), StoredCredential::from_plaintext(b"new")).await.unwrap();
+    world.cache.manage().import(&acme(), (new_key(), StoredCredential::from_plaintext(b"new"))).await.unwrap();
     world.store.release();
     assert!(lookup.await.unwrap().is_none(), "it was asked before");
     assert!(!is_remembered_as_unknown(&world, &digest));
@@ -95,7 +95,7 @@ async fn key_issued_elsewhere_works_after_a_second() {
     let world = World::new();
     assert_eq!(world.request("new").await.status, 401);
     let credential = StoredCredential::from_plaintext(b"new");
-    world.store.elsewhere().manage().import(&acme(), new_key(), credential).await.unwrap();
+    world.store.elsewhere().manage().import(&acme(), (new_key(), credential)).await.unwrap();
     world.clocks.pass(UNKNOWN_TIME_TO_LIVE);
     assert_eq!(world.request("new").await.status, 200);
 }

@@ -32,6 +32,9 @@ pub(super) trait Database: Sized {
     const OTHER_DIGEST: &str;
     /// How an `UPDATE` of a table begins.
     const UPDATES: &[&str];
+    /// The id and the digest of the key with the number `i`.
+    const ID_OF_I: &str;
+    const DIGEST_OF_I: &str;
     /// The error for a table that does not exist contains this.
     const NO_SUCH_TABLE: &str;
     /// The schema of the previous version.
@@ -40,6 +43,9 @@ pub(super) trait Database: Sized {
     const APPLICATION: &str;
     const OBSTACLES: &[Obstacle];
     const INVALID_MIGRATIONS: &[InvalidMigrations];
+
+    /// Selects the numbers from 0 as `i`.
+    fn series(numbers: i64) -> String;
 
     async fn new() -> Self;
 
@@ -58,6 +64,9 @@ pub(super) trait Database: Sized {
 
     /// Every object with its definition, in order.
     async fn objects(&self) -> Vec<String>;
+
+    /// The columns of a table, in order.
+    async fn columns(&self, table: &str) -> Vec<String>;
 
     /// The objects in a form that does not depend on how a database came to them.
     fn shape(objects: Vec<String>) -> Vec<String>;

@@ -36,7 +36,7 @@ async fn keys_with_extreme_times_are_listed_as_decided<D: Database>() {
         for (status, expected) in [(KeyStatus::Active, 200), (KeyStatus::Expired, 401), (KeyStatus::Revoked, 0)] {
             let mut query = ListKeys::new().with_status(status).with_limit(5);
             loop {
-                let page = store.list(acme(), &query).await.unwrap();
+                let page = store.list(acme().into(), &query).await.unwrap();
                 for record in page.keys {
                     let key = keys.iter().find(|key| key.record.id() == record.id()).unwrap();
                     assert_eq!(any(&store, key).await.status, expected, "{age}, {record:?}");
@@ -62,7 +62,7 @@ async fn pages_contain_each_key_once<D: Database>() {
     let spread = "UPDATE tower_api_key_keys SET created_at = created_at - CASE WHEN substr(id, 36) < '5' THEN 2 \
         WHEN substr(id, 36) < 'a' THEN 1 ELSE 0 END";
     database.run(spread).await.unwrap();
-    let whole = store.list(acme(), &ListKeys::new().with_limit(1000)).await.unwrap();
+    let whole = store.list(acme().into(), &ListKeys::new().with_limit(1000)).await.unwrap();
     assert!(whole.keys.len() == 137 && whole.next.is_none());
     assert!(whole.keys.windows(2).all(|pair| {
         (pair[1].created_at(), pair[1].id().to_string()) < (pair[0].created_at(), pair[0].id().to_string())
@@ -70,7 +70,7 @@ async fn pages_contain_each_key_once<D: Database>() {
     for limit in [1, 2, 50, 136, 137, 138] {
         let (mut pages, mut after) = (Vec::new(), None);
         loop {
-            let page = store.list(acme(), &ListKeys::new().with_limit(limit).with_after(after)).await.unwrap();
+            let page = store.list(acme().into(), &ListKeys::new().with_limit(limit).with_after(after)).await.unwrap();
             assert!(page.keys.len() <= limit);
             pages.extend(page.keys.iter().map(|key| key.id()));
             after = page.next.map(|cursor| cursor.to_string().parse().unwrap());

@@ -273,7 +273,7 @@ async fn outdated_schema_is_named_and_answered_503<D: Database>() {
     store.migrate().await.unwrap();
     store.check_schema().await.unwrap();
     assert_eq!(call(&layer, "avk_whatever").await, Reply::invalid());
-    assert_eq!(store.list(acme(), &ListKeys::new()).await.unwrap().keys.len(), 0);
+    assert_eq!(store.list(acme().into(), &ListKeys::new()).await.unwrap().keys.len(), 0);
 }
 
 /// Cases: 119, 120.

@@ -25,10 +25,13 @@ macro_rules! on_each_database {
 }
 
 #[cfg(feature = "cache")]
+mod by_hand;
+#[cfg(feature = "cache")]
 mod cached;
 mod database;
 mod lists;
 mod migrations;
+mod million;
 mod organizations;
 #[cfg(feature = "postgres")]
 mod postgres;

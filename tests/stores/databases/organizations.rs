@@ -76,7 +76,7 @@ async fn list_applies_the_age_as_requests_do<D: Database>() {
         store.set_organization_policy(acme(), wanted).await.unwrap();
         let mut listed = 0;
         for status in [KeyStatus::Active, KeyStatus::Expired] {
-            for record in store.list(acme(), &ListKeys::new().with_status(status)).await.unwrap().keys {
+            for record in store.list(acme().into(), &ListKeys::new().with_status(status)).await.unwrap().keys {
                 let key = keys.iter().find(|key| key.record.id() == record.id()).unwrap();
                 let expected = if status == KeyStatus::Active { 200 } else { 401 };
                 assert_eq!(any(&store, key).await.status, expected, "{policy:?}");

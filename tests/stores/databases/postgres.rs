@@ -17,6 +17,8 @@ impl Database for Postgres {
     const NOW: &str = "floor(extract(epoch FROM clock_timestamp()))::bigint";
     const OTHER_DIGEST: &str = "decode(repeat('00', 32), 'hex')";
     const UPDATES: &[&str] = &["UPDATE"];
+    const ID_OF_I: &str = "'00000000-0000-4000-8000-' || lpad(to_hex(i), 12, '0')";
+    const DIGEST_OF_I: &str = "sha256(i::text::bytea)";
     const NO_SUCH_TABLE: &str = "does not exist";
     const PREVIOUS_SCHEMA: &str = SCHEMA;
     const APPLICATION: &str = "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, installed_on \
@@ -77,6 +79,10 @@ impl Database for Postgres {
         },
     ];
 
+    fn series(numbers: i64) -> String {
+        format!("SELECT generate_series(0, {numbers} - 1) AS i")
+    }
+
     async fn new() -> Self {
         Self(Schema::new().await)
     }
@@ -122,6 +128,12 @@ impl Database for Postgres {
             ORDER BY 1";
         let objects = self.texts(sql).await;
         objects.into_iter().map(|object| object.replace(self.0.name(), "schema")).collect()
+    }
+
+    async fn columns(&self, table: &str) -> Vec<String> {
+        let from = "FROM information_schema.columns WHERE table_schema = current_schema()";
+        let order = "ORDER BY ordinal_position";
+        self.texts(format!("SELECT column_name::text {from} AND table_name = '{table}' {order}")).await
     }
 
     fn shape(objects: Vec<String>) -> Vec<String> {

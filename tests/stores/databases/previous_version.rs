@@ -1,5 +1,5 @@
-//! The schema and the statements of version 1, as they were released: what a program with the previous version
-//! of this crate sends. Frozen: never change them with the crate.
+//! The schema and the statements of version 1: what a program with the previous version of this crate sends. Frozen once a
+//! version is released: from then on, never change them with the crate.
 
 use std::future::Future;
 
@@ -150,33 +150,12 @@ pub(super) mod sqlite {
     use sqlx::sqlite::{Sqlite, SqlitePool, SqliteRow};
     use sqlx::{Row, Transaction};
 
-    pub(crate) const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS tower_api_key_migrations
-    (version bigint NOT NULL PRIMARY KEY, compatible_from bigint NOT NULL, applied_at bigint NOT NULL);
-CREATE TABLE tower_api_key_keys (
-    id TEXT NOT NULL PRIMARY KEY,
-    digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32),
-    organization TEXT NOT NULL CHECK (length(organization) <= 128),
-    name TEXT NOT NULL CHECK (length(name) <= 100),
-    hint TEXT NOT NULL CHECK (length(hint) <= 23),
-    access TEXT NOT NULL CHECK (access IN ('full', 'scoped')),
-    scopes TEXT NOT NULL CHECK (length(scopes) <= 33024),
-    created_at INTEGER NOT NULL,
-    expires_at INTEGER,
-    revoked_at INTEGER,
-    replaced_by TEXT,
-    CHECK (replaced_by IS NULL OR revoked_at IS NOT NULL)
-) STRICT;
-CREATE INDEX tower_api_key_keys_listing ON tower_api_key_keys (organization, created_at DESC, id DESC);
-CREATE TRIGGER tower_api_key_keys_revoked_for_good BEFORE UPDATE ON tower_api_key_keys
-WHEN old.revoked_at IS NOT NULL
-    AND (new.id, new.digest, new.organization, new.revoked_at, new.replaced_by)
-    IS NOT (old.id, old.digest, old.organization, old.revoked_at, old.replaced_by)
-BEGIN
-    SELECT RAISE(ABORT, 'a revoked key stays revoked');
-END;
-INSERT INTO tower_api_key_migrations (version, compatible_from, applied_at) VALUES (1, 1, unixepoch());
-";
+    pub(crate) const SCHEMA: &str = concat!(
+        "CREATE TABLE IF NOT EXISTS tower_api_key_migrations \
+         (version bigint NOT NULL PRIMARY KEY, compatible_from bigint NOT NULL, applied_at bigint NOT NULL);",
+        include_str!("../../../src/store/sql/migrations/sqlite/1_keys.sql"),
+        "INSERT INTO tower_api_key_migrations (version, compatible_from, applied_at) VALUES (1, 1, unixepoch());"
+    );
 
     const GET: &str = "SELECT k.id, k.digest, k.organization, k.name, k.hint, k.access, k.scopes, \
     k.created_at, k.expires_at, k.revoked_at, k.replaced_by FROM tower_api_key_keys k \
@@ -195,36 +174,12 @@ pub(super) mod postgres {
     use sqlx::postgres::{PgPool, PgRow, Postgres};
     use sqlx::{Row, Transaction};
 
-    pub(crate) const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS tower_api_key_migrations
-    (version bigint NOT NULL PRIMARY KEY, compatible_from bigint NOT NULL, applied_at bigint NOT NULL);
-CREATE TABLE tower_api_key_keys (
-    id text NOT NULL PRIMARY KEY,
-    digest bytea NOT NULL UNIQUE CHECK (octet_length(digest) = 32),
-    organization text NOT NULL CHECK (length(organization) <= 128),
-    name text NOT NULL CHECK (length(name) <= 100),
-    hint text NOT NULL CHECK (length(hint) <= 23),
-    access text NOT NULL CHECK (access IN ('full', 'scoped')),
-    scopes text NOT NULL CHECK (length(scopes) <= 33024),
-    created_at bigint NOT NULL,
-    expires_at bigint,
-    revoked_at bigint,
-    replaced_by text,
-    CHECK (replaced_by IS NULL OR revoked_at IS NOT NULL)
-);
-CREATE INDEX tower_api_key_keys_listing ON tower_api_key_keys (organization, created_at DESC, id DESC);
-CREATE FUNCTION tower_api_key_revoked_for_good() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    RAISE EXCEPTION 'a revoked key stays revoked';
-END
-$$;
-CREATE TRIGGER tower_api_key_keys_revoked_for_good BEFORE UPDATE ON tower_api_key_keys
-FOR EACH ROW WHEN (old.revoked_at IS NOT NULL AND
-    (new.id, new.digest, new.organization, new.revoked_at, new.replaced_by)
-    IS DISTINCT FROM (old.id, old.digest, old.organization, old.revoked_at, old.replaced_by))
-EXECUTE FUNCTION tower_api_key_revoked_for_good();
-INSERT INTO tower_api_key_migrations (version, compatible_from, applied_at) VALUES (1, 1, 1700000000);
-";
+    pub(crate) const SCHEMA: &str = concat!(
+        "CREATE TABLE IF NOT EXISTS tower_api_key_migrations \
+         (version bigint NOT NULL PRIMARY KEY, compatible_from bigint NOT NULL, applied_at bigint NOT NULL);",
+        include_str!("../../../src/store/sql/migrations/postgres/1_keys.sql"),
+        "INSERT INTO tower_api_key_migrations (version, compatible_from, applied_at) VALUES (1, 1, 1700000000);"
+    );
 
     const GET: &str = "SELECT k.id, k.digest, k.organization, k.name, k.hint, k.access, k.scopes, \
     k.created_at, k.expires_at, k.revoked_at, k.replaced_by FROM tower_api_key_keys k \

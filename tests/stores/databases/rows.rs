@@ -68,7 +68,7 @@ async fn names_are_stored_as_data<D: Database>() {
             .unwrap();
         let regenerated = store.manage().regenerate(&organization, issued.record.id(), Expiry::Never).await.unwrap();
         assert_eq!(any(&store, &regenerated).await, Reply::accepted(&Access::Full));
-        let page = store.list(&organization, &ListKeys::new().with_status(KeyStatus::Active)).await.unwrap();
+        let page = store.list((&organization).into(), &ListKeys::new().with_status(KeyStatus::Active)).await.unwrap();
         assert_eq!(page.keys.len(), 1, "{text}");
         assert_eq!(page.keys[0].name(), text);
         assert_eq!(page.keys[0].organization(), &organization);
@@ -134,7 +134,7 @@ async fn scope_outside_catalog_is_kept_and_grants_nothing<D: Database>() {
     take_reports();
 
     // The scope is kept when the key is listed, regenerated and updated.
-    let page = store.list(acme(), &ListKeys::new()).await.unwrap();
+    let page = store.list(acme().into(), &ListKeys::new()).await.unwrap();
     assert!(page.keys.iter().any(|key| key.access() == &have));
     let again = keys.regenerate(acme(), id, Expiry::Never).await.unwrap();
     assert_eq!(again.record.access(), &have);
@@ -178,8 +178,8 @@ async fn duplicate_key_rows_are_never_accepted<D: Database>() {
                 database.loosen().await;
                 let key = issue(&store, full()).await;
                 let copy = format!(
-                    "INSERT INTO tower_api_key_keys SELECT {COPY}, digest, organization, name, hint, 'full', '', \
-                     created_at, NULL, NULL, NULL FROM tower_api_key_keys"
+                    "INSERT INTO tower_api_key_keys (id, digest, organization, name, hint, access, scopes, created_at) \
+                     SELECT {COPY}, digest, organization, name, hint, 'full', '', created_at FROM tower_api_key_keys"
                 );
                 // In Postgres, an edited row moves behind the others.
                 if worse_first {

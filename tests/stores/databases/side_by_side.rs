@@ -68,7 +68,7 @@ async fn previous_version_works_in_parallel<D: Database>() {
     let regenerated = new.manage().regenerate(acme(), replacement, Expiry::Never).await.unwrap();
     let dead = old.find("avk_regenerated_by_the_previous").await.unwrap();
     assert_eq!((dead.revoked, dead.replaced_by), (true, Some(regenerated.record.id().to_string())));
-    assert_eq!(new.list(acme(), &ListKeys::new()).await.unwrap().keys.len(), old.list().await.len());
+    assert_eq!(new.list(acme().into(), &ListKeys::new()).await.unwrap().keys.len(), old.list().await.len());
 }
 
 /// Cases: 119.
@@ -120,7 +120,7 @@ async fn previous_version_works_during_migration<D: Database>() {
     let count = "SELECT count(*) FROM tower_api_key_keys WHERE revoked_at IS NOT NULL";
     let revoked = database.int(count).await;
     assert_eq!(usize::try_from(revoked).unwrap(), lives.load(Ordering::Relaxed) + 20);
-    let active = new.list(acme(), &ListKeys::new().with_status(KeyStatus::Active)).await.unwrap();
+    let active = new.list(acme().into(), &ListKeys::new().with_status(KeyStatus::Active)).await.unwrap();
     assert_eq!(active.keys.len(), 0);
     assert_eq!(call(&ApiKeyLayer::new(new), "avk_previous_0_0").await, Reply::invalid());
 }

@@ -17,6 +17,8 @@ impl Database for Sqlite {
     const NOW: &str = "unixepoch()";
     const OTHER_DIGEST: &str = "zeroblob(32)";
     const UPDATES: &[&str] = &["UPDATE", "UPDATE OR REPLACE", "UPDATE OR FAIL", "UPDATE OR ROLLBACK"];
+    const ID_OF_I: &str = "printf('00000000-0000-4000-8000-%012x', i)";
+    const DIGEST_OF_I: &str = "randomblob(32)";
     const NO_SUCH_TABLE: &str = "no such table";
     const PREVIOUS_SCHEMA: &str = SCHEMA;
     const APPLICATION: &str = "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, installed_on TIMESTAMP \
@@ -56,6 +58,12 @@ impl Database for Sqlite {
         row("INSERT INTO tower_api_key_migrations VALUES (1e300, 1, 0)"),
     ];
 
+    fn series(numbers: i64) -> String {
+        format!(
+            "WITH RECURSIVE s(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i < {numbers} - 1) SELECT i FROM s"
+        )
+    }
+
     async fn new() -> Self {
         Self(Dir::new())
     }
@@ -86,6 +94,10 @@ impl Database for Sqlite {
 
     async fn objects(&self) -> Vec<String> {
         self.0.sql().await.schema().await
+    }
+
+    async fn columns(&self, table: &str) -> Vec<String> {
+        self.texts(format!("SELECT name FROM pragma_table_info('{table}') ORDER BY cid")).await
     }
 
     fn shape(objects: Vec<String>) -> Vec<String> {

@@ -11,6 +11,10 @@ use tower_api_key::test_kit::Fault;
 pub(crate) const REQUESTS: u32 = 10;
 pub(crate) const KEYS: usize = 4;
 pub(crate) const SCOPES: [&str; 3] = ["datasets.read", "items.write", "items"];
+/// The network that keys are limited to.
+pub(crate) const OFFICE: &str = "192.0.2.0/24";
+/// In seconds.
+pub(crate) const OVERLAP: u64 = 5;
 pub(crate) const ORGANIZATIONS: [&str; 2] = ["acme", "globex"];
 
 #[derive(Clone, Debug)]
@@ -53,6 +57,8 @@ pub(crate) struct Step {
     pub(crate) fault: Fault,
     pub(crate) method: &'static str,
     pub(crate) path: &'static str,
+    /// The last number of an address in the office, or `None` for a client elsewhere.
+    pub(crate) client: Option<u8>,
     pub(crate) headers: Vec<(Place, Presented)>,
 }
 
@@ -61,6 +67,15 @@ pub(crate) enum Change {
     Revoke(usize),
     Regenerate(usize),
     Narrow(usize, Vec<&'static str>),
+    Suspend(usize, bool),
+    /// Expire at this time.
+    Shorten(usize, u64),
+    /// Limit to [`OFFICE`].
+    Confine(usize),
+    /// Regenerate, with an overlap of [`OVERLAP`].
+    Overlap(usize),
+    /// What has ended, of an organization.
+    Purge(usize),
     Disable(usize, bool),
     MaximumAge(usize, Option<u64>),
     /// Somebody sets the clock, and no time passes.
@@ -178,14 +193,18 @@ fn step() -> impl Strategy<Value = Step> {
         4 => prop::collection::vec((place(), presented()), 0..3),
     ];
     let change = (prop::option::weighted(0.3, change()), any::<bool>());
-    (change, fault, method, path, headers).prop_map(|((change, elsewhere), fault, method, path, headers)| Step {
-        change,
-        elsewhere,
-        fault,
-        method,
-        path,
-        headers,
-    })
+    let client = prop::option::weighted(0.7, 0..=255_u8);
+    (change, fault, method, path, client, headers).prop_map(
+        |((change, elsewhere), fault, method, path, client, headers)| Step {
+            change,
+            elsewhere,
+            fault,
+            method,
+            path,
+            client,
+            headers,
+        },
+    )
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -193,6 +212,11 @@ fn change() -> impl Strategy<Value = Change> {
         2 => (0..KEYS).prop_map(Change::Revoke),
         2 => (0..KEYS).prop_map(Change::Regenerate),
         2 => (0..KEYS, scopes()).prop_map(|(which, scopes)| Change::Narrow(which, scopes)),
+        2 => (0..KEYS, any::<bool>()).prop_map(|(which, suspended)| Change::Suspend(which, suspended)),
+        1 => (0..KEYS, seconds()).prop_map(|(which, at)| Change::Shorten(which, at)),
+        1 => (0..KEYS).prop_map(Change::Confine),
+        1 => (0..KEYS).prop_map(Change::Overlap),
+        1 => (0..ORGANIZATIONS.len()).prop_map(Change::Purge),
         1 => (0..ORGANIZATIONS.len(), any::<bool>()).prop_map(|(which, disabled)| Change::Disable(which, disabled)),
         1 => (0..ORGANIZATIONS.len(), prop::option::of(0..30_u64)).prop_map(|(which, age)| Change::MaximumAge(which, age)),
         3 => seconds().prop_map(Change::Clock),

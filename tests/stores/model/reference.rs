@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tower_api_key::routes::Unlisted;
 use tower_api_key::test_kit::Fault;
 
-use super::generated::{Alteration, Case, Change, Guard, Place, Presented, Step};
+use super::generated::{Alteration, Case, Change, Guard, OVERLAP, Place, Presented, Step};
 
 /// When every case begins, in seconds after the epoch.
 pub(crate) const START: u64 = 1_000;
@@ -36,6 +36,9 @@ pub(crate) struct Known {
     created: u64,
     expires: Option<u64>,
     revoked: bool,
+    suspended: bool,
+    confined: bool,
+    purged: bool,
 }
 
 /// A key as the store has it, with what its organization demands.
@@ -93,6 +96,9 @@ impl Reference {
             created: START,
             expires: key.expires,
             revoked: false,
+            suspended: false,
+            confined: false,
+            purged: false,
         };
         Self {
             case: Arc::new(case.clone()),
@@ -114,16 +120,28 @@ impl Reference {
         (self.disabled[organization], self.maximum_age[organization])
     }
 
-    /// Whether the store makes this change: a revoked key is neither regenerated nor narrowed, and none is widened.
+    /// Whether the store makes this change: a revoked key is neither regenerated nor changed, and none gets more.
     pub(crate) fn takes(&self, change: &Change) -> bool {
+        let live = |which: &usize| !self.keys[*which].revoked && !self.keys[*which].purged;
         match change {
-            Change::Regenerate(which) => !self.keys[*which].revoked,
+            Change::Revoke(which) => !self.keys[*which].purged,
+            Change::Regenerate(which) | Change::Overlap(which) => live(which) && !self.keys[*which].suspended,
             Change::Narrow(which, left) => {
-                let Known { scopes, revoked, .. } = &self.keys[*which];
-                !revoked && scopes.as_ref().is_none_or(|scopes| left.iter().all(|scope| scopes.contains(scope)))
+                let scopes = &self.keys[*which].scopes;
+                live(which) && scopes.as_ref().is_none_or(|scopes| left.iter().all(|scope| scopes.contains(scope)))
             }
+            Change::Shorten(which, at) => {
+                live(which) && *at > self.now && self.keys[*which].expires.is_none_or(|expires| *at <= expires)
+            }
+            Change::Suspend(which, _) | Change::Confine(which) => live(which),
             _ => true,
         }
+    }
+
+    /// Whether this key can authenticate nothing any more.
+    fn is_over(&self, key: &Known) -> bool {
+        let oldest = self.maximum_age[key.organization].map(|age| key.created + age);
+        key.revoked || key.expires.into_iter().chain(oldest).any(|end| self.now >= end)
     }
 
     /// What was made by it, where it was taken.
@@ -140,7 +158,23 @@ impl Reference {
                 old.revoked = true;
                 self.dead.push(std::mem::replace(old, new));
             }
+            Change::Overlap(which) => {
+                let old = &mut self.keys[*which];
+                let new = Known { id, text, created: self.now, expires: None, ..old.clone() };
+                let end = self.now + OVERLAP;
+                old.expires = Some(old.expires.map_or(end, |expires| expires.min(end)));
+                self.dead.push(std::mem::replace(old, new));
+            }
             Change::Narrow(which, left) => self.keys[*which].scopes = Some(left.clone()),
+            Change::Suspend(which, suspended) => self.keys[*which].suspended = *suspended,
+            Change::Shorten(which, at) => self.keys[*which].expires = Some(*at),
+            Change::Confine(which) => self.keys[*which].confined = true,
+            Change::Purge(which) => {
+                let of = |key: &Known| key.organization == *which && self.is_over(key);
+                let over: Vec<_> = self.keys.iter().chain(&self.dead).filter(|key| of(key)).map(|key| key.id).collect();
+                let purged = |key: &&mut Known| over.contains(&key.id);
+                self.keys.iter_mut().chain(&mut self.dead).filter(purged).for_each(|key| key.purged = true);
+            }
             Change::Disable(which, disabled) => self.disabled[*which] = *disabled,
             Change::MaximumAge(which, age) => self.maximum_age[*which] = *age,
             Change::Clock(now) => self.now = *now,
@@ -154,12 +188,22 @@ impl Reference {
     /// What the cache has seen of a key is over when the key or its organization was changed through it.
     fn forget(&mut self, change: &Change) {
         let keys = &self.keys;
+        let is_over = |id: u128| {
+            let key = keys.iter().chain(&self.dead).find(|key| key.id == id);
+            key.is_some_and(|key| !key.purged && self.is_over(key))
+        };
+        let purged: Vec<_> = keys.iter().chain(&self.dead).map(|key| key.id).filter(|id| is_over(*id)).collect();
         self.seen.retain(|seen| {
             let Some(Stored { key, .. }) = &seen.stored else { return true };
             match change {
-                Change::Revoke(which) | Change::Regenerate(which) | Change::Narrow(which, _) => {
-                    key.id != keys[*which].id
-                }
+                Change::Revoke(which)
+                | Change::Regenerate(which)
+                | Change::Overlap(which)
+                | Change::Narrow(which, _)
+                | Change::Suspend(which, _)
+                | Change::Shorten(which, _)
+                | Change::Confine(which) => key.id != keys[*which].id,
+                Change::Purge(which) => key.organization != *which || !purged.contains(&key.id),
                 Change::Disable(which, _) | Change::MaximumAge(which, _) => key.organization != *which,
                 Change::Clock(_) | Change::Wait(_) => true,
             }
@@ -175,7 +219,7 @@ impl Reference {
     }
 
     fn stored(&self, text: &[u8]) -> Option<Stored> {
-        let key = self.keys.iter().chain(&self.dead).find(|key| key.text == text)?.clone();
+        let key = self.keys.iter().chain(&self.dead).find(|key| key.text == text && !key.purged)?.clone();
         let (disabled, maximum_age) = self.policy(key.organization);
         Some(Stored { key, disabled, maximum_age })
     }
@@ -239,12 +283,17 @@ impl Reference {
                 (stored, 1)
             }
         };
-        let Some(Stored { key, disabled: false, maximum_age }) = stored.filter(|stored| !stored.key.revoked) else {
+        let Some(Stored { key, disabled: false, maximum_age }) =
+            stored.filter(|stored| !stored.key.revoked && !stored.key.suspended)
+        else {
             return rejected(401, "Invalid API key.", lookups);
         };
         let oldest = maximum_age.map(|age| key.created + age);
         if key.expires.is_some_and(|at| now >= at) || oldest.is_some_and(|at| now >= at) {
             return rejected(401, "API key has expired.", lookups);
+        }
+        if key.confined && step.client.is_none() {
+            return rejected(403, "You do not have permission to perform this action.", lookups);
         }
         let has = |scope: &&'static str| key.scopes.as_ref().is_none_or(|scopes| scopes.contains(scope));
         let may = match asked {
@@ -269,7 +318,7 @@ impl Reference {
             let schemes: [&[u8]; 2] = [b"Bearer ", b"bearer "];
             let tokens: Vec<_> = of("authorization")
                 .filter_map(|value| schemes.iter().find_map(|one| value.strip_prefix(*one)))
-                .map(|token| &token[token.iter().take_while(|byte| **byte == b' ').count()..])
+                .map(<[u8]>::trim_ascii_start)
                 // A token in no required format belongs to another authenticator.
                 .filter(|token| !self.case.require_formats || token.starts_with(b"avk_"))
                 .collect();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
+use tower_api_key::client::AllowedNetworks;
 use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
 use tower_api_key::store::{DynKeyBackend, Lookup, StoreId};
 use tower_api_key::{Access, BoxError, KeyStore};
@@ -21,6 +22,10 @@ pub(crate) enum Seed {
     Enabled,
     /// Serves a key with the access that it had when it was served first.
     Unnarrowed,
+    /// Serves a suspended key as if it were not.
+    Resumed,
+    /// Forgets the networks of a key.
+    Anywhere,
     /// The cache learns of no change.
     Deaf,
     /// The cache keeps a key for an hour.
@@ -36,12 +41,14 @@ pub(crate) enum Seed {
 }
 
 impl Seed {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Unrevoked,
         Self::NeverExpires,
         Self::NoScopesIsFull,
         Self::Enabled,
         Self::Unnarrowed,
+        Self::Resumed,
+        Self::Anywhere,
         Self::Deaf,
         Self::Undying,
         Self::OutageIsUnknown,
@@ -99,6 +106,8 @@ impl SeededStore {
                 let first = self.first.lock().unwrap().entry(spoilt.id()).or_insert(spoilt.access().clone()).clone();
                 spoilt.with_access(first)
             }
+            Seed::Resumed => spoilt.with_suspended(false),
+            Seed::Anywhere => spoilt.with_networks(AllowedNetworks::ANYWHERE),
             _ => return record,
         })
     }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn};
+use tower_api_key::client::ClientInfo;
 use tower_api_key::key::{KeyDigest, KeyFormat, KeyId, KeyRecord, OrganizationPolicy};
+use tower_api_key::manage::RegenerateOptions;
 use tower_api_key::routes::{RouteTable, Unlisted};
 use tower_api_key::scope::ScopeSet;
 use tower_api_key::store::{CachedStore, DynKeyBackend, Expiry, KeyBackend, KeyUpdate};
@@ -17,7 +19,7 @@ use tower_api_key::test_kit::{Fault, FaultyStore, InjectedFault};
 use tower_api_key::time::Clock;
 use tower_api_key::{Access, ApiKey, ApiKeyLayer, MemoryStore, OrganizationId, Requirement, Scope};
 
-use super::generated::{Case, Change, Guard, ORGANIZATIONS, Step};
+use super::generated::{Case, Change, Guard, OFFICE, ORGANIZATIONS, OVERLAP, Step};
 use super::reference::{Expected, Headers, Reference, START};
 use super::seeded::{Seed, SeededStore};
 use crate::silent::Silent;
@@ -100,6 +102,29 @@ impl Subject {
                 let left: ScopeSet = named(left).into_iter().collect();
                 keys.update(&organization, id, KeyUpdate::new().with_scopes(left)).await.ok()?;
             }
+            Change::Overlap(which) => {
+                let (organization, id) = owned(which);
+                let options = RegenerateOptions::new().with_expiry(Expiry::Never);
+                let options = options.with_overlap(Duration::from_secs(OVERLAP));
+                let new = keys.manage().regenerate(&organization, id, options).await.ok()?;
+                return Some((new.record.id().as_u128(), new.secret.expose_secret().as_bytes().to_vec()));
+            }
+            Change::Suspend(which, suspended) => {
+                let (organization, id) = owned(which);
+                keys.update(&organization, id, KeyUpdate::new().with_suspended(suspended)).await.ok()?;
+            }
+            Change::Shorten(which, at) => {
+                let (organization, id) = owned(which);
+                keys.update(&organization, id, KeyUpdate::new().with_expires_at(time(at))).await.ok()?;
+            }
+            Change::Confine(which) => {
+                let (organization, id) = owned(which);
+                let update = KeyUpdate::new().with_networks(OFFICE.parse().unwrap());
+                keys.update(&organization, id, update).await.ok()?;
+            }
+            Change::Purge(which) => {
+                keys.manage().purge(&organization(which), Duration::ZERO).await.ok()?;
+            }
             Change::Disable(which, disabled) => {
                 let (_, age) = reference.policy(which);
                 keys.set_organization_policy(&organization(which), policy((disabled, age))).await.ok()?;
@@ -124,6 +149,8 @@ impl Subject {
         for (name, value) in headers {
             request.headers_mut().append(HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap());
         }
+        let address = step.client.map_or([198, 51, 100, 7], |last| [192, 0, 2, last]);
+        request.extensions_mut().insert(ClientInfo::new(Some(address.into()), true));
         self.seed.spoil(request.headers_mut());
 
         self.keys.set_fault(step.fault);

@@ -100,7 +100,7 @@ async fn parallel_changes_do_not_starve_lookups() {
     for change in changes {
         change.await.unwrap().unwrap();
     }
-    assert_eq!(store.list(acme(), &Default::default()).await.unwrap().keys.len(), 21);
+    assert_eq!(store.list(acme().into(), &Default::default()).await.unwrap().keys.len(), 21);
 
     // The same number of changes that each hold a connection while they wait: what the line outside is for.
     let mut other = lock(&dir).await;

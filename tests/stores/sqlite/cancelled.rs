@@ -123,7 +123,7 @@ async fn cancelled_issue_is_all_or_nothing() {
     for connections in [1, 10] {
         cancel_everywhere(connections, async |store, _, polls, then| {
             let ended = ends_within(store, polls, then, store.manage().issue(acme(), full())).await;
-            let keys = store.list(acme(), &ListKeys::new()).await.unwrap().keys;
+            let keys = store.list(acme().into(), &ListKeys::new()).await.unwrap().keys;
             assert!(if ended { keys.len() == 2 } else { keys.len() == 1 || keys.len() == 2 });
             ended
         })
@@ -141,9 +141,9 @@ async fn cancelled_regenerate_is_all_or_nothing() {
             let regenerate = keys.regenerate(acme(), key.record.id(), Expiry::Never);
             let ended = poll_and_drop(polls, then, regenerate).await;
             // One live key, before and after and at any time between.
-            assert_eq!(store.list(acme(), &active).await.unwrap().keys.len(), 1);
+            assert_eq!(store.list(acme().into(), &active).await.unwrap().keys.len(), 1);
             settle(store).await;
-            let live = store.list(acme(), &active).await.unwrap().keys;
+            let live = store.list(acme().into(), &active).await.unwrap().keys;
             assert_eq!(live.len(), 1);
             let old = store.get(acme(), key.record.id()).await.unwrap();
             match old.replaced_by() {
@@ -217,7 +217,8 @@ async fn cancelled_lookup_or_list_changes_nothing() {
         })
         .await;
         cancel_everywhere(connections, async |store, _, polls, then| {
-            ends_within(store, polls, then, store.list(acme(), &ListKeys::new().with_status(KeyStatus::Active))).await
+            ends_within(store, polls, then, store.list(acme().into(), &ListKeys::new().with_status(KeyStatus::Active)))
+                .await
         })
         .await;
         cancel_everywhere(connections, async |store, key, polls, then| {

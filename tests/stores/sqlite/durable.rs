@@ -55,7 +55,7 @@ async fn change_over_non_durable_connection_is_rejected() {
         // Lookups and lists do not change anything, and go on.
         let access = Access::scoped(["datasets.read", "tasks.read"].map(Scope::from_static));
         assert_eq!(any(&lax, &key).await, Reply::accepted(&access));
-        assert_eq!(lax.list(acme(), &Default::default()).await.unwrap().keys.len(), 1);
+        assert_eq!(lax.list(acme().into(), &Default::default()).await.unwrap().keys.len(), 1);
         assert!(!lax.organization_policy(acme()).await.unwrap().is_disabled());
     }
 }
@@ -116,7 +116,7 @@ async fn every_change(store: &SqliteStore, key: &IssuedKey) -> Vec<Result<(), Ma
     let credential = StoredCredential::from_plaintext(b"issued elsewhere, a while ago");
     vec![
         keys.issue(acme(), full()).await.map(drop),
-        keys.import(acme(), full(), credential).await.map(drop),
+        keys.import(acme(), (full(), credential)).await.map(drop),
         keys.update(acme(), id, update).await.map(drop),
         keys.set_organization_policy(acme(), OrganizationPolicy::default().with_disabled(true)).await,
         keys.regenerate(acme(), id, Expiry::Never).await.map(drop),

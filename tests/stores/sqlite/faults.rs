@@ -154,7 +154,7 @@ async fn corrupt_page_is_503_or_harmless() {
             }
             let unknown = call(&ApiKeyLayer::new(store.clone()), "avk_unknown").await;
             assert!([Reply::invalid(), Reply::unavailable()].contains(&unknown), "{unknown:?}");
-            let _ = store.list(acme(), &Default::default()).await;
+            let _ = store.list(acme().into(), &Default::default()).await;
             let _ = store.migrate().await;
             let _ = store.check_schema().await;
         }
@@ -278,7 +278,11 @@ async fn full_disk_rejects_changes_without_partial_write() {
     };
     assert!(chain(&error).contains("database or disk is full"), "{}", chain(&error));
     let before = sql.dump().await;
-    let error = cramped.manage().regenerate(acme(), key.record.id(), Default::default()).await.map(drop);
+    let error = cramped
+        .manage()
+        .regenerate(acme(), key.record.id(), tower_api_key::manage::RegenerateOptions::new())
+        .await
+        .map(drop);
     assert_eq!(error.is_err(), sql.dump().await == before);
     assert_eq!(any(&cramped, &key).await.status, if error.is_err() { 200 } else { 401 });
     assert_eq!(sql.text("PRAGMA integrity_check").await, "ok");

@@ -189,7 +189,15 @@ fn edits() -> Vec<Edit> {
     each("id = NULL", Rejected, Unavailable);
     each("id = 7", Unavailable, Unavailable);
     each("id = x'00000000000000000000000000000007'", Rejected, Unavailable);
-    each("organization = NULL", Rejected, Unavailable);
+    each("organization = NULL", Unavailable, Unavailable);
+    each("organization = NULL, revoked_at = 5", Unavailable, Unavailable);
+    each("organization = NULL, revoked_at = 5, imported = 1", Invalid, Invalid);
+    each("networks = NULL", Rejected, Unavailable);
+    each("networks = 'nowhere'", Unavailable, Unavailable);
+    each("networks = ''", Unavailable, Unavailable);
+    each("suspended = 1", Invalid, Invalid);
+    each("suspended = 7", Invalid, Invalid);
+    each("suspended = NULL", Rejected, Invalid);
     each("organization = x'61636d65'", Rejected, Unavailable);
     each("organization = 7", as_before(), Unavailable);
     each("name = NULL, hint = NULL", Rejected, as_before());
@@ -351,7 +359,11 @@ async fn revoked_key_cannot_be_restored_by_update() {
     let key = issue(&store, full()).await;
     let replaced = issue(&store, full()).await;
     store.revoke(acme(), key.record.id()).await.unwrap();
-    store.manage().regenerate(acme(), replaced.record.id(), Default::default()).await.unwrap();
+    store
+        .manage()
+        .regenerate(acme(), replaced.record.id(), tower_api_key::manage::RegenerateOptions::new())
+        .await
+        .unwrap();
     let mut sql = dir.sql().await;
     sql.run("PRAGMA ignore_check_constraints = ON").await.unwrap();
     let before = sql.dump().await;
@@ -371,14 +383,18 @@ async fn revoked_key_cannot_be_restored_by_update() {
         }
         // A late write of what was read before.
         let upsert = format!(
-            "INSERT INTO tower_api_key_keys SELECT id, digest, organization, name, hint, access, scopes, created_at, \
+            "INSERT INTO tower_api_key_keys \
+             (id, digest, organization, name, hint, access, scopes, created_at, expires_at, revoked_at, replaced_by) \
+             SELECT id, digest, organization, name, hint, access, scopes, created_at, \
              expires_at, NULL, NULL FROM tower_api_key_keys WHERE id = '{id}' \
              ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at, replaced_by = excluded.replaced_by"
         );
         sql.run(upsert).await.unwrap();
         // A backup that is read in over the table.
         let replace = format!(
-            "REPLACE INTO tower_api_key_keys SELECT id, digest, organization, name, hint, access, scopes, created_at, \
+            "REPLACE INTO tower_api_key_keys \
+             (id, digest, organization, name, hint, access, scopes, created_at, expires_at, revoked_at, replaced_by) \
+             SELECT id, digest, organization, name, hint, access, scopes, created_at, \
              expires_at, NULL, NULL FROM tower_api_key_keys WHERE id = '{id}'"
         );
         sql.run(replace).await.unwrap();
@@ -387,7 +403,10 @@ async fn revoked_key_cannot_be_restored_by_update() {
     for revoked in [&key, &replaced] {
         assert_eq!(any(&store, revoked).await, Reply::invalid());
         assert!(matches!(
-            store.manage().regenerate(acme(), revoked.record.id(), Default::default()).await,
+            store
+                .manage()
+                .regenerate(acme(), revoked.record.id(), tower_api_key::manage::RegenerateOptions::new())
+                .await,
             Err(ManageError::Conflict)
         ));
         // What does not bring it back may be edited.
@@ -478,7 +497,7 @@ impl Watched {
         let found = self.store.find(key.record.digest()).await;
         assert_eq!(found.is_err(), matches!(becomes, Becomes::Unavailable), "{what}");
         for query in [ListKeys::new(), ListKeys::new().with_status(KeyStatus::Active)] {
-            let listed = self.store.list(acme(), &query).await;
+            let listed = self.store.list(acme().into(), &query).await;
             assert!(listed.is_ok() || access.is_none(), "{what}: {listed:?}");
         }
         if let (Ok(record), Some(access)) = (self.store.get(acme(), key.record.id()).await, access) {

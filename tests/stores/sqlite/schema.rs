@@ -30,6 +30,6 @@ async fn connecting_and_working_change_no_schema() {
     let issued = issue(&store, full()).await;
     store.manage().regenerate(acme(), issued.record.id(), Expiry::Never).await.unwrap();
     store.set_organization_policy(acme(), Default::default()).await.unwrap();
-    store.list(acme(), &ListKeys::new()).await.unwrap();
+    store.list(acme().into(), &ListKeys::new()).await.unwrap();
     assert_eq!(sql.int("PRAGMA schema_version").await, before);
 }

@@ -30,7 +30,7 @@ async fn unreadable_row_is_listed_and_can_be_revoked() {
     // A page of one at a time, so that the cursor passes over it.
     let (mut seen, mut query) = (Vec::new(), ListKeys::new().with_limit(1));
     loop {
-        let page = store.list(acme(), &query).await.unwrap();
+        let page = store.list(acme().into(), &query).await.unwrap();
         seen.extend(page.keys);
         let Some(next) = page.next else { break };
         query = query.with_after(next);
@@ -102,7 +102,7 @@ async fn rows_with_unreadable_ids_hide_no_older_keys() {
     for limit in 1..=9 {
         let (mut seen, mut query) = (Vec::new(), ListKeys::new().with_limit(limit));
         loop {
-            let page = store.list(acme(), &query).await.unwrap();
+            let page = store.list(acme().into(), &query).await.unwrap();
             seen.extend(page.keys.iter().map(|key| key.id()));
             let Some(next) = page.next else { break };
             query = query.with_after(next);

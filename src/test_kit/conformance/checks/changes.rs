@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::bench::{Bench, HOUR};
 use super::super::interleave::{LEADS, dropped_after};
-use super::super::verdict::{Verdict, expect};
+use super::super::verdict::{Expecting, Verdict, expect};
 use crate::key::{KeyDigest, KeyRecord, OrganizationPolicy};
 use crate::scope::{Access, avala};
 use crate::store::{Changes, Expiry, Invalidation, KeyBackend, KeyStore, Subscriber};
@@ -34,7 +34,12 @@ pub(super) async fn publishes_every_change_if_it_publishes<S: KeyBackend>(bench:
 
     published.clear();
     bench.revoke(new.id()).await?;
-    published.expect("`revoke` to publish the key", |change| concerns_key(change, &new))
+    published.expect("`revoke` to publish the key", |change| concerns_key(change, &new))?;
+
+    let key = bench.add(Access::Full).await?;
+    published.clear();
+    bench.store.erase_organization(&bench.own, 100).await.expecting("`erase_organization` to delete")?;
+    published.expect("`erase_organization` to publish each key", |change| concerns_key(change, &key))
 }
 
 /// The change may have been made although its caller did not wait.

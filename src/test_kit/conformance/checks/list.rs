@@ -1,9 +1,11 @@
-use super::super::bench::{Bench, HOUR};
+use std::sync::Arc;
+
+use super::super::bench::{Bench, HOUR, new_record};
 use super::super::verdict::{Expecting, Problem, Verdict, expect, expect_same};
 use super::{expect_same_record, ids, sorted_ids};
-use crate::key::{KeyId, KeyStatus};
+use crate::key::{Environment, KeyHint, KeyId, KeyStatus};
 use crate::scope::{Access, Scope, avala};
-use crate::store::{Cursor, Expiry, KeyBackend, ListKeys, Page};
+use crate::store::{Cursor, Expiry, KeyBackend, KeyCounts, ListKeys, NewRecord, Organizations, Page};
 
 pub(super) async fn get_and_list_agree_with_find<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let unknown = Scope::from_static("conformance.read");
@@ -123,6 +125,91 @@ pub(super) async fn filters_by_status<S: KeyBackend>(bench: &Bench<'_, S>) -> Ve
             walked.sort_unstable();
             expect_same(&format!("pages of {limit} keys that are {status}"), &sorted_ids(&keys), &walked)?;
         }
+    }
+    Ok(())
+}
+
+pub(super) async fn filters_by_every_field<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
+    const TEST: Environment = Environment::from_static("test");
+    let soon = bench.now() + HOUR;
+    let mut records = Vec::new();
+    for (name, hint, environment, actor, expires_at) in [
+        ("Nightly 100%", "abc_...1234", Some(TEST), Some("ada"), None),
+        ("nightly_export", "", None, Some("Ada"), Some(soon)),
+        ("deploy", "abc_...NIGH", Some(Environment::from_static("live")), None, Some(soon + HOUR)),
+        ("100 deploys", "", Some(TEST), Some("ada"), Some(soon + 2 * HOUR)),
+    ] {
+        records.push(NewRecord {
+            name: name.into(),
+            hint: KeyHint::from_stored(hint),
+            environment,
+            created_by: actor.map(Arc::from),
+            expires_at,
+            ..new_record(&bench.own, Access::Full)?
+        });
+    }
+    let mut keys = Vec::new();
+    for record in records {
+        keys.push(bench.insert(record).await?);
+    }
+    let new = ListKeys::new;
+    for (query, places) in [
+        (new().with_environment(TEST), &[0, 3][..]),
+        (new().with_search("NIGH"), &[0, 1, 2]),
+        (new().with_search("100%"), &[0]),
+        (new().with_search("y_e"), &[1]),
+        (new().with_search("t_e' OR 1=1"), &[]),
+        (new().with_created_by("ada"), &[0, 3]),
+        (new().with_expires_before(soon + HOUR), &[1]),
+        (new().with_expires_before(soon + 3 * HOUR), &[1, 2, 3]),
+        (new().with_environment(TEST).with_search("deploy").with_created_by("ada"), &[3]),
+        (new().with_status(KeyStatus::Active).with_environment(TEST).with_expires_before(soon), &[]),
+        (new().with_status(KeyStatus::Active).with_search("deploy"), &[2, 3]),
+    ] {
+        let expected: Vec<_> = places.iter().map(|place| Arc::clone(&keys[*place])).collect();
+        for limit in [1, 100] {
+            let mut walked = walk(bench, query.clone().with_limit(limit), async |_| Ok(())).await?;
+            walked.sort_unstable();
+            expect_same(&format!("pages of {limit} keys of {query:?}"), &sorted_ids(&expected), &walked)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn lists_and_counts_all_organizations<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
+    let name = format!("conformance {}", KeyId::random().expecting("randomness")?);
+    let mut keys = Vec::new();
+    for organization in [&bench.own, &bench.other, &bench.own] {
+        let record = NewRecord { name: name.as_str().into(), ..new_record(organization, Access::Full)? };
+        keys.push(bench.insert(record).await?);
+    }
+    let query = ListKeys::new().with_search(&name);
+    let listed = bench.store.list(Organizations::All, &query).await.expecting("`list` of all organizations")?;
+    expect_same("the keys of all organizations", &sorted_ids(&keys), &sorted_ids(&listed.keys))?;
+    let first = bench.store.list(Organizations::All, &query.clone().with_limit(2)).await.expecting("a page")?;
+    let second = bench.store.list(Organizations::All, &query.with_after(first.next)).await.expecting("a page")?;
+    let mut walked = ids(&first.keys);
+    walked.extend(ids(&second.keys));
+    expect_same("two pages of all organizations, in their order", &ids(&listed.keys), &walked)?;
+    let counts = bench.store.counts(Organizations::All).await.expecting("`counts` of all organizations")?;
+    expect(counts.active >= 3, "at least 3 active keys", &counts)
+}
+
+pub(super) async fn counts_by_status<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
+    let soon = bench.soon();
+    for _ in 0..3 {
+        bench.add_until(soon, Access::Full).await?;
+    }
+    let keys = bench.add_many(4).await?;
+    bench.suspend(keys[0].id(), true).await?;
+    bench.revoke(keys[1].id()).await?;
+    bench.insert(new_record(&bench.other, Access::Full)?).await?;
+    bench.reach(soon).await?;
+    let expected = KeyCounts { active: 2, suspended: 1, expired: 3, revoked: 1 };
+    expect_same("the counts", &expected, &bench.counts().await?)?;
+    for status in KeyStatus::ALL {
+        let listed = bench.list(&ListKeys::new().with_status(status)).await?.keys.len() as u64;
+        expect_same(&format!("the number of keys that are {status}"), &expected.of(status), &listed)?;
     }
     Ok(())
 }

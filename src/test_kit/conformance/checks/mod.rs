@@ -4,11 +4,13 @@ mod changes;
 mod dropped;
 mod facts;
 mod issue;
+mod kept;
 mod list;
 mod lookup;
 mod organization;
 mod outage;
 mod policy;
+mod purge;
 mod race;
 mod regenerate;
 mod revoke;
@@ -56,13 +58,18 @@ pub(super) fn of_management<S: KeyBackend>() -> Vec<Check<S>> {
             issues_a_key_that_is_found, imports_a_key_that_is_found, finds_a_key_that_was_unknown_before,
             never_stores_an_expired_key, dates_new_keys, keeps_names_byte_for_byte, keeps_the_hint, rounds_the_expiry_down,
             keeps_or_rejects_many_scopes, stores_a_digest_once, stores_a_digest_once_across_organizations;
+        kept:
+            keeps_networks, keeps_metadata, keeps_environment_and_creator, an_import_keeps_what_happened,
+            imports_many_in_one_step, keeps_to_the_most_active_keys;
         list:
             get_and_list_agree_with_find, changes_return_what_is_found, lists_nothing_where_there_is_nothing,
             lists_the_newest_first, fills_pages_as_far_as_asked, the_cursor_walks_every_key_once,
-            a_walk_survives_changes, filters_by_status;
+            a_walk_survives_changes, filters_by_status, filters_by_every_field, lists_and_counts_all_organizations,
+            counts_by_status;
         update:
             update_keeps_the_scopes_asked_for, update_never_widens, an_update_is_seen_at_once,
-            an_empty_update_changes_nothing;
+            an_empty_update_changes_nothing, update_sets_every_field, update_never_extends,
+            a_suspended_key_is_seen_at_once;
         revoke:
             a_revoke_is_seen_at_once, a_revoke_is_dated, revoking_again_changes_nothing,
             revokes_an_expired_key, a_revoke_touches_no_other_key, a_revoke_outlives_later_changes;
@@ -71,7 +78,11 @@ pub(super) fn of_management<S: KeyBackend>() -> Vec<Check<S>> {
             regenerate_counts_the_lifetime_from_now, regenerate_takes_the_expiry_asked_for,
             regenerate_restores_an_expired_key, never_regenerates_a_revoked_key,
             never_regenerates_to_an_expired_key,
-            a_rejected_replacement_changes_nothing;
+            a_rejected_replacement_changes_nothing, regenerate_keeps_networks_and_metadata,
+            an_overlap_ends_by_itself, never_regenerates_an_old_or_suspended_key;
+        purge:
+            a_purge_deletes_what_has_ended, purges_one_organization_in_batches, a_purged_import_stays_revoked,
+            a_purge_takes_usage_along, an_erasure_leaves_nothing;
         organization:
             another_organizations_key_is_not_found, an_unknown_id_is_not_found,
             lists_no_other_organizations_keys;
@@ -84,7 +95,9 @@ pub(super) fn of_management<S: KeyBackend>() -> Vec<Check<S>> {
             one_of_many_regenerates_succeeds, one_of_many_imports_succeeds, a_revoke_holds_against_an_update,
             a_revoke_holds_against_a_policy, a_revoke_holds_against_a_regenerate,
             a_revoke_holds_against_usage, a_regenerate_holds_against_an_update, concurrent_updates_never_widen,
-            a_policy_reaches_a_key_issued_meanwhile;
+            a_policy_reaches_a_key_issued_meanwhile, a_revoke_holds_against_an_overlap,
+            a_suspension_holds_against_an_overlap, a_revoke_holds_against_a_suspension,
+            the_most_active_keys_hold_for_many_at_once;
         dropped:
             a_dropped_change_leaves_the_store_working, a_dropped_regenerate_is_all_or_nothing;
         changes:

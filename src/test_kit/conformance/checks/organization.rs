@@ -35,13 +35,14 @@ pub(super) async fn lists_no_other_organizations_keys<S: KeyBackend>(bench: &Ben
     let theirs = [bench.insert(new_record(&bench.other, Access::Full)?).await?];
 
     for (organization, keys) in [(&bench.own, &own[..]), (&bench.other, &theirs[..])] {
-        let listed = bench.store.list(organization, &ListKeys::new()).await.expecting("`list` to return a page")?;
+        let listed =
+            bench.store.list(organization.into(), &ListKeys::new()).await.expecting("`list` to return a page")?;
         expect_same("`list` to show the organization's keys", &sorted_ids(keys), &sorted_ids(&listed.keys))?;
     }
     // Nor with a cursor from a list of another organization.
     for key in &own {
         let query = ListKeys::new().with_after(Cursor::after(key));
-        let listed = bench.store.list(&bench.other, &query).await.expecting("`list` to return a page")?;
+        let listed = bench.store.list((&bench.other).into(), &query).await.expecting("`list` to return a page")?;
         let mut seen = sorted_ids(&listed.keys);
         seen.retain(|id| *id != theirs[0].id());
         expect_same("`list` after another organization's cursor to show none of its keys", &Vec::new(), &seen)?;

@@ -1,9 +1,10 @@
 use std::fmt::Debug;
+use std::time::Duration;
 
-use super::super::bench::{Bench, limit_to, new_credential, new_key};
+use super::super::bench::{Bench, HOUR, limit_to, new_credential, new_key};
 use super::super::verdict::{Verdict, expect};
 use crate::key::OrganizationPolicy;
-use crate::manage::ManageError;
+use crate::manage::{ImportedKey, ManageError, RegenerateOptions};
 use crate::scope::{Access, avala};
 use crate::store::{Expiry, KeyBackend, KeyStore, ListKeys, Lookup};
 
@@ -33,6 +34,7 @@ pub(super) async fn an_outage_is_no_empty_answer<S: KeyBackend>(bench: &Bench<'_
         Err(error) => matches!(error, ManageError::Store(_)),
     };
     expect(holds, "`list` to end with ManageError::Store", &listed)?;
+    failed("`counts`", &bench.manager.counts(&bench.own).await)?;
     failed("`organization_policy`", &bench.manager.organization_policy(&bench.own).await)
 }
 
@@ -46,7 +48,13 @@ pub(super) async fn an_outage_fails_every_change<S: KeyBackend>(bench: &Bench<'_
     failed("`update`", &keys.update(own, id, limit_to([avala::TASKS_READ])).await)?;
     failed("`regenerate`", &keys.regenerate(own, id, Expiry::Never).await)?;
     failed("`issue`", &keys.issue(own, new_key(Access::Full)?).await)?;
-    failed("`import`", &keys.import(own, new_key(Access::Full)?, new_credential()?).await)?;
+    failed("`import`", &keys.import(own, (new_key(Access::Full)?, new_credential()?)).await)?;
+    let overlap = RegenerateOptions::new().with_overlap(HOUR);
+    failed("`regenerate` with an overlap", &keys.regenerate(own, id, overlap).await)?;
+    let many = ImportedKey::new(new_key(Access::Full)?, new_credential()?);
+    failed("`import_many`", &keys.import_many(own, [many]).await)?;
+    failed("`purge`", &keys.purge(own, Duration::ZERO).await)?;
+    failed("`erase`", &keys.erase(own).await)?;
     let disabled = OrganizationPolicy::default().with_disabled(true);
     failed("`set_organization_policy`", &keys.set_organization_policy(own, disabled).await)
 }

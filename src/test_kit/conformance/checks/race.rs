@@ -8,9 +8,9 @@ use super::super::bench::{Bench, HOUR, limit_to, new_record};
 use super::super::interleave::{LEADS, staggered};
 use super::super::verdict::{Expecting, Verdict, expect, expect_same};
 use crate::key::{KeyId, KeyRecord, OrganizationPolicy};
-use crate::manage::ManageError;
+use crate::manage::{ManageError, RegenerateOptions};
 use crate::scope::{Access, ScopeSet, avala};
-use crate::store::{BackendError, Expiry, KeyBackend, KeyUsage, NewRecord};
+use crate::store::{BackendError, Expiry, InsertRules, KeyBackend, KeyUpdate, KeyUsage, NewRecord};
 
 const MANY: usize = 8;
 
@@ -31,7 +31,7 @@ pub(super) async fn one_of_many_regenerates_succeeds<S: KeyBackend>(bench: &Benc
 pub(super) async fn one_of_many_imports_succeeds<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let record = new_record(&bench.own, Access::Full)?;
     let ids = (0..MANY).map(|_| KeyId::random().expecting("randomness")).collect::<Verdict<Vec<_>>>()?;
-    let calls = ids.into_iter().map(|id| bench.store.insert(NewRecord { id, ..record.clone() }));
+    let calls = ids.into_iter().map(|id| bench.store.insert(NewRecord { id, ..record.clone() }, InsertRules::new()));
     let results = join_all(calls).await;
 
     let rejected = results.iter().filter(|result| matches!(result, Err(BackendError::AlreadyExists))).count();
@@ -122,6 +122,65 @@ pub(super) async fn a_regenerate_holds_against_an_update<S: KeyBackend>(bench: &
         expect_same("the replacement of the old key", &Some(new.id()), &old.replaced_by())?;
     }
     Ok(())
+}
+
+pub(super) async fn a_revoke_holds_against_an_overlap<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
+    let overlap = RegenerateOptions::new().with_expiry(Expiry::Never).with_overlap(HOUR);
+    for interleaving in interleavings() {
+        let key = bench.add(Access::Full).await?;
+        let regenerate = bench.manager.regenerate(&bench.own, key.id(), overlap);
+        let (regenerated, revoked) = interleaving.run(regenerate, bench.revoke(key.id())).await;
+        revoked?;
+        let old = is_revoked(bench, &key, "`regenerate` with an overlap").await?;
+        let new = match regenerated {
+            Ok(new) => Some(new.record.id()),
+            Err(ManageError::Conflict) => None,
+            other => return expect(false, "`regenerate` to succeed or to end with Conflict", &other),
+        };
+        expect_same("the replacement of the old key", &new, &old.replaced_by())?;
+    }
+    Ok(())
+}
+
+/// If the suspension comes first, there is no new key. If the regenerate does, the old key is suspended.
+pub(super) async fn a_suspension_holds_against_an_overlap<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
+    let overlap = RegenerateOptions::new().with_expiry(Expiry::Never).with_overlap(HOUR);
+    for interleaving in interleavings() {
+        let key = bench.add(Access::Full).await?;
+        let regenerate = bench.manager.regenerate(&bench.own, key.id(), overlap);
+        let (regenerated, suspended) = interleaving.run(regenerate, bench.suspend(key.id(), true)).await;
+        suspended?;
+        let old = bench.found(key.digest()).await?;
+        expect(old.is_suspended(), "a key to be suspended after `regenerate` and a suspension ran at once", &old)?;
+        let made = regenerated.is_ok() == old.replaced_by().is_some();
+        let holds = made && matches!(regenerated, Ok(_) | Err(ManageError::Conflict));
+        expect(holds, "`regenerate` to succeed or to end with Conflict", &regenerated)?;
+    }
+    Ok(())
+}
+
+pub(super) async fn a_revoke_holds_against_a_suspension<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
+    for interleaving in interleavings() {
+        let key = bench.add(Access::Full).await?;
+        let suspend = bench.store.update(&bench.own, key.id(), KeyUpdate::new().with_suspended(true));
+        let (suspended, revoked) = interleaving.run(suspend, bench.revoke(key.id())).await;
+        revoked?;
+        let holds = matches!(suspended, Ok(_) | Err(BackendError::Conflict));
+        expect(holds, "`update` during `revoke` to succeed or to end with Conflict", &suspended)?;
+        is_revoked(bench, &key, "a suspension").await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn the_most_active_keys_hold_for_many_at_once<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
+    const MOST: usize = 3;
+    let rules = InsertRules::new().with_max_active(MOST as u64);
+    let records = (0..MANY).map(|_| new_record(&bench.own, Access::Full)).collect::<Verdict<Vec<_>>>()?;
+    let results = join_all(records.into_iter().map(|record| bench.store.insert(record, rules))).await;
+    let rejected = results.iter().filter(|result| matches!(result, Err(BackendError::TooManyKeys))).count();
+    let holds = results.iter().flatten().count() == MOST && rejected == MANY - MOST;
+    expect(holds, format!("{MOST} of {MANY} inserts to succeed, and the others to end with TooManyKeys"), &results)?;
+    expect_same("the number of keys", &MOST, &bench.all().await?.len())
 }
 
 /// The second update asks for a scope that the first has removed.

@@ -1,12 +1,12 @@
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
-use super::super::bench::{Bench, HOUR, new_record};
-use super::super::verdict::{Verdict, expect, expect_error, expect_same};
+use super::super::bench::{Bench, HOUR, new_record, new_replacement};
+use super::super::verdict::{Expecting, Verdict, expect, expect_error, expect_same};
 use super::facts::extreme_times;
-use crate::key::KeyStatus;
-use crate::manage::ManageError;
+use crate::key::{KeyStatus, Metadata};
+use crate::manage::{ManageError, RegenerateOptions};
 use crate::scope::{Access, Scope, avala};
-use crate::store::{BackendError, Expiry, KeyBackend, NewRecord, Replacement};
+use crate::store::{BackendError, Expiry, InsertRules, KeyBackend, NewRecord, Replacement};
 
 pub(super) async fn regenerate_replaces_the_key<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let key = bench.add(Access::Full).await?;
@@ -126,11 +126,66 @@ pub(super) async fn never_regenerates_to_an_expired_key<S: KeyBackend>(bench: &B
 pub(super) async fn a_rejected_replacement_changes_nothing<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let (key, other) = (bench.add(Access::Full).await?, bench.add(Access::Full).await?);
     let before = [bench.found(key.digest()).await?, bench.found(other.digest()).await?];
-    let NewRecord { id, hint, .. } = new_record(&bench.own, Access::Full)?;
-    let taken = Replacement { id, digest: *other.digest(), hint, expiry: Expiry::Never };
-    let replaced = bench.store.replace(&bench.own, key.id(), taken).await;
+    let taken = Replacement { digest: *other.digest(), ..new_replacement()? };
+    let replaced = bench.store.replace(&bench.own, key.id(), taken, InsertRules::new()).await;
     expect_error("`replace` by a digest that is stored", &BackendError::AlreadyExists, &replaced)?;
     bench.expect_as_before(key.digest(), &before[0]).await?;
     bench.expect_as_before(other.digest(), &before[1]).await?;
     expect_same("the number of live keys", &2, &bench.live().await?)
+}
+
+pub(super) async fn regenerate_keeps_networks_and_metadata<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
+    let record = NewRecord {
+        networks: "192.0.2.0/24".parse().expecting("networks")?,
+        metadata: Metadata::new([("plan", "pro")]).expecting("metadata")?,
+        ..new_record(&bench.own, Access::Full)?
+    };
+    let key = bench.insert(record).await?;
+    let new = bench.regenerate(key.id(), Expiry::Never).await?;
+    let found = bench.found(&new.secret.digest()).await?;
+    expect_same("the networks of the new key", key.networks(), found.networks())?;
+    expect_same("the metadata of the new key", key.metadata(), found.metadata())
+}
+
+/// The old key works until the end of the overlap or its own expiry, whichever comes first.
+pub(super) async fn an_overlap_ends_by_itself<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
+    let soon = bench.soon();
+    let keys = [bench.add(Access::Full).await?, bench.add_until(soon + HOUR, Access::Full).await?];
+    let short = bench.add_until(soon, Access::Full).await?;
+    let overlap = RegenerateOptions::new().with_expiry(Expiry::Never).with_overlap(Duration::from_secs(1));
+    for key in &keys {
+        let new = bench.regenerate(key.id(), overlap).await?;
+        let old = bench.found(key.digest()).await?;
+        expect(!old.is_revoked(), "the old key of an overlap not to be revoked", &old)?;
+        expect_same("the replacement of the old key", &Some(new.record.id()), &old.replaced_by())?;
+        let end = old.expires_at();
+        let holds = end.is_some_and(|end| end > bench.now() - HOUR && end <= bench.now() + HOUR / 2);
+        expect(holds, "the old key to expire at the end of the overlap", &old)?;
+    }
+    bench.regenerate(short.id(), overlap.with_overlap(HOUR)).await?;
+    let expires_at = bench.found(short.digest()).await?.expires_at();
+    expect_same("the old key's own expiry, which is sooner", &short.expires_at(), &expires_at)?;
+    bench.reach(soon + Duration::from_secs(1)).await?;
+    for key in keys.iter().chain([&short]) {
+        let old = bench.found(key.digest()).await?;
+        expect_same("the status of the old key afterwards", &KeyStatus::Expired, &old.status(bench.now()))?;
+    }
+    Ok(())
+}
+
+/// No chain of living ancestors, and no way around a suspension.
+pub(super) async fn never_regenerates_an_old_or_suspended_key<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
+    let overlap = RegenerateOptions::new().with_expiry(Expiry::Never).with_overlap(HOUR);
+    let (old, suspended) = (bench.add(Access::Full).await?, bench.add(Access::Full).await?);
+    bench.regenerate(old.id(), overlap).await?;
+    bench.suspend(suspended.id(), true).await?;
+    for key in [old, suspended] {
+        let before = bench.found(key.digest()).await?;
+        for options in [overlap, RegenerateOptions::new()] {
+            let again = bench.manager.regenerate(&bench.own, key.id(), options).await;
+            expect_error("`regenerate` of a replaced or suspended key", &ManageError::Conflict, &again)?;
+            bench.expect_as_before(key.digest(), &before).await?;
+        }
+    }
+    expect_same("the number of keys", &3, &bench.all().await?.len())
 }

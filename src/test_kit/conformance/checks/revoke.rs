@@ -4,7 +4,7 @@ use super::super::bench::{Bench, HOUR, limit_to, new_record};
 use super::super::verdict::{Verdict, expect, expect_error, expect_same};
 use crate::key::{KeyStatus, OrganizationPolicy};
 use crate::scope::{Access, avala};
-use crate::store::{BackendError, Expiry, KeyBackend, NewRecord};
+use crate::store::{BackendError, Expiry, InsertRules, KeyBackend, NewRecord};
 
 pub(super) async fn a_revoke_is_seen_at_once<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let key = bench.add(Access::Full).await?;
@@ -66,7 +66,7 @@ pub(super) async fn a_revoke_outlives_later_changes<S: KeyBackend>(bench: &Bench
     let updated = bench.store.update(&bench.own, key.id(), limit_to([avala::TASKS_READ])).await;
     expect_error("`update` of a revoked key", &BackendError::Conflict, &updated)?;
     let again = NewRecord { digest: *key.digest(), ..new_record(&bench.own, Access::Full)? };
-    let inserted = bench.store.insert(again).await;
+    let inserted = bench.store.insert(again, InsertRules::new()).await;
     expect_error("`insert` of a revoked key's digest", &BackendError::AlreadyExists, &inserted)?;
     bench.set_policy(OrganizationPolicy::default().with_max_key_age(HOUR)).await?;
     bench.set_policy(OrganizationPolicy::default()).await?;

@@ -21,7 +21,12 @@ pub(super) fn all() -> Vec<Broken> {
         Broken::new(
             "an empty list of scopes is no scopes at all for a key with full access too",
             |it| it.writes(|key| if key.access().is_full() { key.with_access(Access::scoped([])) } else { key }),
-            &["keeps_full_access", "update_keeps_the_scopes_asked_for", "an_update_is_seen_at_once"],
+            &[
+                "keeps_full_access",
+                "update_keeps_the_scopes_asked_for",
+                "an_update_is_seen_at_once",
+                "update_sets_every_field",
+            ],
         ),
         Broken::new(
             "full access is stored as the list of all scopes there are today",

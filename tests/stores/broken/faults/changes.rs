@@ -26,8 +26,8 @@ pub(super) fn all() -> Vec<Broken> {
             "a new key is published by its id, which no cache knows",
             |it| {
                 it.publishes(|change| !matches!(change, Invalidation::Digest(_))).on_insert(
-                    |table, record| async move {
-                        let stored = table.insert(record)?;
+                    |table, (record, rules)| async move {
+                        let stored = table.insert(record, rules)?;
                         table.publish(&Invalidation::Key(stored.id()));
                         Ok(stored)
                     },

@@ -26,7 +26,13 @@ pub(super) fn all() -> Vec<Broken> {
                     ready(table.find(&digest).map(|found| found.filter(|key| key.status(now) != KeyStatus::Expired)))
                 })
             },
-            &["finds_an_expired_key", "get_and_list_agree_with_find", "usage_changes_nothing_else"],
+            &[
+                "finds_an_expired_key",
+                "an_import_keeps_what_happened",
+                "get_and_list_agree_with_find",
+                "an_overlap_ends_by_itself",
+                "usage_changes_nothing_else",
+            ],
         )
         .with_lookups(&["finds_an_expired_key", "keeps_or_rejects_extreme_expiries"]),
         Broken::new(
@@ -38,6 +44,7 @@ pub(super) fn all() -> Vec<Broken> {
             },
             &[
                 "finds_a_revoked_key",
+                "an_import_keeps_what_happened",
                 "get_and_list_agree_with_find",
                 "changes_return_what_is_found",
                 "a_revoke_is_seen_at_once",
@@ -49,6 +56,8 @@ pub(super) fn all() -> Vec<Broken> {
                 "a_regenerate_is_seen_at_once",
                 "regenerate_restores_an_expired_key",
                 "never_regenerates_a_revoked_key",
+                "purges_one_organization_in_batches",
+                "a_purged_import_stays_revoked",
                 "another_organizations_key_is_not_found",
                 "usage_changes_nothing_else",
                 "one_of_many_regenerates_succeeds",
@@ -57,6 +66,8 @@ pub(super) fn all() -> Vec<Broken> {
                 "a_revoke_holds_against_a_regenerate",
                 "a_revoke_holds_against_usage",
                 "a_regenerate_holds_against_an_update",
+                "a_revoke_holds_against_an_overlap",
+                "a_revoke_holds_against_a_suspension",
                 "a_dropped_change_leaves_the_store_working",
             ],
         ),
@@ -76,6 +87,7 @@ pub(super) fn all() -> Vec<Broken> {
                 "imports_a_key_that_is_found",
                 "get_and_list_agree_with_find",
                 "changes_return_what_is_found",
+                "update_sets_every_field",
             ],
         ),
         Broken::new(
@@ -105,15 +117,21 @@ pub(super) fn all() -> Vec<Broken> {
             &[
                 "finds_nothing_for_an_unknown_digest",
                 "answers_with_the_digest_asked_for",
-                "never_stores_an_expired_key",
+                "imports_many_in_one_step",
                 "get_and_list_agree_with_find",
                 "revoking_again_changes_nothing",
                 "regenerate_replaces_the_key",
                 "a_regenerate_is_seen_at_once",
                 "regenerate_restores_an_expired_key",
+                "an_overlap_ends_by_itself",
+                "a_purge_deletes_what_has_ended",
+                "a_purged_import_stays_revoked",
+                "an_erasure_leaves_nothing",
                 "one_of_many_regenerates_succeeds",
                 "a_revoke_holds_against_a_regenerate",
                 "a_regenerate_holds_against_an_update",
+                "a_revoke_holds_against_an_overlap",
+                "a_suspension_holds_against_an_overlap",
             ],
         ),
         Broken::new(
@@ -124,7 +142,7 @@ pub(super) fn all() -> Vec<Broken> {
                     ready(table.is_up().map_err(Into::into).map(|()| table.rows().into_iter().find(same).map(Arc::new)))
                 })
             },
-            &["finds_nothing_for_an_unknown_digest"],
+            &["finds_nothing_for_an_unknown_digest", "a_purged_import_stays_revoked"],
         ),
         Broken::new(
             "a lookup is remembered for good",
@@ -144,8 +162,11 @@ pub(super) fn all() -> Vec<Broken> {
                 "changes_return_what_is_found",
                 "update_never_widens",
                 "an_update_is_seen_at_once",
+                "update_sets_every_field",
+                "a_suspended_key_is_seen_at_once",
                 "a_revoke_is_seen_at_once",
                 "a_regenerate_is_seen_at_once",
+                "an_erasure_leaves_nothing",
                 "a_policy_reaches_existing_keys",
             ],
         ),
@@ -180,6 +201,7 @@ pub(super) fn all() -> Vec<Broken> {
             },
             &[
                 "an_update_is_seen_at_once",
+                "a_suspended_key_is_seen_at_once",
                 "a_revoke_is_seen_at_once",
                 "a_regenerate_is_seen_at_once",
                 "a_policy_reaches_existing_keys",
@@ -198,8 +220,11 @@ pub(super) fn all() -> Vec<Broken> {
                 "imports_a_key_that_is_found",
                 "finds_a_key_that_was_unknown_before",
                 "an_update_is_seen_at_once",
+                "a_suspended_key_is_seen_at_once",
                 "a_revoke_is_seen_at_once",
                 "a_regenerate_is_seen_at_once",
+                "a_purged_import_stays_revoked",
+                "an_erasure_leaves_nothing",
                 "a_policy_reaches_existing_keys",
                 "an_outage_is_an_error",
             ],

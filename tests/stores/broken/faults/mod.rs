@@ -4,6 +4,7 @@ mod access;
 mod changes;
 mod facts;
 mod insert;
+mod life;
 mod list;
 mod lookup;
 mod organization;
@@ -25,6 +26,7 @@ pub(crate) fn all() -> Vec<Broken> {
         update::all(),
         revoke::all(),
         regenerate::all(),
+        life::all(),
         policy::all(),
         usage::all(),
         changes::all(),

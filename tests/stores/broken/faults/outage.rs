@@ -13,7 +13,7 @@ pub(super) fn all() -> Vec<Broken> {
             "in an outage nothing is listed",
             |it| {
                 it.on_list(|table, (organization, query)| {
-                    ready(Ok(table.list(&organization, &query).unwrap_or_default()))
+                    ready(Ok(table.list(organization.as_ref(), &query).unwrap_or_default()))
                 })
             },
             &["an_outage_is_no_empty_answer"],

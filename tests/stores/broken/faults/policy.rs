@@ -51,10 +51,12 @@ pub(super) fn all() -> Vec<Broken> {
             |it| {
                 let of_key = PolicyOfKey::default();
                 let copies = of_key.clone();
-                it.on_find(move |table, digest| ready(of_key.find(&table, &digest))).on_insert(move |table, record| {
-                    copies.set(record.digest, table.organization_policy(&record.organization).unwrap_or_default());
-                    ready(table.insert(record))
-                })
+                it.on_find(move |table, digest| ready(of_key.find(&table, &digest))).on_insert(
+                    move |table, (record, rules)| {
+                        copies.set(record.digest, table.organization_policy(&record.organization).unwrap_or_default());
+                        ready(table.insert(record, rules))
+                    },
+                )
             },
             &["a_policy_reaches_existing_keys", "a_policy_reaches_a_key_issued_meanwhile"],
         ),
@@ -64,9 +66,9 @@ pub(super) fn all() -> Vec<Broken> {
                 let of_key = PolicyOfKey::default();
                 let copies = of_key.clone();
                 it.on_find(move |table, digest| ready(of_key.find(&table, &digest))).on_replace(
-                    move |table, (organization, id, replacement)| {
+                    move |table, (organization, id, replacement, rules)| {
                         copies.set(replacement.digest, OrganizationPolicy::default());
-                        ready(table.replace(&organization, id, replacement))
+                        ready(table.replace(&organization, id, replacement, rules))
                     },
                 )
             },
@@ -78,13 +80,13 @@ pub(super) fn all() -> Vec<Broken> {
                 let of_key = PolicyOfKey::default();
                 let (copies, stale) = (of_key.clone(), of_key.clone());
                 it.on_find(move |table, digest| ready(of_key.find(&table, &digest)))
-                    .on_insert(move |table, record| {
+                    .on_insert(move |table, (record, rules)| {
                         let copies = copies.clone();
                         async move {
                             let policy = table.organization_policy(&record.organization).unwrap_or_default();
                             yield_now().await;
                             copies.set(record.digest, policy);
-                            table.insert(record)
+                            table.insert(record, rules)
                         }
                     })
                     .on_set_organization_policy(move |table, (organization, policy)| {

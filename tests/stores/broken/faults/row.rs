@@ -1,5 +1,7 @@
 //! Rows as no well-kept table would change them.
 
+use std::sync::Arc;
+
 use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
 
 /// The same key under another id or digest, or in another organization.
@@ -9,18 +11,17 @@ pub(super) fn rebuilt(key: &KeyRecord, id: KeyId, digest: KeyDigest, organizatio
         .with_hint(key.hint().clone())
         .with_created_at(key.created_at())
         .with_expires_at(key.expires_at())
-        .with_policy(key.policy());
-    match (key.revoked_at(), key.replaced_by()) {
-        (Some(time), Some(replacement)) => record.with_replaced_by(time, replacement),
-        (time, _) => record.with_revoked_at(time),
-    }
+        .with_policy(key.policy())
+        .with_environment(key.environment().cloned())
+        .with_networks(key.networks().clone())
+        .with_metadata(key.metadata().clone())
+        .with_created_by(key.created_by().map(Arc::from))
+        .with_imported(key.is_imported())
+        .with_suspended(key.is_suspended());
+    record.with_revoked_at(key.revoked_at()).with_replaced_by(key.replaced_by())
 }
 
 /// A row as it was before it was revoked.
 pub(super) fn unrevoked(row: &KeyRecord) -> KeyRecord {
-    KeyRecord::new(row.id(), *row.digest(), row.organization().clone(), row.access().clone())
-        .with_name(row.name())
-        .with_hint(row.hint().clone())
-        .with_created_at(row.created_at())
-        .with_expires_at(row.expires_at())
+    row.clone().with_revoked_at(None).with_replaced_by(None)
 }

@@ -24,7 +24,16 @@ pub(super) fn all() -> Vec<Broken> {
                     }))
                 })
             },
-            &["update_never_widens", "concurrent_updates_never_widen"],
+            &[
+                "counts_by_status",
+                "update_never_widens",
+                "update_sets_every_field",
+                "update_never_extends",
+                "a_suspended_key_is_seen_at_once",
+                "never_regenerates_an_old_or_suspended_key",
+                "concurrent_updates_never_widen",
+                "a_suspension_holds_against_an_overlap",
+            ],
         ),
         Broken::new(
             "an update to no scopes removes the limits",
@@ -52,7 +61,15 @@ pub(super) fn all() -> Vec<Broken> {
                     ready(table.update(&organization, id, &KeyUpdate::new().with_scopes(scopes)))
                 })
             },
-            &["an_empty_update_changes_nothing"],
+            &[
+                "counts_by_status",
+                "an_empty_update_changes_nothing",
+                "update_sets_every_field",
+                "update_never_extends",
+                "a_suspended_key_is_seen_at_once",
+                "never_regenerates_an_old_or_suspended_key",
+                "a_suspension_holds_against_an_overlap",
+            ],
         ),
         Broken::new(
             "update leaves full access as it is",
@@ -63,7 +80,16 @@ pub(super) fn all() -> Vec<Broken> {
                     ready(if full { table.get(&organization, id) } else { table.update(&organization, id, &update) })
                 })
             },
-            &["update_keeps_the_scopes_asked_for", "an_update_is_seen_at_once"],
+            &[
+                "counts_by_status",
+                "update_keeps_the_scopes_asked_for",
+                "an_update_is_seen_at_once",
+                "update_sets_every_field",
+                "update_never_extends",
+                "a_suspended_key_is_seen_at_once",
+                "never_regenerates_an_old_or_suspended_key",
+                "a_suspension_holds_against_an_overlap",
+            ],
         ),
         Broken::new(
             "update returns the key as it was",
@@ -73,13 +99,18 @@ pub(super) fn all() -> Vec<Broken> {
                     ready(table.update(&organization, id, &update).and(before))
                 })
             },
-            &["changes_return_what_is_found", "update_keeps_the_scopes_asked_for", "regenerate_keeps_name_and_access"],
+            &[
+                "changes_return_what_is_found",
+                "update_keeps_the_scopes_asked_for",
+                "update_sets_every_field",
+                "regenerate_keeps_name_and_access",
+            ],
         ),
         Broken::new(
             "update writes back the whole row that it read a moment ago",
             |it| {
                 it.on_update(|table, (organization, id, update)| async move {
-                    let updated = update.apply(&*table.get(&organization, id)?)?;
+                    let updated = update.apply(&*table.get(&organization, id)?, table.now())?;
                     yield_now().await;
                     Ok(table.put(updated))
                 })
@@ -88,6 +119,8 @@ pub(super) fn all() -> Vec<Broken> {
                 "a_revoke_holds_against_an_update",
                 "a_regenerate_holds_against_an_update",
                 "concurrent_updates_never_widen",
+                "a_suspension_holds_against_an_overlap",
+                "a_revoke_holds_against_a_suspension",
             ],
         ),
         Broken::new(
@@ -95,13 +128,16 @@ pub(super) fn all() -> Vec<Broken> {
             |it| {
                 it.on_update(|table, (organization, id, update)| {
                     let row = table.get(&organization, id);
-                    ready(row.and_then(|row| Ok(table.put(update.apply(&unrevoked(&row))?))))
+                    ready(row.and_then(|row| Ok(table.put(update.apply(&unrevoked(&row), table.now())?))))
                 })
             },
             &[
+                "a_suspended_key_is_seen_at_once",
                 "a_revoke_outlives_later_changes",
                 "a_revoke_holds_against_an_update",
                 "a_regenerate_holds_against_an_update",
+                "a_suspension_holds_against_an_overlap",
+                "a_revoke_holds_against_a_suspension",
             ],
         ),
         Broken::new(

@@ -1,0 +1,211 @@
+//! The statements that list keys.
+//!
+//! Each filter has an index in the order of the list, except for three: whether a key is active or expired depends on the
+//! time, as does an expiry before a time, and a text can be anywhere. For these, the newest keys are read first. If they do
+//! not fill the page, the matching keys are found by another index and sorted.
+
+use crate::key::KeyStatus;
+use crate::store::ListKeys;
+
+/// How to find a page of one organization's keys.
+#[expect(unnameable_types, reason = "part of a sealed trait")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Of the newest keys alone.
+    Newest,
+    /// Of all keys, one after the other.
+    Whole,
+    Revoked,
+    Suspended,
+    Environment,
+    Creator,
+    Active,
+    Expired,
+    ExpiresBefore,
+}
+
+impl Plan {
+    /// Returns the plans to try one after the other: until one fills the page, or to the last one, which finds every key.
+    pub(super) fn of(query: &ListKeys) -> &'static [Self] {
+        match query.status() {
+            Some(KeyStatus::Revoked) => return &[Self::Revoked],
+            Some(KeyStatus::Suspended) => return &[Self::Suspended],
+            _ => {}
+        }
+        if query.created_by().is_some() {
+            &[Self::Creator]
+        } else if query.expires_before().is_some() {
+            &[Self::Newest, Self::ExpiresBefore]
+        } else if query.status() == Some(KeyStatus::Active) {
+            &[Self::Newest, Self::Active]
+        } else if query.status() == Some(KeyStatus::Expired) {
+            &[Self::Newest, Self::Expired]
+        } else if query.environment().is_some() {
+            &[Self::Environment]
+        } else {
+            &[Self::Whole]
+        }
+    }
+}
+
+/// The columns of a key, in the order of `row::decode`.
+macro_rules! columns {
+    () => {
+        "SELECT k.id, k.digest, k.organization, k.name, k.hint, k.environment, k.access, k.scopes, k.networks, k.metadata, \
+         k.created_at, k.created_by, k.imported, k.suspended, k.expires_at, k.revoked_at, k.replaced_by, \
+         u.last_used_at, u.requests, (SELECT max(m.compatible_from) FROM tower_api_key_migrations m), \
+         o.max_key_age, CASE WHEN o.organization IS NULL THEN 0 ELSE coalesce(o.disabled, 1) END "
+    };
+}
+
+macro_rules! joins {
+    () => {
+        " LEFT JOIN tower_api_key_usage u ON u.key = k.id \
+         LEFT JOIN tower_api_key_organizations o ON o.organization = k.organization "
+    };
+}
+
+/// With the status `$5` at the time `$4`, the environment `$7`, the creator `$8` and the pattern `$9`, where empty means any;
+/// with an expiry before `$10`, or any if that is the latest time.
+macro_rules! filters {
+    ($aged:literal, $name:literal, $hint:literal) => {
+        concat!(
+            "($5 = '' OR $5 = CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked' WHEN k.suspended <> 0 THEN 'suspended' \
+             WHEN k.expires_at <= $4 OR ",
+            $aged,
+            " THEN 'expired' ELSE 'active' END) \
+             AND ($7 = '' OR k.environment = $7) AND ($8 = '' OR k.created_by = $8) \
+             AND ($9 = '' OR ",
+            $name,
+            " LIKE $9 ESCAPE '!' OR ",
+            $hint,
+            " LIKE $9 ESCAPE '!') AND ($10 = 9223372036854775807 OR k.expires_at < $10)"
+        )
+    };
+}
+
+/// After the cursor `$2, $3`, at most `$6`, the newest first.
+macro_rules! newest_first {
+    () => {
+        " AND (k.created_at, k.id) < ($2, $3) ORDER BY k.created_at DESC, k.id DESC LIMIT $6"
+    };
+}
+
+/// The same, without the index that has the keys in this order: few keys are found, and then sorted.
+macro_rules! sorted {
+    () => {
+        " AND (+k.created_at, k.id) < ($2, $3) ORDER BY +k.created_at DESC, k.id DESC LIMIT $6"
+    };
+}
+
+/// The statements of one database, with what makes a name and a hint lower case there.
+macro_rules! listing {
+    ($database:ident, $name:literal, $hint:literal) => {
+        pub(super) const fn $database(plan: Plan) -> &'static str {
+            // The ids of a page of the keys that this finds.
+            macro_rules! ids {
+                ($predicate:literal, $order:ident) => {
+                    concat!(
+                        "SELECT k.id, k.created_at FROM tower_api_key_keys k WHERE k.organization = $1 AND ",
+                        $predicate,
+                        " AND ",
+                        filters!("k.created_at < $11", $name, $hint),
+                        $order!()
+                    )
+                };
+            }
+            macro_rules! page {
+                ($ids:expr) => {
+                    concat!(
+                        columns!(),
+                        "FROM (",
+                        $ids,
+                        ") p JOIN tower_api_key_keys k ON k.id = p.id",
+                        joins!(),
+                        "ORDER BY k.created_at DESC, k.id DESC LIMIT $6"
+                    )
+                };
+            }
+            macro_rules! either {
+                ($one:expr, $other:expr) => {
+                    concat!("SELECT * FROM (", $one, ") a UNION SELECT * FROM (", $other, ") b")
+                };
+            }
+            match plan {
+                Plan::Newest => page!(concat!(
+                    "SELECT k.id, k.created_at FROM (SELECT * FROM tower_api_key_keys k WHERE k.organization = $1 \
+                     AND (k.created_at, k.id) < ($2, $3) ORDER BY k.created_at DESC, k.id DESC LIMIT 5000) k WHERE ",
+                    filters!("k.created_at < $11", $name, $hint),
+                    newest_first!()
+                )),
+                Plan::Whole => page!(ids!("k.id IS NOT NULL", newest_first)),
+                Plan::Revoked => page!(ids!("k.revoked_at IS NOT NULL", newest_first)),
+                Plan::Suspended => page!(ids!("k.suspended = 1 AND k.revoked_at IS NULL", newest_first)),
+                Plan::Environment => page!(ids!("k.environment = $7", newest_first)),
+                Plan::Creator => page!(ids!("k.created_by = $8", newest_first)),
+                Plan::Active => page!(either!(
+                    ids!("k.suspended = 0 AND k.revoked_at IS NULL AND k.expires_at IS NULL", newest_first),
+                    ids!("k.revoked_at IS NULL AND k.expires_at > $4", sorted)
+                )),
+                Plan::Expired => page!(either!(
+                    ids!("k.revoked_at IS NULL AND k.expires_at <= $4", sorted),
+                    ids!("k.revoked_at IS NULL AND k.created_at < $11", newest_first)
+                )),
+                Plan::ExpiresBefore => page!(ids!("k.expires_at < $10", sorted)),
+            }
+        }
+    };
+}
+
+/// A page of the keys of all organizations. Every value must be used: `$1` is empty, and `$11` the earliest time.
+macro_rules! list_all {
+    ($name:literal, $hint:literal) => {
+        concat!(
+            columns!(),
+            "FROM tower_api_key_keys k",
+            joins!(),
+            "WHERE $1 = '' AND $11 <= $4 AND k.organization IS NOT NULL AND ",
+            filters!("k.created_at <= $4 - CASE WHEN o.max_key_age >= 0 THEN o.max_key_age END", $name, $hint),
+            newest_first!()
+        )
+    };
+}
+
+// In the collation "C", only ASCII letters have a lower case, as in `ListKeys::matches`.
+#[cfg(feature = "postgres")]
+listing!(postgres, "lower(k.name COLLATE \"C\")", "lower(k.hint COLLATE \"C\")");
+#[cfg(feature = "postgres")]
+pub(super) const ALL_POSTGRES: &str = list_all!("lower(k.name COLLATE \"C\")", "lower(k.hint COLLATE \"C\")");
+
+#[cfg(feature = "sqlite")]
+listing!(sqlite, "lower(k.name)", "lower(k.hint)");
+#[cfg(feature = "sqlite")]
+pub(super) const ALL_SQLITE: &str = list_all!("lower(k.name)", "lower(k.hint)");
+
+/// Returns the pattern for `LIKE` of texts that contain this one; empty for none.
+pub(super) fn pattern(text: Option<&str>) -> String {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return String::new() };
+    let mut pattern = String::from("%");
+    for character in text.chars() {
+        if matches!(character, '!' | '%' | '_') {
+            pattern.push('!');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
+}
+
+pub(super) use {columns, joins};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pattern_escapes_its_own_signs() {
+        for (text, expected) in [(None, ""), (Some(""), ""), (Some("ci"), "%ci%"), (Some("50%_a!"), "%50!%!_a!!%")] {
+            assert_eq!(pattern(text), expected);
+        }
+    }
+}
