@@ -28,4 +28,5 @@ pub(crate) mod server;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 pub(crate) mod store;
+pub(crate) mod tls_cluster;
 pub(crate) mod wire;

@@ -10,6 +10,7 @@ use super::error::SqlError;
 use super::lease::{Begin, Lease, UNLIMITED};
 use super::listing::Plan;
 use super::places::Places;
+use super::tls;
 use super::{ACQUIRE_TIMEOUT, SqlStore, listing, statements as sql};
 use crate::key::KeyDigest;
 
@@ -58,16 +59,26 @@ impl SqlStore<Postgres> {
     /// PgBouncer and logs it. Changes of other processes then
     /// apply when the cache's entries expire.
     ///
+    /// Another host is reached over TLS, with the feature `tls-ring` or `tls-aws-lc-rs`; with both, ring is used. Neither makes
+    /// it the default of the process. ring trusts the authorities of the system, aws-lc-rs those of Mozilla, and both those in
+    /// `sslrootcert`. Use `sslmode=verify-full`: only this mode verifies that the certificate is valid for the host. With
+    /// `verify-ca`, the driver uses the default provider of the process, which the program installs:
+    /// `rustls::crypto::ring::default_provider().install_default()`. `sslmode=disable` connects without TLS.
+    ///
     /// # Errors
-    /// When the URL is invalid, or no connection can be made within five seconds.
+    /// [`SqlError::NoTls`] without a TLS feature, unless the host is this machine or the URL has `sslmode=disable`,
+    /// [`SqlError::NoDefaultTlsProvider`] for `verify-ca` without a default provider, when the URL is invalid, or when no
+    /// connection can be made within five seconds.
     pub async fn connect(url: &str) -> Result<Self, SqlError> {
         let options = PgConnectOptions::from_str(url)?;
+        tls::check(&options)?;
         let options = if caches_statements(&options) { Self::with_lookup_timeouts(options) } else { options };
         let pool = PgPoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await?;
         Ok(Self::from_pool(pool))
     }
 
-    /// Keeps the keys in the database of this pool, next to the application's own tables.
+    /// Keeps the keys in the database of this pool, next to the application's own tables. Its TLS is that of the application's
+    /// `sqlx`, and is not checked.
     ///
     /// For PgBouncer in transaction mode, open the pool with `statement_cache_capacity(0)`: see
     /// [`connect`](Self::connect). The capacity is read once, here.
