@@ -24,9 +24,11 @@ impl Check<'_> {
         let rejection = match answer {
             Ok(answer) => {
                 // A client that fails learns when it may go on, and not how often it may fail.
-                if !matches!(next, Next::Reject(_)) {
-                    self.limit = answer.headers(&*self.config.clock);
-                }
+                self.limit = match next {
+                    Next::Reject(_) => None,
+                    Next::Authorize { read: Some(now), .. } => answer.headers(|| now),
+                    _ => answer.headers(|| self.config.clock.now()),
+                };
                 answer.rejection()
             }
             Err(unanswered) => Some(self.unanswered(unanswered)),

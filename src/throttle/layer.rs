@@ -1,6 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -81,8 +81,8 @@ impl ThrottleLayer {
         self.limiter.try_acquire(request, caller)
     }
 
-    pub(super) fn time(&self) -> &dyn Clock {
-        &*self.clock
+    pub(super) fn now(&self) -> SystemTime {
+        self.clock.now()
     }
 
     pub(super) const fn longest(&self) -> Duration {

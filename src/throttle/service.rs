@@ -46,10 +46,10 @@ where
         let state = match Answered::of(attempt) {
             Err(pending) => State::waiting(take_ready(&mut self.inner), request, pending, self.layer.clone()),
             Ok(answer) => match answer.rejection() {
-                None => State::Inner { future: self.inner.call(request), limit: answer.headers(self.layer.time()) },
+                None => State::Inner { future: self.inner.call(request), limit: answer.headers(|| self.layer.now()) },
                 Some(rejection) => {
                     drop(take_ready(&mut self.inner));
-                    State::rejected(&self.layer, rejection, answer.headers(self.layer.time()), &mut request)
+                    State::rejected(&self.layer, rejection, answer.headers(|| self.layer.now()), &mut request)
                 }
             },
         };
@@ -123,7 +123,7 @@ where
                 let answer = ready!(answer.as_mut().poll(cx));
                 let mut request = request.take().expect("it is taken with the state");
                 let (rejection, limit) = match answer {
-                    Ok(answer) => (answer.rejection(), answer.headers(layer.time())),
+                    Ok(answer) => (answer.rejection(), answer.headers(|| layer.now())),
                     Err(unanswered) => {
                         log_unanswered(&unanswered);
                         (Some(unanswered.outage.into()), None)

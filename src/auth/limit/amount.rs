@@ -12,7 +12,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limit {
     requests: u32,
-    window: Duration,
+    /// The window, in nanoseconds.
+    nanos: u64,
 }
 
 impl Limit {
@@ -21,15 +22,15 @@ impl Limit {
     #[must_use]
     pub const fn new(requests: u32, window: Duration) -> Self {
         const SHORTEST: u64 = 1_000;
-        const LONGEST: u64 = 100 * 365 * 86_400;
-        let window = if window.as_secs() >= LONGEST {
-            Duration::from_secs(LONGEST)
+        const LONGEST: u64 = 100 * 365 * 86_400 * 1_000_000_000;
+        let nanos = if window.as_nanos() >= LONGEST as u128 {
+            LONGEST
         } else if window.as_nanos() < SHORTEST as u128 {
-            Duration::from_nanos(SHORTEST)
+            SHORTEST
         } else {
-            window
+            window.as_nanos() as u64
         };
-        Self { requests, window }
+        Self { requests, nanos }
     }
 
     /// Allows this many requests in any second.
@@ -65,7 +66,12 @@ impl Limit {
     /// Returns the length of the span.
     #[must_use]
     pub const fn window(&self) -> Duration {
-        self.window
+        Duration::from_nanos(self.nanos)
+    }
+
+    #[cfg(feature = "throttle")]
+    pub(crate) const fn nanos(&self) -> u64 {
+        self.nanos
     }
 }
 

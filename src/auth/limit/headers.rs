@@ -1,11 +1,10 @@
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::LimitState;
 use super::state::whole_seconds;
-use crate::time::Clock;
 
 /// Which headers show the state of a limit.
 ///
@@ -49,14 +48,14 @@ pub(crate) struct RenderedLimit {
 
 impl RenderedLimit {
     /// Renders the state as of now. `None` where no header shows it.
-    pub(crate) fn new(state: &LimitState, clock: &dyn Clock) -> Option<Self> {
+    pub(crate) fn new(state: &LimitState, now: impl FnOnce() -> SystemTime) -> Option<Self> {
         let (x, draft) = match state.headers {
             LimitHeaders::XRateLimit => (true, false),
             LimitHeaders::RateLimit => (false, true),
             LimitHeaders::Both => (true, true),
             LimitHeaders::None => return None,
         };
-        Some(if draft { Text::<LONGEST>::render(state, x, clock) } else { Text::<{ 3 * DIGITS }>::of_x(state, clock) })
+        Some(if draft { Text::<LONGEST>::render(state, x, now) } else { Text::<{ 3 * DIGITS }>::of_x(state, now()) })
     }
 
     pub(crate) fn apply(&self, headers: &mut HeaderMap) {
@@ -67,9 +66,7 @@ impl RenderedLimit {
     }
 
     fn number(&self) -> usize {
-        let x = if self.ends[2] > 0 { 3 } else { 0 };
-        let draft = if self.ends[4] > self.ends[2] { 2 } else { 0 };
-        x + draft
+        3 * usize::from(self.ends[2] > 0) + 2 * usize::from(self.ends[4] > self.ends[2])
     }
 
     /// An inner limit is the closer one: its headers stay.
@@ -103,20 +100,20 @@ struct Text<const N: usize> {
 }
 
 impl<const N: usize> Text<N> {
-    fn of_x(state: &LimitState, clock: &dyn Clock) -> RenderedLimit {
+    fn of_x(state: &LimitState, now: SystemTime) -> RenderedLimit {
         let mut text = Self { bytes: [0; N], len: 0 };
         let mut ends = [0; 5];
-        text.x(state, clock, &mut ends);
+        text.x(state, now, &mut ends);
         let last = ends[2];
         ends[3..].fill(last);
         text.finish(ends)
     }
 
-    fn render(state: &LimitState, x: bool, clock: &dyn Clock) -> RenderedLimit {
+    fn render(state: &LimitState, x: bool, now: impl FnOnce() -> SystemTime) -> RenderedLimit {
         let mut text = Self { bytes: [0; N], len: 0 };
         let mut ends = [0; 5];
         if x {
-            text.x(state, clock, &mut ends);
+            text.x(state, now(), &mut ends);
         }
         text.policy(whole_seconds(state.limit().window()));
         text.number(b";r=", u64::from(state.remaining()));
@@ -133,8 +130,8 @@ impl<const N: usize> Text<N> {
         text.finish(ends)
     }
 
-    fn x(&mut self, state: &LimitState, clock: &dyn Clock, ends: &mut [u16; 5]) {
-        let since_epoch = clock.now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    fn x(&mut self, state: &LimitState, now: SystemTime, ends: &mut [u16; 5]) {
+        let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let reset = whole_seconds(since_epoch.saturating_add(state.reset_after()));
         for (end, number) in ends.iter_mut().zip([state.limit().requests().into(), state.remaining().into(), reset]) {
             self.number(b"", number);

@@ -1,7 +1,7 @@
 //! Waits for a limiter, and turns every failure into an outage.
 
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::FutureExt;
 
@@ -11,7 +11,6 @@ use crate::BoxError;
 use crate::error_chain::{error_chain, panic_text};
 use crate::rejection::Outage;
 use crate::rejection::reason::Rejection;
-use crate::time::Clock;
 
 /// What a limiter decided, when nothing is left to wait for.
 pub(crate) enum Answered {
@@ -59,9 +58,9 @@ impl Answered {
         })
     }
 
-    pub(crate) fn headers(&self, clock: &dyn Clock) -> Option<RenderedLimit> {
+    pub(crate) fn headers(&self, now: impl FnOnce() -> SystemTime) -> Option<RenderedLimit> {
         match self {
-            Self::Allowed(state) | Self::Limited(state) => RenderedLimit::new(state, clock),
+            Self::Allowed(state) | Self::Limited(state) => RenderedLimit::new(state, now),
             Self::Unlimited | Self::Rejected(_) => None,
         }
     }

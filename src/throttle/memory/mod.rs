@@ -64,7 +64,7 @@ struct Table {
 type Timer = Arc<dyn Fn() -> Instant + Send + Sync>;
 
 /// How many subjects a shard has about, so that it is swept in a fraction of a millisecond.
-const SHARD: usize = 1024;
+const SHARD: usize = 256;
 /// How often each shard is swept, if requests come.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -131,7 +131,10 @@ impl Table {
 
     fn request<'a>(&self, hit: &'a Hit) -> Request<'a> {
         let mut hasher = self.hash.build_hasher();
-        (hit.name(), hit.subject()).hash(&mut hasher);
+        hit.subject().hash(&mut hasher);
+        if !hit.name().is_empty() {
+            hit.name().hash(&mut hasher);
+        }
         let high = hasher.finish();
         hasher.write_u8(0);
         let id = Id::new(high, hasher.finish());

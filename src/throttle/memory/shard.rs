@@ -159,9 +159,9 @@ impl Id {
 
     /// The id of one limit of a subject.
     fn of(self, limit: &Limit) -> Self {
-        let window = u128::from(limit.window().as_secs()) << 32 | u128::from(limit.window().subsec_nanos());
         // The multiplier of the generator of Knuth's MMIX, and that of the hash FNV-1a.
-        let mixed = (window ^ 6_364_136_223_846_793_005).wrapping_mul(u128::from(limit.requests()) ^ 0x0100_0000_01b3);
+        let window = u128::from(limit.nanos() ^ 6_364_136_223_846_793_005);
+        let mixed = window.wrapping_mul(u128::from(limit.requests()) ^ 0x0100_0000_01b3);
         Self([self.0[0] ^ (mixed as u64) ^ (mixed >> 64) as u64, self.0[1]])
     }
 }

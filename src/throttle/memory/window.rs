@@ -16,6 +16,8 @@ const SPAN: u64 = PARTS + 1;
 pub(super) struct Window {
     /// The last time of a request, in units.
     newest: u64,
+    /// No request counts that is older, in units. Of parts alone.
+    oldest: u64,
     used: u32,
     hits: Hits,
 }
@@ -38,7 +40,7 @@ pub(super) struct Scale {
 
 impl Scale {
     pub(super) fn of(limit: Limit) -> Self {
-        let window = u64::try_from(limit.window().as_nanos()).unwrap_or(u64::MAX);
+        let window = limit.nanos();
         let requests = limit.requests();
         if requests > EXACT {
             return Self { limit: requests, unit: window.div_ceil(PARTS), span: SPAN };
@@ -65,17 +67,20 @@ impl Window {
     pub(super) fn new(scale: Scale) -> Self {
         let hits =
             if scale.is_exact() { Hits::Times(VecDeque::new()) } else { Hits::Parts(Box::new([0; SPAN as usize])) };
-        Self { newest: 0, used: 0, hits }
+        Self { newest: 0, oldest: 0, used: 0, hits }
     }
 
     /// Forgets the requests that have left. Time must not go back.
     pub(super) fn turn(&mut self, now: u64, scale: Scale) {
         let current = now / scale.unit;
-        if self.newest + scale.span <= current {
+        if self.used > 0 && self.newest + scale.span <= current {
             self.used = 0;
+            match &mut self.hits {
+                Hits::Times(times) => times.clear(),
+                Hits::Parts(parts) => parts.fill(0),
+            }
         }
         match &mut self.hits {
-            Hits::Times(times) if self.used == 0 => times.clear(),
             Hits::Times(times) => {
                 while times.front().is_some_and(|&time| full(time, self.newest) + scale.span <= current) {
                     times.pop_front();
@@ -83,12 +88,12 @@ impl Window {
                 }
             }
             Hits::Parts(parts) => {
+                while self.used > 0 && (self.oldest + scale.span <= current || parts[index(self.oldest)] == 0) {
+                    self.used -= std::mem::take(&mut parts[index(self.oldest)]);
+                    self.oldest += 1;
+                }
                 if self.used == 0 {
-                    parts.fill(0);
-                } else {
-                    for part in self.newest + 1..=current {
-                        self.used -= std::mem::take(&mut parts[index(part)]);
-                    }
+                    self.oldest = current;
                 }
                 self.newest = current;
             }
@@ -147,8 +152,7 @@ impl Window {
                 if left == 0 {
                     return 0;
                 }
-                let oldest = self.newest.saturating_sub(PARTS);
-                let last = (oldest..=self.newest).find(|&part| {
+                let last = (self.oldest..=self.newest).find(|&part| {
                     left = left.saturating_sub(parts[index(part)]);
                     left == 0
                 });
