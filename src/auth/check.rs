@@ -230,7 +230,7 @@ impl<'a> Check<'a> {
         }
         let key = ApiKey::authenticated(record, self.origin());
         match limiter {
-            Some(limiter) => self.count(limiter, Next::Authorize(key), request),
+            Some(limiter) => self.count(limiter, Next::Authorize { key, read }, request),
             None => self.accept(key, request),
         }
     }

@@ -35,7 +35,7 @@ impl Check<'_> {
         };
         match (rejection, next) {
             (Some(rejection), _) | (None, Next::Reject(rejection)) => Progress::Rejected(rejection.into()),
-            (None, Next::Authorize(key)) => self.accept(key, request),
+            (None, Next::Authorize { key, .. }) => self.accept(key, request),
             (None, Next::Anonymous) => self.enter_anonymous(request),
         }
     }

@@ -1,6 +1,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -48,8 +49,8 @@ pub(super) struct Counted {
 
 /// The next step of a request that a limiter has been asked about.
 pub(super) enum Next {
-    /// The requirements of the route and of this layer.
-    Authorize(ApiKey),
+    /// The requirements of the route and of this layer. The clock may have been read.
+    Authorize { key: ApiKey, read: Option<SystemTime> },
     /// A request without a key is accepted.
     Anonymous,
     /// A failed attempt is rejected.
@@ -83,7 +84,7 @@ impl Waiting {
 impl Next {
     pub(super) const fn caller(&self) -> LimitCaller<'_> {
         match self {
-            Self::Authorize(key) => LimitCaller::Key(key),
+            Self::Authorize { key, .. } => LimitCaller::Key(key),
             Self::Anonymous => LimitCaller::Anonymous,
             Self::Reject(_) => LimitCaller::Unknown,
         }
