@@ -191,7 +191,7 @@ mod tests {
         store.add(KeyRecord::new(KEY, digest, acme.clone(), Access::Full)).unwrap();
         block_on(async {
             store.update(&acme, KEY, KeyUpdate::new().with_scopes([])).await.unwrap();
-            store.set_organization_policy(&acme, OrganizationPolicy::default()).await.unwrap();
+            store.set_organization_policy(&acme, OrganizationPolicy::default().with_disabled(true)).await.unwrap();
             store.record_usage(&[KeyUsage::new(KEY, 1, SystemTime::UNIX_EPOCH)]).await.unwrap();
             store.revoke(&acme, KEY).await.unwrap();
         });
