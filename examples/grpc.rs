@@ -6,9 +6,7 @@
 //!
 //! The service is the standard health check (`grpc.health.v1.Health`), so that nothing has to be generated.
 
-use std::num::NonZeroU32;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tonic::metadata::MetadataValue;
@@ -19,7 +17,7 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tower_api_key::test_kit::{Fault, FaultyStore};
-use tower_api_key::throttle::{SlidingWindow, ThrottleLayer};
+use tower_api_key::throttle::{Limit, LimitRule};
 use tower_api_key::{Access, ApiKeyLayer, BoxError, KeyManager, MemoryStore, NewKey, Scope};
 
 const HEALTH_READ: Scope = Scope::from_static("health.read");
@@ -34,13 +32,13 @@ async fn run() -> Result<(), BoxError> {
 
     // Rejects gRPC calls with a `grpc-status`. Without it the response is JSON, and a client derives another status from
     // the HTTP status. Inner layers reject in the same form.
-    let guard = ApiKeyLayer::new(store.clone()).grpc_responses().require(HEALTH_READ);
-    let two_a_minute = SlidingWindow::new(NonZeroU32::new(2).expect("more than none"), Duration::from_secs(60));
+    let two_a_minute = LimitRule::per_key(Limit::per_minute(2));
+    let guard = ApiKeyLayer::new(store.clone()).grpc_responses().require(HEALTH_READ).limit(two_a_minute);
     let (health, service) = tonic_health::server::health_reporter();
     health.set_service_status("invoices", ServingStatus::Serving).await;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    let server = Server::builder().layer(guard).layer(ThrottleLayer::per_key(two_a_minute)).add_service(service);
+    let server = Server::builder().layer(guard).add_service(service);
     tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
 
     let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await?;

@@ -163,7 +163,7 @@
 //! | [`observe`] | the event of each request; `tracing` and `metrics` |
 //! | [`auth`] | the layer's service and body, and scopes on a route |
 //! | `routes` | the route table, and OpenAPI |
-//! | `throttle` | limits by client, by key, and of failed attempts |
+//! | `throttle` | limits by key, organization or client, with plans, and of failed attempts |
 //! | `transport` | the client's address, trusted proxies, HTTPS |
 //! | [`background`] | runs what a service needs in the background |
 //! | `axum` | the path of a request before `nest` |
@@ -286,12 +286,15 @@
 //! | `cache` | `store::CachedStore`, which remembers lookups for a few seconds and never serves what was invalidated |
 //! | `metrics` | `observe::metrics`, hooks for the `metrics` facade |
 //! | `openapi` | `RouteTable::openapi`: the table as an OpenAPI document, or added to one of `utoipa` |
-//! | `postgres` | `store::PostgresStore`: keys in a PostgreSQL database that many processes share |
+//! | `postgres` | `store::PostgresStore`: keys in a PostgreSQL database that many processes share. TLS needs `tls-ring` or `tls-aws-lc-rs` |
+//! | `redis` | `throttle::RedisLimits`: one count of requests for many processes. Includes `throttle` |
 //! | `routes` | `routes::RouteTable`: what each route requires of a key in one table, for `ApiKeyLayer::routes` |
 //! | `serde` | `Serialize` and `Deserialize` for the types of `key` and `scope` |
 //! | `sqlite` | `store::SqliteStore`: keys in one SQLite file |
 //! | `test-kit` | `test_kit`: conformance tests for a store of your own, a clock that a test moves, a store that fails on demand |
-//! | `throttle` | `throttle`: limits by client, by key, and of failed attempts. Includes `transport` |
+//! | `throttle` | `throttle`: limits by key, organization or client, with plans, and of failed attempts. Includes `transport` |
+//! | `tls-aws-lc-rs` | TLS to Postgres with aws-lc-rs and the authorities of Mozilla. Includes `postgres` |
+//! | `tls-ring` | TLS to Postgres with ring and the authorities of the system; ring is used where both are enabled. Includes `postgres` |
 //! | `transport` | `transport`: the client's address, trusted proxies, and `RequireHttpsLayer` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

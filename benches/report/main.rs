@@ -4,7 +4,7 @@
 //! cargo bench --all-features --bench report
 //! ```
 //!
-//! `benches/README.md` says how to read it.
+//! `-- limits` at the end runs the part about limits alone. `benches/README.md` explains the tables.
 #![expect(clippy::result_large_err, reason = "a peer that refuses with a whole response")]
 
 mod bars;
@@ -22,7 +22,7 @@ mod steps;
 use tower_api_key::BoxError;
 
 use self::bars::Bars;
-use self::sections::{accepted, loopback, memory, options, parts, rejected, router, stalled, threads};
+use self::sections::{accepted, limits, loopback, memory, options, parts, rejected, router, stalled, threads};
 
 #[global_allocator]
 static ALLOCATOR: counting::Counting = counting::Counting;
@@ -30,6 +30,11 @@ static ALLOCATOR: counting::Counting = counting::Counting;
 fn main() -> Result<(), BoxError> {
     println!("# Report");
     let bars = Bars::default();
+    if std::env::args().any(|argument| argument == "limits") {
+        limits::report(&bars);
+        bars.print();
+        return Ok(());
+    }
     // A store that must be awaited has a timer of this runtime. It has no thread, which a fork would leave behind.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let entered = runtime.enter();
@@ -37,6 +42,7 @@ fn main() -> Result<(), BoxError> {
     rejected::report(&bars);
     router::report(&bars);
     options::report(&bars, &runtime)?;
+    limits::report(&bars);
     parts::report();
     memory::report(&bars);
     threads::report(&bars);

@@ -9,7 +9,7 @@ use axum::extract::{ConnectInfo, FromRef};
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
-use tower::ServiceBuilder;
+use tower::Layer;
 use tower_api_key::background::Background;
 use tower_api_key::time::SystemClock;
 use tower_api_key::transport::{ClientInfoLayer, Connection, RequireHttpsLayer, TrustedProxies};
@@ -18,12 +18,13 @@ use tower_api_key::{ApiKeyLayer, BoxError};
 
 use crate::accounts::Accounts;
 use crate::data::Data;
+use crate::limits::Limits;
 use crate::mission_control::{self, Sessions};
 use crate::options::Options;
 use crate::passwords::Passwords;
 use crate::reply::not_found;
 use crate::store::{Keys, Store};
-use crate::{audit, keys, limits, openapi, policy, resources, routes, signup, unread};
+use crate::{audit, keys, openapi, policy, resources, routes, signup, unread};
 
 pub(crate) const BASE: &str = "/api/v1";
 
@@ -63,26 +64,27 @@ impl App {
     }
 }
 
-/// Signing up, the document of the API and Mission Control are open, and stand here by name. Everything else is behind
-/// the key layers, unknown paths and methods too. The first one says who is calling, and the second one what they may do,
-/// so that the limit in between counts every request of a key.
+/// Signing up, the document of the API and Mission Control are open and listed by name. Everything else is behind the key
+/// layer, unknown paths and methods too. Its limit counts every request of a valid key.
 pub(crate) fn router(app: App, options: &Options) -> Result<Router, BoxError> {
     let table = routes::table()?;
     let document = openapi::document(&table, options)?;
+    let limits = Limits::at(&options.limits)?;
     let keys = ApiKeyLayer::new(app.keys.backend().clone()).on_decision(audit::record);
-    let checked = ApiKeyLayer::new(app.keys.backend().clone()).routes(table.clone());
-    let guarded = ServiceBuilder::new()
-        .layer(keys.clone().track_usage(&app.usage))
-        .layer(limits::per_key(options.requests_per_minute))
-        .layer(checked.rejection_response(move |rejected| routes::reject(&table, rejected)))
-        .service(guarded().with_state(app.clone()));
-    let sign_up = post(signup::sign_up).layer(limits::attempts().reject_as(&keys)).fallback_service(guarded.clone());
+    let checked = limits
+        .per_key(keys.clone(), options.requests_per_minute)
+        .track_usage(&app.usage)
+        .routes(table.clone())
+        .rejection_response(move |rejected| routes::reject(&table, rejected));
+    let guarded = checked.layer(guarded().with_state(app.clone()));
+    let sign_up =
+        post(signup::sign_up).layer(limits.attempts("signups").reject_as(&keys)).fallback_service(guarded.clone());
     let document =
         get(async move || ([(CONTENT_TYPE, "application/json")], document)).fallback_service(guarded.clone());
     let mut router = Router::new()
         .route(routes::SIGN_UP, sign_up)
         .route(routes::OPENAPI, document)
-        .merge(mission_control::router(&app.sessions, &keys))
+        .merge(mission_control::router(&app.sessions, &keys, &limits))
         .fallback_service(guarded)
         .with_state(app);
     if options.require_https {

@@ -7,6 +7,8 @@ use clap::error::ErrorKind;
 use jiff::{Span, SpanRelativeTo};
 use tower_api_key::transport::{InvalidProxy, TrustedProxies};
 
+use crate::limits::Limits;
+
 /// A small Avala look-alike that shows every part of the API-key model.
 #[derive(Debug, Parser)]
 #[command(name = "avala")]
@@ -18,6 +20,10 @@ pub(crate) struct Options {
     /// Where keys and accounts are kept: memory:, sqlite:PATH or postgres://...
     #[arg(long, value_name = "URL", default_value = "sqlite:avala.db")]
     pub(crate) store: String,
+
+    /// Where requests are counted: memory:, or redis://... for one count of all processes
+    #[arg(long, value_name = "URL", default_value = "memory:")]
+    pub(crate) limits: String,
 
     /// How many requests each key may make in any minute, or off
     #[arg(long, value_name = "N", default_value = "100", value_parser = requests_per_minute, allow_negative_numbers = true)]
@@ -71,6 +77,7 @@ impl Options {
         if self.store != "memory:" && !known {
             return Err("--store takes memory:, sqlite:PATH or postgres://..., and this is none of them".into());
         }
+        Limits::at(&self.limits)?;
         if !self.listen.ip().to_canonical().is_loopback() && !self.require_https && !self.insecure_http {
             return Err(format!(
                 "other machines can reach {}, and keys would cross the network in the clear: say --require-https, or \

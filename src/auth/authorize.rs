@@ -1,4 +1,4 @@
-//! What a layer asks others: a table of routes, and a limit.
+//! What a layer asks a table of routes.
 
 use crate::rejection::reason::Rejection;
 use crate::request::{MatchedRoute, RequestHead};
@@ -25,8 +25,8 @@ pub(crate) trait Authorizer: Send + Sync {
 pub(crate) enum RouteClass {
     /// It takes no key, by this entry.
     Public(usize),
-    /// It takes a key that meets the requirement of this entry and, if there is one, of the other entry.
-    Listed(usize, Option<usize>),
+    /// It takes a key that meets the requirement of this entry and of the other ones.
+    Listed(usize, [Option<usize>; 2]),
     /// The most specific pattern has no entry for the method, or no pattern matches. The entry of a less specific pattern
     /// adds its requirement.
     Unlisted(Option<usize>),
@@ -42,13 +42,4 @@ impl RouteClass {
             Self::Unlisted(_) | Self::Ambiguous => None,
         }
     }
-}
-
-/// Counts requests against a limit.
-pub(crate) trait Limiter: Send + Sync {
-    /// Counts one more request.
-    ///
-    /// # Errors
-    /// When the limit is reached, or the request has nothing to count it by.
-    fn try_acquire(&self, request: RequestHead<'_>) -> Result<(), Rejection>;
 }

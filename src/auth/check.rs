@@ -4,15 +4,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
+use tokio::time::Instant;
 
 use super::authorize::RouteClass;
 use super::config::Config;
 use super::enclosing::Enclosing;
 use super::identity::{Anonymous, ApiKey, Origin};
-use super::lookup::{Answer, Awaited, LookupError, Waiting};
+use super::limit::{Limiter, RenderedLimit};
+use super::lookup::{Answer, Awaited, LookupError};
 use super::preflight::is_preflight;
 use super::response_headers::ResponseHeaders;
+use super::waiting::{Ended, Next, WaitedFor, Waiting};
 use crate::client::ClientInfo;
 use crate::decision::{Denial, authenticate, authorize};
 use crate::error_chain::error_chain;
@@ -25,9 +28,13 @@ use crate::scope::Access;
 
 /// The check of one request. Carries the report of it, if the layer has a hook.
 pub(super) struct Check<'a> {
-    config: &'a Arc<Config>,
+    pub(super) config: &'a Arc<Config>,
     pub(super) report: Option<Box<Report>>,
-    route: RouteClass,
+    pub(super) route: RouteClass,
+    /// The state of the limit, for any response.
+    pub(super) limit: Option<RenderedLimit>,
+    /// Since when the request waits, if it has to.
+    pub(super) since: Option<Instant>,
 }
 
 /// How far a request has come.
@@ -37,20 +44,20 @@ pub(super) enum Progress {
     Rejected(Rejected),
     /// The inner service is next, and this is the response unless an inner CORS layer gives one.
     Preflight(Box<Response<Bytes>>),
-    /// The store must be awaited. [`Check::resume`] goes on.
+    /// The store or a limiter must be awaited. [`Check::resume`] goes on.
     Waiting(Waiting),
 }
 
 /// Why a request is rejected.
 pub(super) struct Rejected {
-    rejection: Rejection,
+    pub(super) rejection: Rejection,
     /// The requirement that the key does not meet, where a hook or a renderer sees it.
     unmet: Option<Box<Unmet>>,
 }
 
 impl<'a> Check<'a> {
     pub(super) const fn new(config: &'a Arc<Config>, report: Option<Box<Report>>) -> Self {
-        Self { config, report, route: RouteClass::Unlisted(None) }
+        Self { config, report, route: RouteClass::Unlisted(None), limit: None, since: None }
     }
 
     /// Goes through the steps that need no waiting.
@@ -60,7 +67,8 @@ impl<'a> Check<'a> {
             return self.begin_inside(request);
         }
         self.begin_report(request);
-        self.classify(None, request)
+        let progress = self.classify(None, request);
+        self.count_failure(progress, request)
     }
 
     fn begin_report<B>(&mut self, request: &Request<B>) {
@@ -84,17 +92,28 @@ impl<'a> Check<'a> {
             }
             None => self.begin_report(request),
         }
-        self.classify(outer.as_ref(), request)
+        let progress = self.classify(outer.as_ref(), request);
+        self.count_failure(progress, request)
     }
 
-    /// Goes on with a request whose lookup has ended.
-    pub(super) fn resume<B>(&mut self, awaited: Awaited, request: &mut Request<B>) -> Progress {
+    /// Goes on with a request whose waiting has ended.
+    pub(super) fn resume<B>(&mut self, ended: Ended, request: &mut Request<B>) -> Progress {
+        (self.since, self.route) = (ended.since, ended.route);
+        match ended.waited_for {
+            WaitedFor::Lookup(awaited) => {
+                let progress = self.found(awaited, request);
+                self.count_failure(progress, request)
+            }
+            WaitedFor::Count(counted) => self.counted(counted, request),
+        }
+    }
+
+    fn found<B>(&mut self, awaited: Awaited, request: &mut Request<B>) -> Progress {
         if awaited.found.is_ok() {
             self.log_recovery();
         }
-        self.route = awaited.route;
         match awaited.found {
-            Ok(Some(record)) => self.decide(&awaited.digest, awaited.route, record, request),
+            Ok(Some(record)) => self.decide(&awaited.digest, self.limiter(), record, request),
             Ok(None) => Progress::Rejected(Denial::Unknown.into()),
             Err(error) => Progress::Rejected(self.unavailable(*error).into()),
         }
@@ -102,8 +121,8 @@ impl<'a> Check<'a> {
 
     /// Step 1: public routes and CORS preflights need no key.
     fn classify<B>(&mut self, outer: Option<&Enclosing>, request: &mut Request<B>) -> Progress {
-        let route = self.route(request);
-        if matches!(route, RouteClass::Public(_)) {
+        self.route(request);
+        if matches!(self.route, RouteClass::Public(_)) {
             self.enter_without_key(request, Outcome::Public);
             return Progress::Accepted(ResponseHeaders::Unchanged);
         }
@@ -112,66 +131,65 @@ impl<'a> Check<'a> {
             return Progress::Preflight(Box::new(self.respond(CredentialError::Missing.into(), request)));
         }
         match outer {
-            None => self.read_credential(None, route, request),
-            Some(outer) => self.go_on_inside(outer, route, request),
+            None => self.read_credential(None, request),
+            Some(outer) => self.go_on_inside(outer, request),
         }
     }
 
     /// Step 2 inside an outer layer. If that layer has found the record that this one would find, the credential is not read
     /// again, and the store is not asked again.
     #[cold]
-    fn go_on_inside<B>(&mut self, outer: &Enclosing, route: RouteClass, request: &mut Request<B>) -> Progress {
+    fn go_on_inside<B>(&mut self, outer: &Enclosing, request: &mut Request<B>) -> Progress {
         let Some(key) = outer.key_for(self.config) else {
-            return self.read_credential(Some(outer), route, request);
+            return self.read_credential(Some(outer), request);
         };
         self.config.source.hide(request.headers_mut());
         let record = key.record();
         if let Some(report) = &mut self.report {
             report.facts.digest = Some(*record.digest());
         }
-        self.decide(record.digest(), route, Arc::clone(record), request)
+        let limiter = self.limiter().filter(|_| !outer.has_counted(self.config));
+        self.decide(record.digest(), limiter, Arc::clone(record), request)
     }
 
     /// Step 2: the one credential of the request, which leaves it here.
     #[inline]
-    fn read_credential<B>(
-        &mut self,
-        outer: Option<&Enclosing>,
-        route: RouteClass,
-        request: &mut Request<B>,
-    ) -> Progress {
+    fn read_credential<B>(&mut self, outer: Option<&Enclosing>, request: &mut Request<B>) -> Progress {
         if let Some(report) = &mut self.report {
             report.facts.format = self.config.source.format(request.headers()).cloned();
         }
         let digest = self.config.source.take(request.headers_mut());
         match digest {
-            Ok(digest) => self.look_up(&digest, route, request),
-            Err(CredentialError::Missing) => self.go_without(outer, route, request).into(),
+            Ok(digest) => self.look_up(&digest, request),
+            Err(CredentialError::Missing) => self.go_without(outer, request),
             Err(error) => Progress::Rejected(error.into()),
         }
     }
 
     /// Step 2 for a request without a credential.
     #[cold]
-    fn go_without<B>(
-        &mut self,
-        outer: Option<&Enclosing>,
-        route: RouteClass,
-        request: &mut Request<B>,
-    ) -> Result<ResponseHeaders, Rejection> {
+    fn go_without<B>(&mut self, outer: Option<&Enclosing>, request: &mut Request<B>) -> Progress {
         if outer.is_some_and(|outer| outer.has_removed_credential_of(self.config)) {
-            return Err(Rejection::Misconfigured);
+            return Progress::Rejected(Rejection::Misconfigured.into());
         }
         // An anonymous request may do what a key without a scope may do.
-        if self.config.anonymous && self.authorize(&Access::scoped([]), route, request).is_ok() {
-            self.enter_without_key(request, Outcome::Anonymous);
-            return Ok(self.response_headers());
+        if self.config.anonymous && self.authorize(&Access::scoped([]), request).is_ok() {
+            let counted = outer.is_some_and(|outer| outer.has_counted(self.config));
+            return match self.limiter().filter(|_| !counted) {
+                Some(limiter) => self.count(limiter, Next::Anonymous, request),
+                None => self.enter_anonymous(request),
+            };
         }
-        Err(CredentialError::Missing.into())
+        Progress::Rejected(CredentialError::Missing.into())
+    }
+
+    pub(super) fn enter_anonymous<B>(&mut self, request: &mut Request<B>) -> Progress {
+        self.enter_without_key(request, Outcome::Anonymous);
+        Progress::Accepted(self.response_headers())
     }
 
     /// Step 3: what the store can answer at once, or else a lookup to wait for.
-    fn look_up<B>(&mut self, digest: &KeyDigest, route: RouteClass, request: &mut Request<B>) -> Progress {
+    fn look_up<B>(&mut self, digest: &KeyDigest, request: &mut Request<B>) -> Progress {
         let answer = self.config.store.try_find(digest);
         if let Some(report) = &mut self.report {
             report.facts.digest = Some(*digest);
@@ -179,23 +197,20 @@ impl<'a> Check<'a> {
                 if matches!(answer, Answer::Pending) { LookupKind::Awaited } else { LookupKind::Immediate };
         }
         match answer {
-            Answer::Found(record) => self.decide(digest, route, record, request),
+            Answer::Found(record) => self.decide(digest, self.limiter(), record, request),
             Answer::NotFound => Progress::Rejected(Denial::Unknown.into()),
-            Answer::Pending => {
-                Progress::Waiting(Arc::clone(&self.config.store).find(*digest, route, self.config.lookup_timeout))
-            }
+            Answer::Pending => Progress::Waiting(Waiting::for_store(self.config, self.route, *digest)),
             Answer::Failed(error) => Progress::Rejected(self.unavailable(*error).into()),
         }
     }
 
-    /// Steps 4 and 5: the decision about the key, and the requirements of the route and of this layer. An accepted
-    /// request carries the identity of its key.
-    // Inlined, as is `authorize`: every accepted request takes both, and neither is called from one place only.
+    /// Step 4: the decision about the key, and the limit.
+    // Inlined, as are `accept` and `authorize`: every accepted request takes them, and none is called from one place only.
     #[inline(always)]
     fn decide<B>(
         &mut self,
         digest: &KeyDigest,
-        route: RouteClass,
+        limiter: Option<&dyn Limiter>,
         record: Arc<KeyRecord>,
         request: &mut Request<B>,
     ) -> Progress {
@@ -213,10 +228,20 @@ impl<'a> Check<'a> {
                 usage.count(record.id(), read.unwrap_or_else(|| self.config.clock.now()));
             }
         }
-        if let Err(rejection) = self.authorize(record.access(), route, request) {
-            return Progress::Rejected(self.explain(rejection, record.access(), route, request));
+        let key = ApiKey::authenticated(record, self.origin());
+        match limiter {
+            Some(limiter) => self.count(limiter, Next::Authorize { key, read }, request),
+            None => self.accept(key, request),
         }
-        request.extensions_mut().insert(ApiKey::authenticated(record, self.origin()));
+    }
+
+    /// Step 5: the requirements of the route and of this layer. An accepted request carries the identity of its key.
+    #[inline(always)]
+    pub(super) fn accept<B>(&mut self, key: ApiKey, request: &mut Request<B>) -> Progress {
+        if let Err(rejection) = self.authorize(key.access(), request) {
+            return Progress::Rejected(self.explain(rejection, key.access(), request));
+        }
+        request.extensions_mut().insert(key);
         Progress::Accepted(self.response_headers())
     }
 
@@ -235,21 +260,24 @@ impl<'a> Check<'a> {
         client?.address()
     }
 
-    /// Returns the class of the route. Without a table, every route is unlisted, and the table is not asked.
-    fn route<B>(&mut self, request: &Request<B>) -> RouteClass {
-        let Some(routes) = &self.config.routes else { return RouteClass::Unlisted(None) };
+    /// Notes the class of the route. Without a table, every route is unlisted, and the table is not asked.
+    fn route<B>(&mut self, request: &Request<B>) {
+        let Some(routes) = &self.config.routes else { return };
         self.route = routes.classify(self.head(request));
         if let Some(report) = &mut self.report {
             report.facts.route = self.config.pattern(self.route.entry()).cloned();
         }
-        self.route
+    }
+
+    fn limiter(&self) -> Option<&'a dyn Limiter> {
+        self.config.limit.as_deref()
     }
 
     /// Returns whether a valid key with this access may make this request.
     #[inline(always)]
-    fn authorize<B>(&self, access: &Access, route: RouteClass, request: &Request<B>) -> Result<(), Rejection> {
+    fn authorize<B>(&self, access: &Access, request: &Request<B>) -> Result<(), Rejection> {
         if let Some(routes) = &self.config.routes {
-            routes.authorize(route, access)?;
+            routes.authorize(self.route, access)?;
         }
         if let Some(require_fn) = &self.config.require_fn {
             authorize(access, &require_fn(self.head(request)))?;
@@ -259,13 +287,13 @@ impl<'a> Check<'a> {
 
     /// Adds which requirement a valid key does not meet, if a hook or a renderer can see it.
     #[cold]
-    fn explain<B>(&self, rejection: Rejection, access: &Access, route: RouteClass, request: &Request<B>) -> Rejected {
+    fn explain<B>(&self, rejection: Rejection, access: &Access, request: &Request<B>) -> Rejected {
         let config = self.config;
         let is_seen = self.report.is_some() || config.responder.renderer.is_some();
         if !is_seen || rejection != Rejection::Denied(Denial::InsufficientScope) {
             return rejection.into();
         }
-        let of_table = || config.routes.as_ref().and_then(|routes| routes.unmet(route, access));
+        let of_table = || config.routes.as_ref().and_then(|routes| routes.unmet(self.route, access));
         let of_function = || config.require_fn.as_ref().map(|require_fn| require_fn(self.head(request)));
         let of_function = || of_function().filter(|requirement| !requirement.is_met_by(access));
         let unmet = of_table().or_else(of_function).unwrap_or_else(|| config.requirement.clone());
@@ -338,33 +366,26 @@ impl<'a> Check<'a> {
         denial.into()
     }
 
-    /// Rejects the request: counts a failed attempt, reports the reason, and makes the response.
+    /// Rejects the request: reports the reason, and makes the response.
     #[cold]
     pub(super) fn reject<B>(&mut self, rejected: Rejected, request: &Request<B>) -> Response<Bytes> {
         let Rejected { rejection, unmet } = rejected;
-        let rejection = self.count_failure(rejection, request);
         if let Some(report) = &mut self.report {
             report.rejection = Some(rejection);
             report.facts.unmet = unmet.as_deref().cloned();
         }
-        self.config.responder.explain(rejection, unmet.as_deref(), self.head(request))
-    }
-
-    /// Returns the reason for the rejection: a client with too many failed attempts is throttled.
-    fn count_failure<B>(&self, rejection: Rejection, request: &Request<B>) -> Rejection {
-        match &self.config.failures {
-            Some(limiter) if is_failed_attempt(rejection) => {
-                limiter.try_acquire(self.head(request)).err().unwrap_or(rejection)
-            }
-            _ => rejection,
+        let mut response = self.config.responder.explain(rejection, unmet.as_deref(), self.head(request));
+        if let Some(limit) = &self.limit {
+            limit.apply(response.headers_mut());
         }
+        response
     }
 
     fn respond<B>(&self, rejection: Rejection, request: &Request<B>) -> Response<Bytes> {
         self.config.responder.respond(rejection, self.head(request))
     }
 
-    fn head<'r, B>(&self, request: &'r Request<B>) -> RequestHead<'r>
+    pub(super) fn head<'r, B>(&self, request: &'r Request<B>) -> RequestHead<'r>
     where
         'a: 'r,
     {
@@ -373,22 +394,8 @@ impl<'a> Check<'a> {
     }
 }
 
-/// Returns whether a credential was presented and rejected. A request without one attempts nothing.
-fn is_failed_attempt(rejection: Rejection) -> bool {
-    rejection.status() == StatusCode::UNAUTHORIZED && rejection != Rejection::Credential(CredentialError::Missing)
-}
-
 impl<R: Into<Rejection>> From<R> for Rejected {
     fn from(rejection: R) -> Self {
         Self { rejection: rejection.into(), unmet: None }
-    }
-}
-
-impl From<Result<ResponseHeaders, Rejection>> for Progress {
-    fn from(result: Result<ResponseHeaders, Rejection>) -> Self {
-        match result {
-            Ok(headers) => Self::Accepted(headers),
-            Err(rejection) => Self::Rejected(rejection.into()),
-        }
     }
 }

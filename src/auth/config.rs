@@ -1,8 +1,9 @@
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use super::authorize::{Authorizer, Limiter};
+use super::authorize::Authorizer;
 use super::credential::Sources;
+use super::limit::Limiter;
 use super::lookup::GuardedStore;
 use crate::episode::Episode;
 use crate::observe::Hooks;
@@ -23,6 +24,7 @@ pub(crate) struct Config {
     pub(super) require_fn: Option<RequireFn>,
     pub(super) path_from: Option<PathFrom>,
     pub(super) routes: Option<Arc<dyn Authorizer>>,
+    pub(super) limit: Option<Arc<dyn Limiter>>,
     pub(super) failures: Option<Arc<dyn Limiter>>,
     pub(super) lookup_timeout: Option<Duration>,
     pub(super) clock: Arc<dyn Clock>,

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use http::Extensions;
 
 use super::config::Config;
@@ -40,6 +42,15 @@ impl Enclosing {
             Self::Authenticated(key, origin) if inner.finds_as(origin.config()) => Some(key),
             _ => None,
         }
+    }
+
+    /// Returns whether the outer layer has counted the request against the limit of this configuration.
+    pub(super) fn has_counted(&self, inner: &Config) -> bool {
+        let outer = match self {
+            Self::Authenticated(_, origin) => origin.config(),
+            Self::Anonymous(anonymous) => anonymous.origin().config(),
+        };
+        outer.limit.as_ref().zip(inner.limit.as_ref()).is_some_and(|(outer, inner)| Arc::ptr_eq(outer, inner))
     }
 
     /// Returns whether the outer layer has removed the credential that this configuration would have read. To report that

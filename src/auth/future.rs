@@ -12,9 +12,10 @@ use tower::Service;
 use super::ResponseBody;
 use super::check::{Check, Progress};
 use super::config::Config;
-use super::lookup::Waiting;
+use super::limit::RenderedLimit;
 use super::preflight::{is_answered, without_body};
 use super::response_headers::ResponseHeaders;
+use super::waiting::Waiting;
 use crate::observe::Report;
 use crate::rejection::CredentialError;
 
@@ -37,7 +38,7 @@ pin_project! {
     #[project = StateProj]
     enum State<S, F, B> {
         Waiting { inner: S, request: Option<Request<B>>, waiting: Waiting, config: Arc<Config> },
-        Accepted { #[pin] future: F, headers: ResponseHeaders },
+        Accepted { #[pin] future: F, headers: ResponseHeaders, limit: Option<RenderedLimit> },
         Preflight { #[pin] future: F, unanswered: Option<Box<Response<Bytes>>> },
         Rejected { response: Option<Response<Bytes>> },
     }
@@ -47,8 +48,13 @@ impl<S, B> ResponseFuture<S, B>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn accepted(future: S::Future, headers: ResponseHeaders, report: Option<Box<Report>>) -> Self {
-        Self { state: State::Accepted { future, headers }, report }
+    pub(super) fn accepted(
+        future: S::Future,
+        headers: ResponseHeaders,
+        limit: Option<RenderedLimit>,
+        report: Option<Box<Report>>,
+    ) -> Self {
+        Self { state: State::Accepted { future, headers, limit }, report }
     }
 
     pub(super) fn preflight(future: S::Future, unanswered: Box<Response<Bytes>>, report: Option<Box<Report>>) -> Self {
@@ -79,24 +85,36 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.as_mut().project();
         match this.state.as_mut().project() {
-            StateProj::Accepted { future, headers } => {
+            StateProj::Accepted { future, headers, limit } => {
                 let mut result = ready!(future.poll(cx));
                 emit(this.report, result.as_mut().ok());
                 let (mut head, body) = result?.into_parts();
+                // First, since it makes room for all.
+                if let Some(limit) = limit {
+                    limit.apply(&mut head.headers);
+                }
                 headers.apply(&mut head.headers);
                 Poll::Ready(Ok(Response::from_parts(head, ResponseBody::inner(body))))
             }
-            StateProj::Waiting { inner, request, waiting, config } => {
-                let awaited = ready!(waiting.as_mut().poll(cx));
-                let mut request = request.take().expect("it is taken with the state");
+            StateProj::Waiting { inner, request: kept, waiting, config } => {
+                let ended = ready!(waiting.poll(cx));
+                let mut request = kept.take().expect("it is taken with the state");
                 let mut check = Check::new(config, this.report.take());
                 // The ready instance is called, or dropped with this state so that it reserves nothing.
-                let next = match check.resume(awaited, &mut request) {
-                    Progress::Accepted(headers) => State::Accepted { future: inner.call(request), headers },
+                let next = match check.resume(ended, &mut request) {
+                    Progress::Accepted(headers) => {
+                        State::Accepted { future: inner.call(request), headers, limit: check.limit.take() }
+                    }
+                    Progress::Waiting(next) => {
+                        *waiting = next;
+                        *kept = Some(request);
+                        *this.report = check.report;
+                        return self.poll(cx);
+                    }
                     Progress::Rejected(rejection) => {
                         State::Rejected { response: Some(check.reject(rejection, &request)) }
                     }
-                    Progress::Preflight(_) | Progress::Waiting(_) => unreachable!("the lookup has ended"),
+                    Progress::Preflight(_) => unreachable!("a preflight does not wait"),
                 };
                 *this.report = check.report;
                 this.state.set(next);

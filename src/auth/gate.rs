@@ -1,4 +1,4 @@
-//! The service of every layer that only accepts or rejects: scopes, HTTPS and limits.
+//! The service of every layer that only accepts or rejects: scopes and HTTPS.
 
 use std::fmt;
 use std::future::Future;
@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::HeaderMap;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower::Service;
@@ -17,26 +16,11 @@ use super::ResponseBody;
 /// Accepts or rejects a request before the inner service is called.
 #[expect(unnameable_types, reason = "sealed: it is public only as the bound of a public type")]
 pub trait Gate: Clone {
-    /// What is done to the headers of every response.
-    type Finish: Finish;
-
-    /// Returns the response to a rejected request, and what is done to the headers of any response.
-    fn enter<B>(&self, request: &mut Request<B>) -> (Option<Response<Bytes>>, Self::Finish);
+    /// Returns the response to a rejected request.
+    fn enter<B>(&self, request: &mut Request<B>) -> Option<Response<Bytes>>;
 }
 
-/// Changes the headers of a response.
-#[expect(unnameable_types, reason = "sealed: it is public only as the bound of a public type")]
-pub trait Finish {
-    fn apply(&self, headers: &mut HeaderMap);
-}
-
-/// Changes nothing.
-impl Finish for () {
-    fn apply(&self, _: &mut HeaderMap) {}
-}
-
-/// An inner service behind one of the layers [`RequireScopesLayer`](super::RequireScopesLayer),
-/// `RequireHttpsLayer` and `ThrottleLayer`.
+/// An inner service behind a [`RequireScopesLayer`](super::RequireScopesLayer) or `RequireHttpsLayer`.
 ///
 /// It changes responses, never errors: an error of the inner service is returned as it is.
 #[derive(Clone, Debug)]
@@ -58,28 +42,27 @@ where
 {
     type Response = Response<ResponseBody<ResBody>>;
     type Error = S::Error;
-    type Future = GateFuture<S::Future, G::Finish>;
+    type Future = GateFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let (rejection, finish) = self.gate.enter(&mut request);
-        let state = match rejection {
+        let state = match self.gate.enter(&mut request) {
             None => State::Inner { future: self.inner.call(request) },
             Some(response) => {
                 drop(take_ready(&mut self.inner));
                 State::Rejected { response: Some(response) }
             }
         };
-        GateFuture { state, finish }
+        GateFuture { state }
     }
 }
 
 /// Takes the instance that was polled ready and leaves a fresh clone, as the contract of [`tower::Service`] requires.
 /// Dropping the returned instance releases what readiness had reserved, such as the permit of a concurrency limit.
-pub(super) fn take_ready<S: Clone>(inner: &mut S) -> S {
+pub(crate) fn take_ready<S: Clone>(inner: &mut S) -> S {
     let fresh = inner.clone();
     mem::replace(inner, fresh)
 }
@@ -87,10 +70,9 @@ pub(super) fn take_ready<S: Clone>(inner: &mut S) -> S {
 pin_project! {
     /// The future of [`GateService`].
     #[must_use = "futures do nothing unless polled"]
-    pub struct GateFuture<F, E> {
+    pub struct GateFuture<F> {
         #[pin]
         state: State<F>,
-        finish: E,
     }
 }
 
@@ -102,29 +84,23 @@ pin_project! {
     }
 }
 
-impl<F, B, E, H> Future for GateFuture<F, H>
+impl<F, B, E> Future for GateFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
-    H: Finish,
 {
     type Output = Result<Response<ResponseBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let result = match this.state.project() {
+        Poll::Ready(match self.project().state.project() {
             StateProj::Inner { future } => ready!(future.poll(cx)).map(|response| response.map(ResponseBody::inner)),
             StateProj::Rejected { response } => {
                 Ok(response.take().expect("polled after it was ready").map(ResponseBody::own))
             }
-        };
-        Poll::Ready(result.map(|mut response| {
-            this.finish.apply(response.headers_mut());
-            response
-        }))
+        })
     }
 }
 
-impl<F, E> fmt::Debug for GateFuture<F, E> {
+impl<F> fmt::Debug for GateFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GateFuture").finish_non_exhaustive()
     }

@@ -8,6 +8,7 @@ use tower_layer::Layer;
 
 use super::config::Config;
 use super::credential::Sources;
+use super::limit::{Limiter, both};
 use super::service::ApiKeyService;
 use crate::credential::{CredentialSource, Kind};
 use crate::key::KeyFormat;
@@ -90,6 +91,7 @@ impl ApiKeyLayer {
             require_fn: None,
             path_from: None,
             routes: None,
+            limit: None,
             failures: None,
             lookup_timeout: Some(Duration::from_secs(1)),
             clock: Arc::new(SystemClock),
@@ -252,7 +254,7 @@ impl ApiKeyLayer {
     }
 
     /// Sets how long a lookup may take before the response is 503: one second by default, from when the store first makes
-    /// the request wait.
+    /// the request wait. A [limiter](Self::limit) gets what is left of it.
     ///
     /// The timer is tokio's. On a runtime without it, every lookup that waits ends in a 503 whose cause is in the log; there,
     /// use [`without_lookup_timeout`](Self::without_lookup_timeout).
@@ -342,6 +344,60 @@ impl ApiKeyLayer {
     /// costs three allocations.
     pub fn expose_rejection(self) -> Self {
         self.with(|config| config.responder.expose = true)
+    }
+
+    /// Counts the requests of valid keys, before it checks what the key may do: a 403 or 404 counts too, and has the headers
+    /// of the limit. A request beyond the limit gets the documented 429 with `Retry-After` in whole seconds.
+    ///
+    /// Public routes, CORS preflights and requests with an invalid key do not count. Anonymous requests count as
+    /// [`LimitCaller::Anonymous`](super::LimitCaller::Anonymous). A request that is dropped while it waits for the limiter may
+    /// be counted. The layer waits for the store and the limiter no longer than the
+    /// [`lookup_timeout`](Self::lookup_timeout) together.
+    ///
+    /// A second call adds a limiter: a request must be within both. A request that is rejected by the second one may be
+    /// counted by the first.
+    ///
+    /// ```
+    /// # #[cfg(feature = "throttle")] {
+    /// # use tower_api_key::{ApiKeyLayer, MemoryStore};
+    /// use tower_api_key::auth::Limit;
+    /// use tower_api_key::throttle::LimitRule;
+    ///
+    /// let plan = [Limit::per_minute(100), Limit::per_day(5_000)];
+    /// ApiKeyLayer::new(MemoryStore::new()).limit(LimitRule::per_key(plan));
+    /// # }
+    /// ```
+    pub fn limit(self, limiter: impl Limiter) -> Self {
+        self.with(|config| {
+            let limiter: Arc<dyn Limiter> = Arc::new(limiter);
+            config.limit = Some(match config.limit.take() {
+                Some(earlier) => both(earlier, limiter),
+                None => limiter,
+            });
+        })
+    }
+
+    /// Responds 429 to a client whose attempts fail more often than this limiter allows. Replaces an earlier limiter.
+    ///
+    /// An attempt fails when a credential is presented and the response would be 401. Only failures count, so a valid key is
+    /// never throttled, and no client can lock out another's key; each attempt still costs a lookup. `CachedStore` keeps
+    /// lookups off the database, and a `ThrottleLayer` outside this layer limits valid keys as well. A throttled client does
+    /// not learn that its key has expired.
+    ///
+    /// The limiter gets [`LimitCaller::Unknown`](super::LimitCaller::Unknown). `LimitRule::per_client` of the feature `throttle`
+    /// counts by the client's network and requires an outer `ClientInfoLayer`.
+    ///
+    /// ```
+    /// # #[cfg(feature = "throttle")] {
+    /// # use tower_api_key::{ApiKeyLayer, MemoryStore};
+    /// use tower_api_key::auth::Limit;
+    /// use tower_api_key::throttle::LimitRule;
+    ///
+    /// ApiKeyLayer::new(MemoryStore::new()).throttle_failures(LimitRule::per_client(Limit::per_minute(10)));
+    /// # }
+    /// ```
+    pub fn throttle_failures(self, limiter: impl Limiter) -> Self {
+        self.with(|config| config.failures = Some(Arc::new(limiter)))
     }
 
     /// Puts the [`MatchedRoute`](crate::request::MatchedRoute) of the route table into the extensions of each response whose
@@ -500,11 +556,6 @@ impl ApiKeyLayer {
     #[cfg(feature = "routes")]
     pub(crate) fn authorizer(self, routes: Arc<dyn super::Authorizer>) -> Self {
         self.with(|config| config.routes = Some(routes))
-    }
-
-    #[cfg(feature = "throttle")]
-    pub(crate) fn failure_limiter(self, limiter: Arc<dyn super::Limiter>) -> Self {
-        self.with(|config| config.failures = Some(limiter))
     }
 
     /// For layers around this one.

@@ -12,7 +12,6 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::authorize::RouteClass;
 use crate::BoxError;
 use crate::error_chain::panic_text;
 use crate::key::{KeyDigest, KeyRecord};
@@ -25,7 +24,6 @@ pub(super) type Waiting = BoxFuture<'static, Awaited>;
 /// What a store found after a while, and what that is checked against.
 pub(super) struct Awaited {
     pub(super) digest: KeyDigest,
-    pub(super) route: RouteClass,
     pub(super) found: Result<Option<Arc<KeyRecord>>, Box<LookupError>>,
 }
 
@@ -46,7 +44,7 @@ pub(super) struct LookupError {
 /// A [`KeyStore`] of any type with a timeout and without panics.
 pub(super) trait GuardedStore: Send + Sync {
     fn try_find(&self, digest: &KeyDigest) -> Answer;
-    fn find(self: Arc<Self>, digest: KeyDigest, route: RouteClass, timeout: Option<Duration>) -> Waiting;
+    fn find(self: Arc<Self>, digest: KeyDigest, timeout: Option<Duration>) -> Waiting;
 }
 
 impl<S: KeyStore> GuardedStore for S {
@@ -59,7 +57,7 @@ impl<S: KeyStore> GuardedStore for S {
         }
     }
 
-    fn find(self: Arc<Self>, digest: KeyDigest, route: RouteClass, timeout: Option<Duration>) -> Waiting {
+    fn find(self: Arc<Self>, digest: KeyDigest, timeout: Option<Duration>) -> Waiting {
         // One box holds all of it. The timer is made inside the guard as well: where tokio has none, making it
         // panics.
         let guarded = AssertUnwindSafe(async move {
@@ -76,7 +74,7 @@ impl<S: KeyStore> GuardedStore for S {
         });
         Box::pin(guarded.catch_unwind().map(move |found| {
             let found = found.unwrap_or_else(|panic| Err(panicked(panic)));
-            Awaited { digest, route, found }
+            Awaited { digest, found }
         }))
     }
 }

@@ -7,6 +7,7 @@ mod authorize;
 mod body;
 mod check;
 mod config;
+mod count;
 mod credential;
 mod enclosing;
 #[cfg(feature = "axum")]
@@ -18,6 +19,7 @@ pub(crate) mod identity;
 #[cfg(feature = "transport")]
 mod inside;
 pub(crate) mod layer;
+mod limit;
 mod lookup;
 #[cfg(feature = "axum")]
 mod make_service;
@@ -27,6 +29,7 @@ mod rejector;
 mod require;
 mod response_headers;
 mod service;
+mod waiting;
 
 pub use self::body::ResponseBody;
 #[cfg(feature = "axum")]
@@ -34,21 +37,22 @@ pub use self::extract::MissingApiKey;
 pub use self::future::ResponseFuture;
 pub use self::gate::{GateFuture, GateService};
 pub use self::handler_rejection::HandlerRejection;
+pub use self::limit::{Attempt, Limit, LimitCaller, LimitHeaders, LimitState, Limiter, Limits};
 pub use self::require::RequireScopesLayer;
 pub use self::service::ApiKeyService;
 pub use crate::credential::{AuthScheme, CredentialSource, InvalidAuthScheme};
 
-#[cfg(feature = "throttle")]
-pub(crate) use self::authorize::Limiter;
 #[cfg(feature = "routes")]
 pub(crate) use self::authorize::{Authorizer, RouteClass};
-#[cfg(feature = "throttle")]
-pub(crate) use self::gate::Finish;
 #[cfg(feature = "transport")]
 pub(crate) use self::gate::Gate;
+#[cfg(feature = "throttle")]
+pub(crate) use self::gate::take_ready;
 #[cfg(feature = "throttle")]
 pub(crate) use self::identity::Anonymous;
 #[cfg(feature = "throttle")]
 pub(crate) use self::inside::reject_inside;
+#[cfg(feature = "throttle")]
+pub(crate) use self::limit::{Answered, Pending, RenderedLimit, Unanswered, answer, log_unanswered};
 #[cfg(feature = "transport")]
 pub(crate) use self::rejector::Rejector;

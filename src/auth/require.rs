@@ -64,10 +64,8 @@ impl<S> Layer<S> for RequireScopesLayer {
 }
 
 impl Gate for RequireScopesLayer {
-    type Finish = ();
-
-    fn enter<B>(&self, request: &mut Request<B>) -> (Option<Response<Bytes>>, ()) {
-        (self.reject(RequestHead::new(request)), ())
+    fn enter<B>(&self, request: &mut Request<B>) -> Option<Response<Bytes>> {
+        self.reject(RequestHead::new(request))
     }
 }
 

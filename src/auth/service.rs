@@ -56,7 +56,9 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let mut check = Check::new(&self.config, None);
         match check.begin(&mut request) {
-            Progress::Accepted(headers) => ResponseFuture::accepted(self.inner.call(request), headers, check.report),
+            Progress::Accepted(headers) => {
+                ResponseFuture::accepted(self.inner.call(request), headers, check.limit, check.report)
+            }
             Progress::Rejected(rejection) => {
                 let response = check.reject(rejection, &request);
                 drop(take_ready(&mut self.inner));

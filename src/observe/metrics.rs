@@ -2,12 +2,14 @@
 
 use ::metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 
-use super::DecisionEvent;
+use super::{DecisionEvent, LimitEvent};
 use crate::manage::ChangeEvent;
 
 const REQUESTS: &str = "api_key_requests_total";
 const DURATION: &str = "api_key_request_duration_seconds";
 const CHANGES: &str = "api_key_changes_total";
+const LIMITS: &str = "api_key_limits_total";
+const LIMIT_FAILURES: &str = "api_key_limit_store_failures_total";
 
 /// Counts a request and measures it: a hook for [`ApiKeyLayer::on_decision`](crate::ApiKeyLayer::on_decision).
 ///
@@ -43,9 +45,28 @@ pub fn record_change(event: &ChangeEvent<'_>) {
     counter!(CHANGES, "change" => event.change().code(), "outcome" => event.outcome().code()).increment(1);
 }
 
+/// Counts a request that was counted against a limit: a hook for `LimitRule::on_count` of the feature `throttle`.
+///
+/// | metric | kind | labels |
+/// |---|---|---|
+/// | `api_key_limits_total` | counter | `limit`, `outcome` |
+/// | `api_key_limit_store_failures_total` | counter | `limit` |
+///
+/// The limit is the name of the rule, the outcome [`LimitOutcome::code`](super::LimitOutcome::code). A request that the store
+/// did not count may have been counted in this process instead.
+pub fn record_limit(event: &LimitEvent<'_>) {
+    let limit = event.name();
+    counter!(LIMITS, "limit" => limit, "outcome" => event.outcome().code()).increment(1);
+    if event.store_error().is_some() {
+        counter!(LIMIT_FAILURES, "limit" => limit).increment(1);
+    }
+}
+
 /// Describes each metric to the recorder. Call it once, after the recorder is installed.
 pub fn describe() {
     describe_counter!(REQUESTS, Unit::Count, "Requests that reached a key check, by outcome");
     describe_histogram!(DURATION, Unit::Seconds, "Time from the key check to the response head, by outcome");
     describe_counter!(CHANGES, Unit::Count, "Changes of keys, by change and outcome");
+    describe_counter!(LIMITS, Unit::Count, "Requests counted against a limit, by limit and outcome");
+    describe_counter!(LIMIT_FAILURES, Unit::Count, "Requests that the store of a limit did not count, by limit");
 }

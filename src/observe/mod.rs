@@ -13,6 +13,7 @@
 //! ```
 
 mod event;
+mod limit;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod nesting;
@@ -20,6 +21,7 @@ mod report;
 pub mod tracing;
 
 pub use self::event::{DecisionEvent, LookupKind, Outcome};
+pub use self::limit::{LimitEvent, LimitOutcome};
 
 pub(crate) use self::nesting::{Hook, Hooks, Nesting, Outer};
 pub(crate) use self::report::{Report, log_outage};

@@ -27,7 +27,7 @@ pub enum Rejection {
     /// The key was looked up and is rejected.
     #[error(transparent)]
     Denied(Denial),
-    /// The store gave no answer, or the answer to another question.
+    /// The store or a limiter gave no answer, or the store gave the answer to another question.
     #[error(transparent)]
     Unavailable(Outage),
     /// Plain HTTP where HTTPS is required.
@@ -65,7 +65,7 @@ pub enum CredentialError {
     Malformed,
 }
 
-/// Why a store gave no answer.
+/// Why a store or limiter gave no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Outage {
@@ -81,6 +81,12 @@ pub enum Outage {
     /// It returned the record of another key: a mistake in the store, which says nothing about the key.
     #[error("the key store returned the record of another key")]
     OtherKey,
+    /// The limiter failed.
+    #[error("the limiter failed")]
+    LimitFailed,
+    /// The limiter did not answer in time.
+    #[error("the limiter did not answer within the lookup timeout")]
+    LimitTimedOut,
 }
 
 impl Rejection {
@@ -150,6 +156,8 @@ impl Rejection {
             Self::Unavailable(Outage::TimedOut) => "store_timed_out",
             Self::Unavailable(Outage::Panicked) => "store_panicked",
             Self::Unavailable(Outage::OtherKey) | Self::Denied(Denial::OtherKey) => "other_key",
+            Self::Unavailable(Outage::LimitFailed) => "limit_failed",
+            Self::Unavailable(Outage::LimitTimedOut) => "limit_timed_out",
             Self::HttpsRequired => "https_required",
             Self::NotFound => "not_found",
             Self::Throttled { .. } => "throttled",

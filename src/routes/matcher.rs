@@ -13,11 +13,16 @@ use super::{Route, RouteTableError, RouteTableErrorKind};
 #[derive(Clone, Default)]
 pub(super) struct Matcher {
     patterns: matchit::Router<Methods>,
-    /// For each method the lines of the patterns that list it.
-    by_method: Vec<(Method, matchit::Router<usize>)>,
+    by_method: ByMethod,
+    /// Without the prefixes that catch-alls cover.
+    as_written: ByMethod,
 }
 
 type Methods = Vec<(Method, usize)>;
+
+/// For each method the lines of the patterns that list it.
+#[derive(Clone, Default)]
+struct ByMethod(Vec<(Method, matchit::Router<usize>)>);
 
 /// The line for a method and a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,16 +39,15 @@ impl Matcher {
     /// Returns the matcher of these lines, which are sorted by pattern.
     pub(super) fn new(routes: &[Route]) -> Result<Self, RouteTableError> {
         let mut groups = groups(routes)?;
+        let as_written = ByMethod::new(&groups, routes)?;
         cover_prefixes(&mut groups, routes);
-        let mut matcher = Self::default();
+        let by_method = ByMethod::new(&groups, routes)?;
+        let mut patterns = matchit::Router::new();
         for Group { pattern, methods } in groups {
-            for (method, line) in &methods {
-                insert(matcher.patterns_of(method), &pattern, *line).map_err(|kind| routes[*line].error(kind))?;
-            }
             let first = methods[0].1;
-            insert(&mut matcher.patterns, &pattern, methods).map_err(|kind| routes[first].error(kind))?;
+            insert(&mut patterns, &pattern, methods).map_err(|kind| routes[first].error(kind))?;
         }
-        Ok(matcher)
+        Ok(Self { patterns, by_method, as_written })
     }
 
     /// Returns the line for this method and path.
@@ -51,8 +55,13 @@ impl Matcher {
         let Ok(found) = self.patterns.at(path) else { return Found::Nothing };
         match found.value.iter().find(|(listed, _)| listed == method) {
             Some((_, line)) => Found::Listed(*line),
-            None => self.hidden(method, path),
+            None => self.by_method.find(method, path).map_or(Found::Nothing, Found::Hidden),
         }
+    }
+
+    /// Returns the line for this method and path where no catch-all covers its prefix.
+    pub(super) fn find_as_written(&self, method: &Method, path: &str) -> Option<usize> {
+        self.as_written.find(method, path)
     }
 
     /// Returns the methods that the most specific pattern lists.
@@ -68,20 +77,30 @@ impl Matcher {
         let in_parameters: Option<usize> = found.params.iter().map(|(_, value)| odd_escapes(value)).sum();
         in_parameters.is_some() && in_parameters == odd_escapes(path)
     }
+}
 
-    #[cold]
-    fn hidden(&self, method: &Method, path: &str) -> Found {
-        let patterns = self.by_method.iter().find(|(listed, _)| listed == method);
-        let found = patterns.and_then(|(_, patterns)| patterns.at(path).ok());
-        found.map_or(Found::Nothing, |found| Found::Hidden(*found.value))
+impl ByMethod {
+    fn new(groups: &[Group], routes: &[Route]) -> Result<Self, RouteTableError> {
+        let mut all = Self::default();
+        for Group { pattern, methods } in groups {
+            for (method, line) in methods {
+                insert(all.patterns_of(method), pattern, *line).map_err(|kind| routes[*line].error(kind))?;
+            }
+        }
+        Ok(all)
+    }
+
+    fn find(&self, method: &Method, path: &str) -> Option<usize> {
+        let (_, patterns) = self.0.iter().find(|(listed, _)| listed == method)?;
+        patterns.at(path).ok().map(|found| *found.value)
     }
 
     fn patterns_of(&mut self, method: &Method) -> &mut matchit::Router<usize> {
-        let at = self.by_method.iter().position(|(listed, _)| listed == method).unwrap_or_else(|| {
-            self.by_method.push((method.clone(), matchit::Router::new()));
-            self.by_method.len() - 1
+        let at = self.0.iter().position(|(listed, _)| listed == method).unwrap_or_else(|| {
+            self.0.push((method.clone(), matchit::Router::new()));
+            self.0.len() - 1
         });
-        &mut self.by_method[at].1
+        &mut self.0[at].1
     }
 }
 

@@ -152,12 +152,12 @@ impl RouteTable {
     }
 
     /// Returns whether a key with this access meets the requirements of these lines.
-    fn authorize_by(&self, lines: [Option<usize>; 2], access: &Access) -> Result<(), Rejection> {
+    fn authorize_by(&self, lines: [Option<usize>; 3], access: &Access) -> Result<(), Rejection> {
         Ok(self.required(lines).try_for_each(|requirement| authorize(access, requirement))?)
     }
 
     /// Returns what these lines require of a key.
-    fn required(&self, lines: [Option<usize>; 2]) -> impl Iterator<Item = &Requirement> {
+    fn required(&self, lines: [Option<usize>; 3]) -> impl Iterator<Item = &Requirement> {
         lines.into_iter().flatten().filter_map(|line| self.requirement(line))
     }
 
@@ -201,14 +201,16 @@ impl RouteTable {
         if twin.is_none() && self.requirement(line).is_none() {
             return RouteClass::Public(line);
         }
-        RouteClass::Listed(line, twin)
+        let other = self.routes[line].takes_a_rest().then(|| self.listed.find_as_written(method, path)).flatten();
+        // Where a catch-all covers its prefix, a router runs the handler of the less specific line.
+        RouteClass::Listed(line, [twin, other.filter(|other| *other != line)])
     }
 
     /// Returns the first requirement of the route that a key with this access does not meet.
     pub(super) fn unmet(&self, route: RouteClass, access: &Access) -> Option<Requirement> {
         let lines = match (route, self.unlisted) {
-            (RouteClass::Listed(line, twin), _) => [Some(line), twin],
-            (RouteClass::Unlisted(hidden), Unlisted::InsecureAnyKey) => [hidden, None],
+            (RouteClass::Listed(line, [twin, other]), _) => [Some(line), twin, other],
+            (RouteClass::Unlisted(hidden), Unlisted::InsecureAnyKey) => [hidden, None, None],
             (RouteClass::Unlisted(_), Unlisted::FullAccess) => {
                 return Some(Requirement::full_access()).filter(|required| !required.is_met_by(access));
             }
@@ -220,9 +222,9 @@ impl RouteTable {
     pub(super) fn authorize(&self, route: RouteClass, access: &Access) -> Result<(), Rejection> {
         match (route, self.unlisted) {
             (RouteClass::Public(_), _) => Ok(()),
-            (RouteClass::Listed(line, twin), _) => self.authorize_by([Some(line), twin], access),
+            (RouteClass::Listed(line, [twin, other]), _) => self.authorize_by([Some(line), twin, other], access),
             (RouteClass::Unlisted(_), Unlisted::FullAccess) => Ok(authorize(access, &Requirement::full_access())?),
-            (RouteClass::Unlisted(hidden), Unlisted::InsecureAnyKey) => self.authorize_by([hidden, None], access),
+            (RouteClass::Unlisted(hidden), Unlisted::InsecureAnyKey) => self.authorize_by([hidden, None, None], access),
             (RouteClass::Ambiguous, _) | (RouteClass::Unlisted(_), Unlisted::Deny) => Err(Rejection::NotFound),
         }
     }

@@ -1,13 +1,31 @@
-//! Limits: never more than so many in any span of time.
+//! Limits: never more than so many requests in any span of time.
 //!
-//! [`SlidingWindow`] counts, [`ThrottleLayer`] asks it about each request, and
-//! [`ApiKeyLayer::throttle_failures`](crate::ApiKeyLayer::throttle_failures) about each failed attempt. They count in
-//! this process alone.
+//! A [`LimitRule`] is what to limit: whom it counts, by which [`Limit`]s, where, and what a request costs.
+//! [`ApiKeyLayer::limit`](crate::ApiKeyLayer::limit) applies it to valid keys,
+//! [`ApiKeyLayer::throttle_failures`](crate::ApiKeyLayer::throttle_failures) to failed attempts, and [`ThrottleLayer`] to any
+//! other request. [`MemoryLimits`] counts in this process; a [`LimitStore`] can be shared by several.
 
-mod failures;
-mod headers;
+mod away;
+mod counter;
+mod hit;
 mod layer;
-mod window;
+mod memory;
+#[cfg(feature = "redis")]
+mod redis;
+mod rule;
+mod service;
+mod store;
+mod subject;
 
+pub use self::hit::{Acquired, Hit};
 pub use self::layer::ThrottleLayer;
-pub use self::window::{Hit, SlidingWindow};
+pub use self::memory::MemoryLimits;
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisLimits, RedisLimitsError};
+pub use self::rule::LimitRule;
+pub use self::service::{ThrottleFuture, ThrottleService};
+pub use self::store::LimitStore;
+pub use self::subject::Subject;
+
+#[doc(no_inline)]
+pub use crate::auth::{Limit, LimitHeaders, LimitState, Limits};

@@ -84,17 +84,15 @@ impl<S> Layer<S> for RequireHttpsLayer {
 }
 
 impl Gate for RequireHttpsLayer {
-    type Finish = ();
-
-    fn enter<B>(&self, request: &mut Request<B>) -> (Option<Response<Bytes>>, ()) {
+    fn enter<B>(&self, request: &mut Request<B>) -> Option<Response<Bytes>> {
         let rejection = match request.extensions().get::<ClientInfo>() {
-            Some(client) if client.is_https() || self.is_exempt(request) => return (None, ()),
+            Some(client) if client.is_https() || self.is_exempt(request) => return None,
             Some(_) => Rejection::HttpsRequired,
             None => {
                 log_missing("a RequireHttpsLayer");
                 Rejection::Misconfigured
             }
         };
-        (Some(self.rejector.reject(rejection, request)), ())
+        Some(self.rejector.reject(rejection, request))
     }
 }

@@ -4,9 +4,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -27,7 +25,7 @@ use tower_api_key::observe::Outcome;
 use tower_api_key::rejection::{CredentialError, Realm, RejectedRequest};
 use tower_api_key::routes::RouteTable;
 use tower_api_key::scope::avala;
-use tower_api_key::throttle::{SlidingWindow, ThrottleLayer};
+use tower_api_key::throttle::{self, Hit, LimitRule, MemoryLimits, Subject, ThrottleLayer};
 use tower_api_key::transport::{ClientInfoLayer, Connection, RequireHttpsLayer};
 use tower_api_key::{Access, ApiKey, ApiKeyLayer, BoxError, MemoryStore, Rejection, Requirement};
 
@@ -70,7 +68,7 @@ async fn limit_outside_without_reject_as_is_documented() {
     for call in [Call::Get, Call::Head, Call::Grpc] {
         let (events, handled) = (Events::default(), Arc::default());
         let keys = events.report(form.layer());
-        let limit = ThrottleLayer::per_client(exhausted(network())).clock(time_of_day);
+        let limit = ThrottleLayer::new(per_client()).clock(time_of_day);
         let service = ClientInfoLayer::new().layer(limit.layer(keys.layer(handler(&handled))));
         let response = service.oneshot(form.request(place, call)).await.unwrap();
         assert_eq!(response.extensions().get::<Rejection>(), None, "{call:?}");
@@ -341,20 +339,20 @@ impl Place {
         let (keys, handler) = (self.open(keys.clone()), handler(handled));
         // Another form, without a hook.
         let another = ApiKeyLayer::new(MemoryStore::new()).rejection_response(|_| Response::new("another".into()));
-        let per_client = || ThrottleLayer::per_client(exhausted(network())).clock(time_of_day);
+        let limit = || ThrottleLayer::new(per_client()).clock(time_of_day);
         match self {
             Self::Scopes => guarded(keys.layer(RequireScopesLayer::new(avala::DATASETS_WRITE).layer(handler))),
             Self::ScopesOfAnonymous | Self::ScopesOnPublicRoute => {
                 guarded(keys.layer(RequireScopesLayer::new(Requirement::any_key()).layer(handler)))
             }
             Self::LimitPerKey => {
-                let limit = ThrottleLayer::per_key(exhausted(KeyId::from_u128(1))).clock(time_of_day);
-                guarded(keys.layer(limit.layer(handler)))
+                let rule = LimitRule::per_key(ONE).store(exhausted(KeyId::from_u128(1)));
+                guarded(keys.layer(ThrottleLayer::new(rule).clock(time_of_day).layer(handler)))
             }
-            Self::LimitPerClientInside | Self::LimitOfAnonymous => guarded(keys.layer(per_client().layer(handler))),
-            Self::LimitInsideAsAnother => guarded(keys.layer(per_client().reject_as(&another).layer(handler))),
-            Self::LimitOutside => guarded(per_client().reject_as(&keys).layer(keys.layer(handler))),
-            Self::LimitOfFailures => guarded(keys.throttle_failures(exhausted(network())).layer(handler)),
+            Self::LimitPerClientInside | Self::LimitOfAnonymous => guarded(keys.layer(limit().layer(handler))),
+            Self::LimitInsideAsAnother => guarded(keys.layer(limit().reject_as(&another).layer(handler))),
+            Self::LimitOutside => guarded(limit().reject_as(&keys).layer(keys.layer(handler))),
+            Self::LimitOfFailures => guarded(keys.throttle_failures(per_client()).layer(handler)),
             Self::HttpsOutside => guarded(RequireHttpsLayer::new(&keys).layer(keys.layer(handler))),
             Self::HttpsInside => guarded(keys.layer(RequireHttpsLayer::new(&another).layer(handler))),
             Self::ExtractorOnPublicRoute | Self::ExtractorOfAnonymous => {
@@ -415,12 +413,18 @@ fn network() -> ClientNetwork {
     ClientNetwork::from(ADDRESS)
 }
 
-/// A window of one request, which this key has used. Its time does not pass.
-fn exhausted<K: Hash + Eq>(key: K) -> SlidingWindow<K> {
+const ONE: throttle::Limit = throttle::Limit::new(1, Duration::from_secs(WINDOW));
+
+fn per_client() -> LimitRule {
+    LimitRule::per_client(ONE).store(exhausted(network()))
+}
+
+/// The one request of this subject is used. Time does not pass.
+fn exhausted(subject: impl Into<Subject>) -> MemoryLimits {
     let start = Instant::now();
-    let window = SlidingWindow::with_clock(NonZeroU32::MIN, Duration::from_secs(WINDOW), 10, move || start);
-    assert!(window.hit(key).is_allowed());
-    window
+    let limits = MemoryLimits::new().with_clock(move || start);
+    assert!(limits.acquire(&Hit::new(subject, ONE)).is_allowed());
+    limits
 }
 
 fn time_of_day() -> SystemTime {

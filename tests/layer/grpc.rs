@@ -51,11 +51,10 @@ async fn tonic_client_sees_each_status() {
 #[cfg(feature = "throttle")]
 #[tokio::test]
 async fn tonic_client_sees_limit_reached() {
-    use tower_api_key::throttle::{SlidingWindow, ThrottleLayer};
+    use tower_api_key::throttle::{Limit, LimitRule};
 
-    let two_a_minute = SlidingWindow::new(std::num::NonZeroU32::new(2).unwrap(), Duration::from_secs(60));
-    let layer = ApiKeyLayer::new(keys()).grpc_responses();
-    let channel = serve((layer, ThrottleLayer::per_key(two_a_minute))).await;
+    let layer = ApiKeyLayer::new(keys()).grpc_responses().limit(LimitRule::per_key(Limit::per_minute(2)));
+    let channel = serve(layer).await;
     for _ in 0..2 {
         assert_eq!(check(&channel, KEY).await.unwrap(), ServingStatus::Serving as i32);
     }
@@ -71,14 +70,15 @@ async fn tonic_client_sees_limit_reached() {
 async fn client_limit_uses_the_key_layer_form() {
     use tonic::transport::server::TcpConnectInfo;
     use tower::ServiceBuilder;
-    use tower_api_key::throttle::ThrottleLayer;
+    use tower_api_key::throttle::{Limit, LimitRule, ThrottleLayer};
     use tower_api_key::transport::{ClientInfoLayer, Connection};
 
     let keys = ApiKeyLayer::new(keys()).grpc_responses();
     let client = ClientInfoLayer::new().connection_from(|info: &TcpConnectInfo| {
         Connection::plain(info.remote_addr().expect("a connection over TCP").ip())
     });
-    let limit = ThrottleLayer::per_client(two_an_hour()).reject_as(&keys);
+    let two_an_hour = || LimitRule::per_client(Limit::per_hour(2));
+    let limit = ThrottleLayer::new(two_an_hour()).reject_as(&keys);
     let outside = ServiceBuilder::new().layer(client.clone()).layer(limit).layer(keys.clone());
     let failures = ServiceBuilder::new().layer(client).layer(keys.throttle_failures(two_an_hour()));
     let good = (KEY, Ok(ServingStatus::Serving as i32));
@@ -98,10 +98,10 @@ async fn client_limit_uses_the_key_layer_form() {
 #[cfg(feature = "throttle")]
 #[tokio::test]
 async fn outer_limit_uses_its_configured_form() {
-    use tower_api_key::throttle::ThrottleLayer;
+    use tower_api_key::throttle::{Limit, LimitRule, Subject, ThrottleLayer};
 
     let keys = ApiKeyLayer::new(keys());
-    let limit = || ThrottleLayer::by(two_an_hour(), |_| Some(()));
+    let limit = || ThrottleLayer::new(LimitRule::by(Limit::per_hour(2), |_, _| Some(Subject::text("all"))));
     for (limit, status, grpc_status) in [
         (limit().reject_as(&keys.clone().grpc_responses()), 200, Some("8")),
         (limit().reject_as(&keys), 429, None),
@@ -219,12 +219,6 @@ fn keys() -> MemoryStore {
         keys.add(record.with_expires_at(expires_at)).unwrap();
     }
     keys
-}
-
-#[cfg(feature = "throttle")]
-fn two_an_hour<K: std::hash::Hash + Eq>() -> tower_api_key::throttle::SlidingWindow<K> {
-    let two = std::num::NonZeroU32::new(2).unwrap();
-    tower_api_key::throttle::SlidingWindow::new(two, Duration::from_secs(3600))
 }
 
 /// A client of a tonic server behind this layer.

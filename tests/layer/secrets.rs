@@ -319,10 +319,17 @@ async fn printed_types(canary: &Canary) -> Vec<(&'static str, String)> {
     #[cfg(feature = "transport")]
     debug("ClientInfoLayer", &tower_api_key::transport::ClientInfoLayer::new());
     #[cfg(feature = "throttle")]
-    debug(
-        "SlidingWindow",
-        &tower_api_key::throttle::SlidingWindow::<u8>::new(std::num::NonZeroU32::MIN, Duration::ZERO),
-    );
+    {
+        use tower_api_key::throttle::{Limit, LimitRule, MemoryLimits, ThrottleLayer};
+        let rule = LimitRule::per_key(Limit::per_minute(1));
+        debug("MemoryLimits", &MemoryLimits::new());
+        debug("LimitRule", &rule);
+        let layer = ThrottleLayer::new(rule);
+        debug("ThrottleLayer", &layer);
+        let mut service = layer.layer(NotPrinted);
+        debug("ThrottleService", &service);
+        debug("ThrottleFuture", &service.ready().await.unwrap().call(request(canary.text())));
+    }
     let mut waiting = ApiKeyLayer::new(Awaited(keys.clone())).layer(NotPrinted);
     let mut call = Box::pin(waiting.ready().await.unwrap().call(request(canary.text())));
     debug("ResponseFuture before the lookup", &call);

@@ -43,7 +43,7 @@ async fn failing_client_is_throttled_but_valid_key_is_not() {
 
 async fn throttles_failures(layer: ApiKeyLayer, revoked: &str, expired: &str) {
     let (hand, events, handler) = (Hand::default(), Events::default(), Handler::default());
-    let layer = events.of(layer).throttle_failures(hand.window(3));
+    let layer = events.of(layer).throttle_failures(hand.per_client(3));
     let service = ServiceBuilder::new().layer(ClientInfoLayer::new()).layer(layer).service(handler.service());
     let rejected = |rejection: Rejection| Outcome::Rejected(rejection);
     let late = rejected(Rejection::Throttled { retry_after: 60 });
@@ -102,7 +102,7 @@ async fn failed_attempts_are_counted() {
         ("reader", [403, 403]),
         (KEY, [200, 200]),
     ] {
-        let layer = ApiKeyLayer::new(keys.clone()).require(avala::DATASETS_READ).throttle_failures(hand.window(1));
+        let layer = ApiKeyLayer::new(keys.clone()).require(avala::DATASETS_READ).throttle_failures(hand.per_client(1));
         let service =
             ServiceBuilder::new().layer(ClientInfoLayer::new()).layer(layer).service(Handler::default().service());
         for status in statuses {
@@ -114,14 +114,14 @@ async fn failed_attempts_are_counted() {
 #[tokio::test]
 async fn missing_client_on_failure_is_500() {
     let hand = Hand::default();
-    let layer = ApiKeyLayer::new(store(Access::Full)).throttle_failures(hand.window(1));
+    let layer = ApiKeyLayer::new(store(Access::Full)).throttle_failures(hand.per_client(1));
     let service = ServiceBuilder::new().layer(layer).service(Handler::default().service());
     record_log();
     for (key, status) in [("guess", 500), (KEY, 200), ("", 401)] {
         assert_eq!(service.clone().oneshot(request(key)).await.unwrap().status(), status, "{key}");
     }
     let [line] = &take_log()[..] else { panic!("one line is expected") };
-    assert!(line.contains("an ApiKeyLayer that throttles failures got a request without a Client"), "{line}");
+    assert!(line.contains("a LimitRule that counts by client got a request without a Client"), "{line}");
 }
 
 proptest! {
@@ -129,7 +129,7 @@ proptest! {
     #[test]
     fn failures_cannot_lock_a_key(attempts in proptest::collection::vec((0_u64..20_000, 0_u8..4, any::<bool>()), 1..80)) {
         let hand = Hand::default();
-        let layer = ApiKeyLayer::new(store(Access::Full)).throttle_failures(hand.window(2));
+        let layer = ApiKeyLayer::new(store(Access::Full)).throttle_failures(hand.per_client(2));
         let service = ServiceBuilder::new().layer(ClientInfoLayer::new()).layer(layer).service(Handler::default().service());
         let (mut now, mut answered) = (0, Vec::new());
         for (step, host, valid) in attempts {

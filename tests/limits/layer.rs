@@ -9,11 +9,11 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_api_key::key::KeyDigest;
 use tower_api_key::observe::Outcome;
-use tower_api_key::throttle::ThrottleLayer;
+use tower_api_key::throttle::{Limit, LimitRule, Subject, ThrottleLayer};
 use tower_api_key::transport::{ClientInfoLayer, TrustedProxies};
-use tower_api_key::{Access, ApiKeyLayer, MemoryStore, NewKey, Rejection};
+use tower_api_key::{Access, ApiKeyLayer, NewKey, Rejection};
 
-use super::world::{Events, Hand, MINUTE, START, from, limit_headers, throttled};
+use super::world::{Events, Hand, MINUTE, START, ask, from, limit_headers, throttled};
 use crate::support::handler::Handler;
 use crate::support::keys::KEY;
 use crate::support::log_lines::{record_log, take_log};
@@ -22,34 +22,12 @@ use crate::support::reply::Reply;
 use crate::support::request::request;
 use crate::support::store::store;
 
-async fn ask<S>(service: &S, request: Request<String>) -> Reply
-where
-    S: Service<Request<String>, Error = Infallible> + Clone,
-    S::Response: IntoReply,
-{
-    service.clone().oneshot(request).await.unwrap().into_reply().await
-}
-
-/// A response with any body.
-trait IntoReply {
-    async fn into_reply(self) -> Reply;
-}
-
-impl<B> IntoReply for Response<B>
-where
-    B: http_body::Body<Data = bytes::Bytes, Error: std::fmt::Debug>,
-{
-    async fn into_reply(self) -> Reply {
-        Reply::of(self).await
-    }
-}
-
 /// Cases: 40.
 /// Counters that restart every minute would accept five requests just before its end and five just after it.
 #[tokio::test]
 async fn any_minute_allows_five_requests() {
     let (hand, handler) = (Hand::default(), Handler::default());
-    let layer = ThrottleLayer::per_client(hand.window(5)).clock(hand.time_of_day());
+    let layer = ThrottleLayer::new(hand.per_client(5)).clock(hand.time_of_day());
     let service = ServiceBuilder::new().layer(ClientInfoLayer::new()).layer(layer).service(handler.service());
     let client = "192.0.2.1";
     // The time, how many requests are left, and when the next one becomes free.
@@ -87,7 +65,7 @@ async fn any_minute_allows_five_requests() {
 async fn ipv6_network_is_one_client() {
     let hand = Hand::default();
     let client = ClientInfoLayer::new().trust(TrustedProxies::new(["10.0.0.1"]).unwrap());
-    let layer = ThrottleLayer::per_client(hand.window(3));
+    let layer = ThrottleLayer::new(hand.per_client(3));
     let service = ServiceBuilder::new().layer(client).layer(layer).service(Handler::default().service());
     let from = |address: &str, forwarded: &str| {
         let mut request = from(address, "");
@@ -129,7 +107,7 @@ async fn each_key_has_its_own_count() {
     let other =
         keys.manage().issue(&"acme".parse().unwrap(), NewKey::new("other", Access::Full).unwrap()).await.unwrap();
     let guard = events.of(ApiKeyLayer::new(keys));
-    let layer = ThrottleLayer::per_key(hand.window(2)).clock(hand.time_of_day());
+    let layer = ThrottleLayer::new(hand.per_key(Limit::per_minute(2))).clock(hand.time_of_day());
     let service = ServiceBuilder::new().layer(guard).layer(layer).service(handler.service());
     let rejected = Outcome::Rejected(Rejection::Throttled { retry_after: 60 });
     for (key, status, outcome) in [
@@ -150,24 +128,32 @@ async fn each_key_has_its_own_count() {
     assert_eq!(handler.calls(), 3);
 }
 
+/// Of each client, if the client is known.
+/// Cases: 252.
 #[tokio::test]
-async fn anonymous_request_is_not_counted_by_key() {
+async fn anonymous_request_has_its_own_count() {
     let hand = Hand::default();
-    let service = ServiceBuilder::new()
-        .layer(ApiKeyLayer::new(MemoryStore::new()).allow_anonymous())
-        .layer(ThrottleLayer::per_key(hand.window(1)))
-        .service(Handler::default().service());
-    for _ in 0..3 {
-        let reply = ask(&service, request("")).await;
-        assert_eq!((reply.status, limit_headers(&reply.headers)), (200, [""; 4]));
+    let keys = || ApiKeyLayer::new(store(Access::Full)).allow_anonymous();
+    let rule = || hand.per_key(Limit::per_minute(1));
+    let outside = keys().limit(rule()).layer(Handler::default().service());
+    let inside = keys().layer(ThrottleLayer::new(rule()).layer(Handler::default().service()));
+    for (key, status) in [("", 200), ("", 429), (KEY, 200), (KEY, 429), ("", 429)] {
+        assert_eq!(ask(&outside, request(key)).await.status, status, "{key}");
+        assert_eq!(ask(&inside, request(key)).await.status, status, "{key}");
+    }
+    let clients = ClientInfoLayer::new().layer(keys().limit(rule()).layer(Handler::default().service()));
+    for (client, status) in [("192.0.2.1", 200), ("192.0.2.1", 429), ("192.0.2.2", 200), ("192.0.2.2", 429)] {
+        assert_eq!(ask(&clients, from(client, "")).await.status, status, "{client}");
     }
 }
 
 #[tokio::test]
 async fn custom_key_function_is_used() {
     let hand = Hand::default();
-    let layer = ThrottleLayer::by(hand.window(1), |request| request.headers().get("x-tenant").cloned());
-    let service = layer.layer(Handler::default().service());
+    let rule = LimitRule::by(Limit::per_minute(1), |request, _| {
+        Some(Subject::text(request.headers().get("x-tenant")?.to_str().ok()?))
+    });
+    let service = ThrottleLayer::new(rule.store(hand.limits())).layer(Handler::default().service());
     for (tenant, status) in [("a", 200), ("a", 429), ("b", 200), ("", 200), ("", 200)] {
         let mut request = request("");
         if !tenant.is_empty() {
@@ -187,7 +173,7 @@ async fn outer_limit_rejects_as_the_key_layer() {
         assert!(rejected.request().headers().is_empty(), "the credential is gone");
         rejected.response().map(|_| rejected.rejection().code().into())
     });
-    let layer = ThrottleLayer::per_client(hand.window(1)).clock(hand.time_of_day());
+    let layer = ThrottleLayer::new(hand.per_client(1)).clock(hand.time_of_day());
     let rejection = Rejection::Throttled { retry_after: 60 };
     for layer in [layer.clone().reject_as(&keys), layer] {
         let service = ServiceBuilder::new()
@@ -220,8 +206,8 @@ async fn outer_limit_rejects_as_the_key_layer() {
 #[tokio::test]
 async fn inner_limit_headers_are_kept() {
     let hand = Hand::default();
-    let inner = ThrottleLayer::per_key(hand.window(2)).clock(hand.time_of_day());
-    let outer = ThrottleLayer::per_client(hand.window(3)).clock(hand.time_of_day());
+    let inner = ThrottleLayer::new(hand.per_key(Limit::per_minute(2))).clock(hand.time_of_day());
+    let outer = ThrottleLayer::new(hand.per_client(3)).clock(hand.time_of_day());
     let service = ServiceBuilder::new()
         .layer(ClientInfoLayer::new())
         .layer(outer)
@@ -243,12 +229,15 @@ async fn inner_limit_headers_are_kept() {
 #[tokio::test]
 async fn missing_limit_subject_is_500() {
     let (hand, handler) = (Hand::default(), Handler::default());
-    let per_client = ThrottleLayer::per_client(hand.window(1)).layer(handler.service());
-    let per_key = ThrottleLayer::per_key(hand.window(1)).layer(handler.service());
+    let per_client = ThrottleLayer::new(hand.per_client(1)).layer(handler.service());
+    let per_key = ThrottleLayer::new(hand.per_key(Limit::per_minute(1))).layer(handler.service());
     let misconfigured = r#"{"detail":"Internal server error."}"#;
     for (service, part) in [
-        (&per_client, "a ThrottleLayer got a request without a ClientInfo: either no ClientInfoLayer is outside it"),
-        (&per_key, "a ThrottleLayer that counts by key got a request without an API key: no ApiKeyLayer is outside it"),
+        (
+            &per_client,
+            "a LimitRule that counts by client got a request without a ClientInfo: either no ClientInfoLayer is outside it",
+        ),
+        (&per_key, "a LimitRule that counts by key got a request without an API key: no ApiKeyLayer is outside it"),
     ] {
         record_log();
         let reply = ask(service, request(KEY)).await;
@@ -257,7 +246,7 @@ async fn missing_limit_subject_is_500() {
         assert!(line.starts_with("ERROR ") && line.contains(part) && line.contains("answering 500"), "{line}");
     }
     // An inner ClientInfoLayer cannot help.
-    let wrong = ThrottleLayer::per_client(hand.window(1)).layer(ClientInfoLayer::new().layer(handler.service()));
+    let wrong = ThrottleLayer::new(hand.per_client(1)).layer(ClientInfoLayer::new().layer(handler.service()));
     assert_eq!(ask(&wrong, from("192.0.2.1", KEY)).await.status, 500);
     assert_eq!(handler.calls(), 0);
 }
@@ -267,7 +256,7 @@ async fn missing_limit_subject_is_500() {
 #[test]
 fn parallel_requests_pass_up_to_the_limit() {
     let hand = Hand::default();
-    let layer = ThrottleLayer::per_client(hand.window(5));
+    let layer = ThrottleLayer::new(hand.per_client(5));
     for round in 0..50 {
         // At the edge: the requests of the previous round leave the window at this moment.
         hand.set(round * MINUTE);
@@ -296,7 +285,7 @@ async fn limit_rejection_holds_no_permit() {
     let hand = Hand::default();
     let service = ServiceBuilder::new()
         .layer(ClientInfoLayer::new())
-        .layer(ThrottleLayer::per_client(hand.window(1)))
+        .layer(ThrottleLayer::new(hand.per_client(1)))
         .layer(GlobalConcurrencyLimitLayer::new(1))
         .service(Handler::default().service());
     let mut rejected = service.clone();

@@ -3,9 +3,15 @@
 
 mod bounded;
 mod failures;
+mod guarded;
+mod headers;
 mod layer;
+#[cfg(feature = "redis")]
+mod redis;
+mod rules;
 mod sockets;
 mod unknown;
+mod waiting;
 mod world;
 
 #[path = "../support/mod.rs"]

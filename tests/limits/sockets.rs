@@ -26,7 +26,7 @@ async fn serve(tasks: &mut JoinSet<()>, hand: &Hand) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     let service = ServiceBuilder::new()
         .layer(ClientInfoLayer::new())
-        .layer(ThrottleLayer::per_client(hand.window(5)))
+        .layer(ThrottleLayer::new(hand.per_client(5)))
         .layer(ApiKeyLayer::new(store(Access::Full)))
         .service(service_fn(async |_: Request<Incoming>| Ok::<_, Infallible>(http::Response::new(String::new()))));
     tasks.spawn(async move {

@@ -29,7 +29,7 @@ fn forwarded(key: &str, lines: &[(&'static str, &str)]) -> Request<String> {
 /// With a limit of two, two requests of all unknown clients are accepted.
 #[tokio::test]
 async fn unknown_clients_share_one_count() {
-    let layer = ThrottleLayer::per_client(Hand::default().window(2));
+    let layer = ThrottleLayer::new(Hand::default().per_client(2));
     let service = ServiceBuilder::new().layer(clients()).layer(layer).service(Handler::default().service());
     for (lines, status) in [
         (&[("x-forwarded-for", "203.0.113.9"), ("forwarded", "for=6.6.6.6")][..], 200),
@@ -50,7 +50,7 @@ async fn unknown_clients_share_one_count() {
 /// With a limit of two failures.
 #[tokio::test]
 async fn failures_of_unknown_clients_share_one_count() {
-    let keys = ApiKeyLayer::new(store(Access::Full)).throttle_failures(Hand::default().window(2));
+    let keys = ApiKeyLayer::new(store(Access::Full)).throttle_failures(Hand::default().per_client(2));
     let service = ServiceBuilder::new().layer(clients()).layer(keys).service(Handler::default().service());
     for (lines, status) in [
         (&[("x-forwarded-for", "unknown")][..], 401),

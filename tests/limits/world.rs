@@ -1,18 +1,19 @@
 //! A clock that a test moves, and requests from anywhere.
 
-use std::hash::Hash;
-use std::num::NonZeroU32;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, Response};
+use tower::{Service, ServiceExt};
 use tower_api_key::ApiKeyLayer;
 use tower_api_key::key::KeyDigest;
 use tower_api_key::observe::Outcome;
-use tower_api_key::throttle::SlidingWindow;
+use tower_api_key::throttle::{Limit, LimitRule, Limits, MemoryLimits};
 use tower_api_key::transport::Connection;
 
+use crate::support::reply::Reply;
 use crate::support::request::request;
 
 pub(crate) const MINUTE: u64 = 60_000;
@@ -32,11 +33,18 @@ impl Hand {
         Duration::from_millis(self.0.load(Ordering::SeqCst))
     }
 
-    pub(crate) fn window<K: Hash + Eq>(&self, limit: u32) -> SlidingWindow<K> {
+    /// Counts by this clock.
+    pub(crate) fn limits(&self) -> MemoryLimits {
         let (start, hand) = (Instant::now(), self.clone());
-        let limit = NonZeroU32::new(limit).unwrap();
-        let clock = move || start + hand.since_start();
-        SlidingWindow::with_clock(limit, Duration::from_millis(MINUTE), 10_000, clock)
+        MemoryLimits::new().with_clock(move || start + hand.since_start())
+    }
+
+    pub(crate) fn per_client(&self, requests: u32) -> LimitRule {
+        LimitRule::per_client(Limit::per_minute(requests)).store(self.limits())
+    }
+
+    pub(crate) fn per_key(&self, limits: impl Into<Limits>) -> LimitRule {
+        LimitRule::per_key(limits).store(self.limits())
     }
 
     pub(crate) fn time_of_day(&self) -> impl Fn() -> SystemTime + Send + Sync + 'static {
@@ -67,7 +75,7 @@ pub(crate) fn throttled(seconds: u64) -> String {
 }
 
 #[derive(Clone, Default)]
-pub(crate) struct Events(Arc<Mutex<Vec<Event>>>);
+pub(crate) struct Events(pub(crate) Arc<Mutex<Vec<Event>>>);
 
 /// Outcome, status, and the digest of the key.
 pub(crate) type Event = (Outcome, Option<u16>, Option<KeyDigest>);
@@ -83,5 +91,27 @@ impl Events {
 
     pub(crate) fn take(&self) -> Vec<Event> {
         std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+pub(crate) async fn ask<S>(service: &S, request: Request<String>) -> Reply
+where
+    S: Service<Request<String>, Error = Infallible> + Clone,
+    S::Response: IntoReply,
+{
+    service.clone().oneshot(request).await.unwrap().into_reply().await
+}
+
+/// A response with any body.
+pub(crate) trait IntoReply {
+    async fn into_reply(self) -> Reply;
+}
+
+impl<B> IntoReply for Response<B>
+where
+    B: http_body::Body<Data = bytes::Bytes, Error: std::fmt::Debug>,
+{
+    async fn into_reply(self) -> Reply {
+        Reply::of(self).await
     }
 }

@@ -7,6 +7,8 @@ use serde_json::json;
 
 use super::client::{Api, Reply, text};
 use super::server::Server;
+use crate::support::redis::RedisServer;
+use crate::support::sqlite::Dir;
 
 /// Limit and remaining, after a check of the reset time.
 fn limit_headers(reply: &Reply) -> (&str, &str) {
@@ -161,4 +163,31 @@ async fn statuses<F: Future<Output = Reply>>(number: usize, call: impl Fn(usize)
     let accepted = replies.iter().filter(|reply| matches!(reply.status, 200 | 201)).count();
     assert_eq!(accepted + throttled, number, "{replies:?}");
     (accepted, throttled)
+}
+
+/// Two servers with one Redis count requests and signups together.
+/// Cases: 260.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn two_servers_share_limits_in_redis() {
+    let redis = RedisServer::start();
+    let url = redis.url();
+    let directory = Dir::new();
+    let store = format!("sqlite:{}/avala.db", directory.path().display());
+    let options = ["--limits", &url, "--store", &store, "--requests-per-minute", "4"];
+    let servers = [Server::start(&options), Server::start(&options)];
+    let [one, two] = servers.each_ref().map(Api::of);
+    let key = one.sign_up("ada").await.key;
+    for (api, remaining) in [(&one, "3"), (&two, "2"), (&one, "1"), (&two, "0")] {
+        let reply = api.get(&key, "/datasets/").await;
+        reply.expect(200);
+        assert_eq!(limit_headers(&reply), ("4", remaining));
+    }
+    for api in [&one, &two] {
+        assert_eq!(api.get(&key, "/datasets/").await.status, 429);
+    }
+    for (api, status) in [(&two, 400), (&one, 400), (&two, 400), (&one, 400), (&two, 429), (&one, 429)] {
+        assert_eq!(api.post("", "/signup/", json!({})).await.status, status);
+    }
+    assert!(redis.keys().iter().all(|key| key.starts_with("avala:{requests:") || key.starts_with("avala:{signups:")));
 }

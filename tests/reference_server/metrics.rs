@@ -62,6 +62,9 @@ async fn metrics_count_requests_and_changes() {
         (of("insufficient_scope"), 2.0),
         (of("missing"), 2.0),
         (of("unknown"), 2.0),
+        // A request with an invalid key is not counted.
+        ("api_key_limits_total{limit=\"requests\",outcome=\"allowed\"}".to_owned(), 6.0),
+        ("api_key_limits_total{limit=\"signups\",outcome=\"allowed\"}".to_owned(), 1.0),
         (timed("accepted"), 4.0),
         (timed("unknown"), 2.0),
     ] {
@@ -82,7 +85,7 @@ async fn metrics_count_requests_and_changes() {
             let value = value.trim_matches('"');
             let is_word = value.chars().all(|c| c.is_ascii_lowercase() || c == '_');
             let is_end = value == "+Inf" || value.parse::<f64>().is_ok();
-            assert!(matches!(name, "outcome" | "change") && is_word || name == "le" && is_end, "{sample}");
+            assert!(matches!(name, "outcome" | "change" | "limit") && is_word || name == "le" && is_end, "{sample}");
         }
     }
     let organization = api.get(&owner, "/datasets/").await.expect(200)["results"][0]["owner_name"].clone();

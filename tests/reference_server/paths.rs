@@ -69,20 +69,22 @@ async fn other_paths_are_closed() {
 
 /// Cases: 27.
 #[tokio::test]
-async fn other_target_forms_are_closed() {
+async fn other_target_forms_need_a_key() {
     let server = Server::start(&[]);
     for target in ["http://elsewhere.example/api/v1/datasets/", "http://elsewhere.example/api/v1/nowhere/"] {
         let request = format!("GET {target} HTTP/1.1\r\nHost: elsewhere.example\r\nConnection: close\r\n\r\n");
         assert_eq!(raw(&server, &request).await.0, 401, "{target}");
     }
     assert_eq!(raw(&server, "OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.0, 401);
-    // With a valid key, a target that is meant for a proxy is not found.
+    // With a valid key, a target with scheme and host is matched by its path.
     let key = Api::of(&server).sign_up("ada").await.key;
-    let request = format!(
-        "GET http://elsewhere.example/api/v1/datasets/ HTTP/1.1\r\nHost: elsewhere.example\r\n\
-         X-Avala-Api-Key: {key}\r\nConnection: close\r\n\r\n"
-    );
-    assert_eq!(raw(&server, &request).await.0, 404);
+    for (path, status) in [("datasets", 200), ("nowhere", 404)] {
+        let request = format!(
+            "GET http://elsewhere.example/api/v1/{path}/ HTTP/1.1\r\nHost: elsewhere.example\r\n\
+             X-Avala-Api-Key: {key}\r\nConnection: close\r\n\r\n"
+        );
+        assert_eq!(raw(&server, &request).await.0, status, "{path}");
+    }
 }
 
 /// Cases: 28, 29.

@@ -54,6 +54,26 @@ async fn guarded_catch_all_covers_its_own_prefix() {
 }
 
 /// Cases: 134.
+///
+/// axum runs the handler of `/{*path}` at the prefix of `/api/{*path}`.
+#[tokio::test]
+async fn covered_prefix_opens_no_less_specific_line() {
+    let router = |ran: &Ran| {
+        Router::new().route("/{*path}", get(ran.handler("page"))).route("/api/{*path}", get(ran.handler("api")))
+    };
+    let table = RouteTable::builder().route(Method::GET, "/{*path}", Requirement::full_access());
+    let table = table.route(Method::GET, "/api/{*path}", avala::DATASETS_READ);
+    let world = world("site", table, router).await;
+    for target in ["/api", "/api/"] {
+        for (key, status) in [(NO_KEY, 401), (NOTHING, 403), (READ, 403)] {
+            world.ask("GET", target, key).await.is_rejected(status);
+        }
+        world.ask("GET", target, FULL).await.ran("page");
+    }
+    world.ask("GET", "/api/x", READ).await.ran("api");
+}
+
+/// Cases: 134.
 #[tokio::test]
 async fn catch_all_of_root_covers_root() {
     let table = RouteTable::builder().unlisted(Unlisted::InsecureAnyKey).route(

@@ -340,7 +340,11 @@ fn specificity(pattern: &str) -> Vec<u8> {
 fn by_covering(case: &Case, with_prefixes: bool, with_hidden: bool) -> bool {
     match covering(case, &case.path(), with_prefixes) {
         Some((line, true)) => case.may_go_unlisted() && (!with_hidden || case.meets(&line.rule)),
-        Some((line, false)) => case.meets(&line.rule),
+        Some((line, false)) => {
+            // A router runs the handler of the less specific line at the prefix that a catch-all covers.
+            let other = covering(case, &case.path(), false).filter(|(_, hidden)| !hidden);
+            case.meets(&line.rule) && other.is_none_or(|(other, _)| case.meets(&other.rule))
+        }
         None => case.may_go_unlisted(),
     }
 }

@@ -3,18 +3,18 @@
 
 use std::convert::Infallible;
 use std::future::pending;
-use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
 
 use futures::FutureExt;
 use http::{Method, Request, Response};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_api_key::auth::RequireScopesLayer;
+use tower_api_key::auth::{Attempt, Limit, LimitCaller, LimitState, Limiter, RequireScopesLayer};
 use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
+use tower_api_key::request::RequestHead;
 use tower_api_key::routes::RouteTable;
 use tower_api_key::scope::avala::{DATASETS_READ, EXPORTS_CREATE};
 use tower_api_key::store::KeyBackend;
-use tower_api_key::throttle::{SlidingWindow, ThrottleLayer};
+use tower_api_key::throttle::ThrottleLayer;
 use tower_api_key::usage::UsageTracker;
 use tower_api_key::{Access, ApiKeyLayer, MemoryStore, OrganizationId};
 
@@ -85,11 +85,13 @@ fn handler(
     )
 }
 
-/// A limit for each key that [`KEY`] has used up.
-fn used_up() -> ThrottleLayer {
-    let window = SlidingWindow::new(NonZeroU32::MIN, Duration::from_secs(60));
-    assert!(window.hit(IDS[0]).is_allowed());
-    ThrottleLayer::by(window, |_| Some(IDS[0]))
+/// A limit that every key has used up.
+struct UsedUp;
+
+impl Limiter for UsedUp {
+    fn try_acquire(&self, _: RequestHead<'_>, _: LimitCaller<'_>) -> Attempt {
+        Attempt::Limited(LimitState::new(Limit::per_minute(1), 0, Duration::from_secs(60)))
+    }
 }
 
 /// Cases: 142.
@@ -108,7 +110,7 @@ async fn request_of_valid_key_is_a_use() {
     assert_eq!(world.call(layer().routes(missing).layer(handler(200)), request(KEY)).await, (403, 1));
     let elsewhere = RouteTable::builder().public(Method::GET, "/health").build().unwrap();
     assert_eq!(world.call(layer().routes(elsewhere).layer(handler(200)), request(KEY)).await, (404, 1));
-    assert_eq!(world.call(layer().layer(used_up().layer(handler(200))), request(KEY)).await, (429, 1));
+    assert_eq!(world.call(layer().layer(ThrottleLayer::new(UsedUp).layer(handler(200))), request(KEY)).await, (429, 1));
     let anonymous = layer().allow_anonymous();
     assert_eq!(world.call(anonymous.layer(handler(200)), request(KEY)).await, (200, 1));
 
@@ -130,7 +132,7 @@ async fn request_without_valid_key_is_no_use() {
     assert_eq!(world.call(layer().allow_anonymous().layer(handler(200)), request("")).await, (200, 0));
     let public = RouteTable::builder().public(Method::GET, "/datasets/").build().unwrap();
     assert_eq!(world.call(layer().routes(public).layer(handler(200)), request(KEY)).await, (200, 0));
-    assert_eq!(world.call(used_up().layer(layer().layer(handler(200))), request(KEY)).await, (429, 0));
+    assert_eq!(world.call(ThrottleLayer::new(UsedUp).layer(layer().layer(handler(200))), request(KEY)).await, (429, 0));
 }
 
 /// Cases: 142.

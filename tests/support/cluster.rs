@@ -68,7 +68,8 @@ impl Drop for ServerDir {
 }
 
 /// Only the role `with_password` needs one.
-const HBA: &str = "host all with_password 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n";
+const HBA: &str =
+    "local all all trust\nhost all with_password 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n";
 
 pub(crate) struct Cluster {
     settings: Vec<String>,
@@ -94,6 +95,11 @@ impl Cluster {
 
     pub(crate) fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// The URL of its Unix socket.
+    pub(crate) fn socket_url(&self) -> String {
+        format!("postgres:///postgres?user=postgres&host={}&port={}", self.dir.path().display(), self.port)
     }
 
     /// Starts again what has ended. It accepts connections when it is ready, not when this returns.

@@ -19,6 +19,8 @@ pub(crate) mod poll;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 pub(crate) mod proxy;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod seen;
@@ -26,4 +28,5 @@ pub(crate) mod server;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 pub(crate) mod store;
+pub(crate) mod tls_cluster;
 pub(crate) mod wire;

@@ -1,6 +1,7 @@
 //! The tables of the report, each with the bars that it decides.
 
 pub(crate) mod accepted;
+pub(crate) mod limits;
 pub(crate) mod loopback;
 pub(crate) mod memory;
 pub(crate) mod options;

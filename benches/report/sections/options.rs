@@ -1,25 +1,21 @@
 //! What is added by a store that must be awaited, a cache, a table of routes, and those who watch.
 
 use std::convert::Infallible;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method};
 use tokio::runtime::Runtime;
-use tower::ServiceBuilder;
 use tower_api_key::key::{KeyDigest, KeyRecord};
 use tower_api_key::manage::StoredCredential;
 use tower_api_key::routes::RouteTable;
 use tower_api_key::scope::avala;
 use tower_api_key::store::{CachedStore, SqliteStore};
-use tower_api_key::throttle::{SlidingWindow, ThrottleLayer};
 use tower_api_key::usage::UsageTracker;
 use tower_api_key::{Access, ApiKeyLayer, BoxError, KeyManager, KeyStore, MemoryStore, NewKey, Requirement};
 
 use crate::bars::Bars;
-use crate::case::{Case, KEY};
 use crate::figures::Group;
 use crate::guard::{accepted, bare, leaner, same_work};
 use crate::inner::Inner;
@@ -48,8 +44,6 @@ pub(crate) fn report(bars: &Bars, runtime: &Runtime) -> Result<(), BoxError> {
     let sqlite = runtime.block_on(cached(&values))?;
     let case = |name, layer: &ApiKeyLayer| accepted(name, &values, layer, Inner::PLAIN);
     let table = |routes| leaner(ApiKeyLayer::new(keys.clone())).routes(table(routes));
-    let window = SlidingWindow::new(NonZeroU32::new(1_000_000).expect("not 0"), Duration::from_millis(1));
-    let throttled = ServiceBuilder::new().layer(same.clone()).layer(ThrottleLayer::per_key(window));
     let cases = vec![
         bare(&values, Inner::PLAIN),
         case(SAME, &same),
@@ -71,7 +65,6 @@ pub(crate) fn report(bars: &Bars, runtime: &Runtime) -> Result<(), BoxError> {
                 std::hint::black_box(event.outcome());
             }),
         ),
-        Case::requests("limit by key", (KEY, &values), throttled.service(Inner::PLAIN), StatusCode::OK),
     ];
     let group = Group::measure("Accepted, same work, with more", cases);
     bars.at_most("accepted, store that must be awaited: allocations", group.allocations(AWAITED), 4.0, 0);

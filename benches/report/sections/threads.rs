@@ -79,7 +79,7 @@ fn read(keys: &MemoryStore, digests: &[KeyDigest], stop: &AtomicBool) -> f64 {
 
 /// What this thread has used of a CPU, in nanoseconds.
 #[expect(unsafe_code, reason = "clock_gettime")]
-fn cpu_time() -> i64 {
+pub(super) fn cpu_time() -> i64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` outlives the call.
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };

@@ -18,17 +18,18 @@ use tower_api_key::{ApiKeyLayer, Rejection};
 pub(crate) use self::page::PATH;
 pub(crate) use self::sessions::Sessions;
 use crate::app::App;
-use crate::{audit, keys, limits};
+use crate::limits::Limits;
+use crate::{audit, keys};
 
 /// A session comes in a header that no other site can send, as nothing here allows it to by CORS. `api` is the layer in
 /// whose form too many attempts to log in are rejected.
-pub(crate) fn router(sessions: &Sessions, api: &ApiKeyLayer) -> Router<App> {
+pub(crate) fn router(sessions: &Sessions, api: &ApiKeyLayer, limits: &Limits) -> Router<App> {
     let guarded = Router::new()
         .route("/session/", get(login::who))
         .route("/logout/", post(login::log_out))
         .merge(keys::routes("/api-keys"))
         .route_layer(sessions.layer().on_decision(audit::record).rejection_response(reject));
-    let log_in = post(login::log_in).layer(limits::attempts().reject_as(api));
+    let log_in = post(login::log_in).layer(limits.attempts("logins").reject_as(api));
     Router::new().nest("/mission-control", guarded.route("/login/", log_in)).merge(page::routes())
 }
 

@@ -20,7 +20,7 @@ impl<S: KeyStore + ChangeFeed> CachedStore<S> {
     /// A panic of the feed counts as such a loss. The log has one line for each loss and one for its end.
     ///
     /// Postgres notifies through a connection of its own, and a heartbeat every 5 seconds finds a connection that has
-    /// died silently. An SQLite file is read 10 times a second. Behind a pooler that swallows `LISTEN`, such as PgBouncer
+    /// died silently; `PostgresStore::heartbeat_interval` sets another interval. An SQLite file is read 10 times a second. Behind a pooler that swallows `LISTEN`, such as PgBouncer
     /// in transaction mode, no change is received.
     ///
     /// ```no_run

@@ -26,6 +26,18 @@ pub enum SqlError {
         /// The schema version that this program knows.
         known: i64,
     },
+    /// Postgres is on another host, or TLS is required, and this program is built without it.
+    #[error(
+        "no TLS to the key database: enable the feature tls-ring or tls-aws-lc-rs of tower-api-key, \
+         or add sslmode=disable to the URL on a network that is trusted"
+    )]
+    NoTls,
+    /// The driver verifies certificates for `sslmode=verify-ca` with the provider of the process, and there is none.
+    #[error(
+        "sslmode=verify-ca needs a rustls provider of the process: call CryptoProvider::install_default, \
+         or use sslmode=verify-full"
+    )]
+    NoDefaultTlsProvider,
     /// The connections of the pool do not write through to the disk: a revoked key could come back after a power failure.
     #[error("the SQLite connections must be opened with synchronous=FULL or EXTRA")]
     NotDurable,

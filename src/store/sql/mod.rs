@@ -16,6 +16,8 @@ mod schema;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod statements;
+#[cfg(feature = "postgres")]
+mod tls;
 
 use std::fmt;
 use std::sync::Arc;

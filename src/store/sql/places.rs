@@ -22,7 +22,7 @@ type Connection = PoolConnection<sqlx::Postgres>;
 ///
 /// The driver drops a connection that is being opened when its caller goes away, and opens another one for the next caller.
 /// When a server that stalled goes on, it would find all of them in its queue. Here, an attempt goes on without its caller.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Places {
     pub(super) pool: PgPool,
     free: Arc<Semaphore>,

@@ -1,4 +1,5 @@
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
@@ -9,6 +10,7 @@ use super::error::SqlError;
 use super::lease::{Begin, Lease, UNLIMITED};
 use super::listing::Plan;
 use super::places::Places;
+use super::tls;
 use super::{ACQUIRE_TIMEOUT, SqlStore, listing, statements as sql};
 use crate::key::KeyDigest;
 
@@ -28,7 +30,7 @@ use crate::key::KeyDigest;
 pub type PostgresStore = SqlStore<Postgres>;
 
 /// The database of a [`PostgresStore`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Postgres {
     pub(super) places: Places,
     /// False if the pool has no statement cache, as for PgBouncer: each transaction may then run on another connection to
@@ -38,6 +40,7 @@ pub struct Postgres {
     prepares: bool,
     /// When the server ends a lookup.
     limit: Duration,
+    pub(super) heartbeat_interval: Duration,
 }
 
 impl SqlStore<Postgres> {
@@ -52,19 +55,30 @@ impl SqlStore<Postgres> {
     /// Behind PgBouncer in transaction mode, add `statement-cache-capacity=0` to the URL, and
     /// `ignore_startup_parameters = extra_float_digits` to PgBouncer's settings. Every lookup is then one message, a
     /// transaction of its own without a prepared statement, which the pooler could run on another connection, and sets its
-    /// timeouts itself, since the pooler refuses them at the start of a connection. `CachedStore::watch` receives nothing through PgBouncer and logs it. Changes of other processes then
+    /// timeouts itself, since the pooler refuses them at the start of a connection. `CachedStore::watch` receives nothing through
+    /// PgBouncer and logs it. Changes of other processes then
     /// apply when the cache's entries expire.
     ///
+    /// Another host is reached over TLS, with the feature `tls-ring` or `tls-aws-lc-rs`; with both, ring is used. Neither makes
+    /// it the default of the process. ring trusts the authorities of the system, aws-lc-rs those of Mozilla, and both those in
+    /// `sslrootcert`. Use `sslmode=verify-full`: only this mode verifies that the certificate is valid for the host. With
+    /// `verify-ca`, the driver uses the default provider of the process, which the program installs:
+    /// `rustls::crypto::ring::default_provider().install_default()`. `sslmode=disable` connects without TLS.
+    ///
     /// # Errors
-    /// When the URL is invalid, or no connection can be made within five seconds.
+    /// [`SqlError::NoTls`] without a TLS feature, unless the host is this machine or the URL has `sslmode=disable`,
+    /// [`SqlError::NoDefaultTlsProvider`] for `verify-ca` without a default provider, when the URL is invalid, or when no
+    /// connection can be made within five seconds.
     pub async fn connect(url: &str) -> Result<Self, SqlError> {
         let options = PgConnectOptions::from_str(url)?;
+        tls::check(&options)?;
         let options = if caches_statements(&options) { Self::with_lookup_timeouts(options) } else { options };
         let pool = PgPoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await?;
         Ok(Self::from_pool(pool))
     }
 
-    /// Keeps the keys in the database of this pool, next to the application's own tables.
+    /// Keeps the keys in the database of this pool, next to the application's own tables. Its TLS is that of the application's
+    /// `sqlx`, and is not checked.
     ///
     /// For PgBouncer in transaction mode, open the pool with `statement_cache_capacity(0)`: see
     /// [`connect`](Self::connect). The capacity is read once, here.
@@ -78,7 +92,8 @@ impl SqlStore<Postgres> {
         let named_statements = caches_statements(&options);
         let prepares = named_statements && has_timeout(&options);
         let limit = if prepares && !has_lookup_timeouts(&options) { UNLIMITED } else { LOOKUP_TIMEOUT };
-        Self::new(Postgres { places: Places::of(pool), named_statements, prepares, limit })
+        let heartbeat_interval = HEARTBEAT_INTERVAL;
+        Self::new(Postgres { places: Places::of(pool), named_statements, prepares, limit, heartbeat_interval })
     }
 
     /// Adds the settings with which [`connect`](Self::connect) opens its connections, for a pool of your own: the server
@@ -87,6 +102,36 @@ impl SqlStore<Postgres> {
     #[must_use]
     pub fn with_lookup_timeouts(options: PgConnectOptions) -> PgConnectOptions {
         if has_timeout(&options) { options } else { options.options(LOOKUP_SETTINGS) }
+    }
+
+    /// Sets how often `CachedStore::watch` checks that notifications arrive: every 5 seconds by default, at least every second
+    /// and at most once a day.
+    ///
+    /// Each check is a statement through the pool. A longer interval leaves the database idle for longer, such as a serverless
+    /// one that sleeps when it has no statement to run. In return, a connection that died silently is found later: within this
+    /// interval and 10 seconds. Until then changes of other processes apply when the cache's entries expire, as without
+    /// `watch`. A connection that is closed is found at once.
+    ///
+    /// The handles cloned from this one afterwards have the same interval.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "cache")]
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use tower_api_key::store::{CachedStore, PostgresStore};
+    ///
+    /// let store = PostgresStore::connect("postgres://app:secret@db.internal/app?sslmode=verify-full").await?;
+    /// let keys = CachedStore::new(store.heartbeat_interval(Duration::from_secs(600)));
+    /// tokio::spawn(keys.watch());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
+        // A day, since a time that far ahead always exists.
+        let interval = interval.clamp(Duration::from_secs(1), Duration::from_secs(24 * 60 * 60));
+        Arc::make_mut(&mut self.database).heartbeat_interval = interval;
+        self
     }
 
     /// Returns the connections, for an application that keeps its own tables next to the keys. The timeouts of
@@ -100,6 +145,8 @@ impl SqlStore<Postgres> {
 /// When the server ends a statement of a lookup: before a layer with the default `lookup_timeout` gives it up, so that the log
 /// has the reason of the server, and the connection is free again.
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(750);
+
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The lock timeout comes first, so that the log names the lock.
 const LOOKUP_SETTINGS: [(&str, &str); 2] = [("statement_timeout", "750"), ("lock_timeout", "700")];

@@ -53,7 +53,7 @@ fn service_is_send_if_its_inner_service_is() {
     is_send_and_sync(&response);
 
     let mut beside = scopes_layer().layer(service_fn(handle));
-    let future: GateFuture<_, ()> = beside.call(request(KEY, String::new()));
+    let future: GateFuture<_> = beside.call(request(KEY, String::new()));
     is_send(&future);
 }
 

@@ -90,6 +90,14 @@ async fn unannounced_pooler_is_found_by_self_test() {
     watching.abort();
 }
 
+/// Listens to the channel of this schema.
+async fn listener(schema: &Schema) -> PgListener {
+    let channel = &schema.sql().await.texts("SELECT 'tower_api_key_' || md5(current_schema())").await[0];
+    let mut listener = PgListener::connect(&schema.url()).await.unwrap();
+    listener.listen(channel).await.unwrap();
+    listener
+}
+
 /// Cases: 113.
 /// Each notification makes commits wait for each other, and usage is written often.
 #[tokio::test]
@@ -98,9 +106,7 @@ async fn only_decision_changes_are_notified() {
     let schema = Schema::new().await;
     let store = schema.store().await;
     let key = issue(&store, full()).await;
-    let channel = &schema.sql().await.texts("SELECT 'tower_api_key_' || md5(current_schema())").await[0];
-    let mut listener = PgListener::connect(&schema.url()).await.unwrap();
-    listener.listen(channel).await.unwrap();
+    let mut listener = listener(&schema).await;
 
     for _ in 0..100 {
         store.record_usage(&[KeyUsage::new(key.record.id(), 1, SystemTime::now())]).await.unwrap();
@@ -149,4 +155,87 @@ async fn silently_lost_listener_flushes_once() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     watching.abort();
+}
+
+/// Cases: 162.
+/// The database has nothing to do between heartbeats.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Postgres"]
+async fn heartbeats_are_sent_in_their_interval() {
+    let schema = Schema::new().await;
+    let store = schema.store().await;
+    let mut listener = listener(&schema).await;
+    let mut next = async || {
+        let next = tokio::time::timeout(Duration::from_secs(60), listener.recv()).await;
+        next.expect("a heartbeat").unwrap().payload().to_owned()
+    };
+
+    // The first heartbeat of each is its self-test, and has the payload of all the others.
+    let mut watching = Vec::new();
+    let mut heartbeats = Vec::new();
+    for store in [
+        store.clone().heartbeat_interval(Duration::MAX),
+        store.clone(),
+        store.clone().heartbeat_interval(Duration::ZERO),
+    ] {
+        watching.push(tokio::spawn(cached(store, TIME_TO_LIVE).watch()));
+        heartbeats.push((next().await, 1));
+    }
+    // The shortest interval is a second and the default five.
+    while heartbeats[2].1 < 9 {
+        let beat = next().await;
+        heartbeats.iter_mut().filter(|(payload, _)| *payload == beat).for_each(|(_, count)| *count += 1);
+    }
+    let [longest, default, _] = [0, 1, 2].map(|store| heartbeats[store].1);
+    println!("{longest} and {default} heartbeats while the shortest interval had 9");
+    assert_eq!(longest, 1, "its self-test");
+    assert!((2..9).contains(&default), "{default}");
+    watching.iter().for_each(|watching| watching.abort());
+}
+
+/// Cases: 162.
+/// A longer interval leaves a lost connection unnoticed for longer, and the time to live is the limit.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Postgres"]
+async fn lost_listener_is_found_after_its_interval() {
+    let schema = Schema::new().await;
+    let elsewhere = schema.store().await;
+    let server: PgConnectOptions = server_url().parse().unwrap();
+    let proxy = Proxy::start((server.get_host().to_owned(), server.get_port())).await;
+    let url = with(&with(&schema.url(), "host", "127.0.0.1"), "port", &proxy.port().to_string());
+    let store = PostgresStore::connect(&url).await.unwrap();
+    let [short, long] = [Duration::from_secs(1), Duration::from_secs(3600)]
+        .map(|interval| cached(store.clone().heartbeat_interval(interval), Duration::from_secs(600)));
+    let watching = [tokio::spawn(short.watch()), tokio::spawn(long.watch())];
+    let [first, lost] = [issue(&elsewhere, full()).await, issue(&elsewhere, full()).await];
+
+    // Both receive notifications.
+    for cache in [&short, &long] {
+        received(cache, &elsewhere).await;
+        assert_eq!(ask(cache, &lost).await, Reply::accepted(&Access::Full));
+    }
+    proxy.lose_connections();
+    elsewhere.revoke(acme(), lost.record.id()).await.unwrap();
+    rejected_within(Duration::from_secs(40), &short, &lost).await;
+    assert_eq!(ask(&long, &lost).await, Reply::accepted(&Access::Full), "no heartbeat was due");
+    // What it does not remember, it reads.
+    elsewhere.revoke(acme(), first.record.id()).await.unwrap();
+    assert_eq!(ask(&long, &first).await, Reply::invalid());
+    watching.iter().for_each(|watching| watching.abort());
+}
+
+/// Waits until this cache receives notifications.
+async fn received(cache: &CachedStore<PostgresStore>, elsewhere: &PostgresStore) {
+    for _ in 0..100 {
+        let key = issue(elsewhere, full()).await;
+        assert_eq!(ask(cache, &key).await, Reply::accepted(&Access::Full));
+        elsewhere.revoke(acme(), key.record.id()).await.unwrap();
+        for _ in 0..20 {
+            if ask(cache, &key).await == Reply::invalid() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    panic!("no notification is received");
 }

@@ -166,12 +166,17 @@ async fn revoke_behind_pgbouncer_is_durable() {
 }
 
 /// Cases: 112.
-/// Without the setting, a statement that one connection has prepared runs on another. Lookups then fail: none rejects a
-/// valid key or accepts a revoked one.
+/// Without `statement-cache-capacity=0`, PgBouncer refuses the timeouts of a connection. Where it is configured to ignore
+/// them, a statement that one connection has prepared runs on another. Lookups then fail: none rejects a valid key or
+/// accepts a revoked one.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Postgres and pgbouncer"]
 async fn cached_statements_behind_pgbouncer_fail_closed() {
-    let bouncer = PgBouncer::start(2, IGNORE).await;
+    let refusing = PgBouncer::start(1, IGNORE).await;
+    let error = PostgresStore::connect(&refusing.url()).await.unwrap_err();
+    assert!(chain(&error).contains("unsupported startup parameter: options"), "{}", chain(&error));
+
+    let bouncer = PgBouncer::start(2, &format!("{IGNORE}, options")).await;
     let store = PostgresStore::connect(&bouncer.database.url()).await.unwrap();
     store.migrate().await.unwrap();
     let (valid, revoked) = (issue(&store, full()).await, issue(&store, full()).await);

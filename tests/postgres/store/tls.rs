@@ -1,46 +1,13 @@
 //! Encrypted connections to a server of the test with its own certificates.
 
-use std::path::PathBuf;
-use std::process::Command;
-
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tower_api_key::Access;
 use tower_api_key::store::{PostgresStore, SqlError};
 
 use crate::support::calls::{Reply, any, chain, full, issue};
-use crate::support::cluster::{Cluster, ServerDir};
+use crate::support::cluster::Cluster;
 use crate::support::postgres::with;
-
-/// Starts a server whose certificate names `localhost`. Returns the certificate of the authority that signed it too.
-fn with_tls() -> (Cluster, PathBuf, ServerDir) {
-    let dir = ServerDir::new();
-    let [ca, ca_key, server, server_key] =
-        ["ca.pem", "ca.key", "server.pem", "server.key"].map(|name| dir.write(name, "").display().to_string());
-    let new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-    let openssl = |arguments: &[&str]| {
-        let openssl = Command::new("openssl").args(new).args(arguments).output().unwrap();
-        assert!(openssl.status.success(), "{}", String::from_utf8_lossy(&openssl.stderr));
-    };
-    openssl(&["-subj", "/CN=an authority", "-keyout", &ca_key, "-out", &ca]);
-    openssl(&[
-        "-subj",
-        "/CN=localhost",
-        "-addext",
-        "subjectAltName=DNS:localhost",
-        "-addext",
-        "basicConstraints=critical,CA:FALSE",
-        "-CA",
-        &ca,
-        "-CAkey",
-        &ca_key,
-        "-keyout",
-        &server_key,
-        "-out",
-        &server,
-    ]);
-    let settings = [format!("ssl_cert_file={server}"), format!("ssl_key_file={server_key}")];
-    let cluster = Cluster::start(&["ssl=on", &settings[0], &settings[1]]);
-    (cluster, ca.into(), dir)
-}
+use crate::support::tls_cluster::with_tls;
 
 /// Returns whether the store's connection is encrypted, as the server sees it.
 async fn is_encrypted(store: &PostgresStore) -> bool {
@@ -59,7 +26,7 @@ async fn works(store: &PostgresStore) {
 #[ignore = "needs Postgres"]
 async fn required_tls_is_never_skipped() {
     let plain = Cluster::start(&["ssl=off"]);
-    for mode in ["require", "verify-ca", "verify-full"] {
+    for mode in ["require", "verify-full"] {
         let error = PostgresStore::connect(&with(&plain.url(), "sslmode", mode)).await.unwrap_err();
         assert!(matches!(error, SqlError::Database(sqlx::Error::Tls(_))), "{mode}: {error:?}");
         assert!(chain(&error).contains("server does not support TLS"), "{}", chain(&error));
@@ -69,7 +36,7 @@ async fn required_tls_is_never_skipped() {
     works(&store).await;
 }
 
-/// Cases: 103.
+/// Cases: 103, 169.
 #[tokio::test]
 #[ignore = "needs Postgres"]
 async fn server_certificate_is_verified_when_configured() {
@@ -77,17 +44,29 @@ async fn server_certificate_is_verified_when_configured() {
     let by_address = cluster.url();
     let by_name = by_address.replace("127.0.0.1", "localhost");
     let trusting = |url: &str| with(url, "sslrootcert", &ca.display().to_string());
+    let works_with = async |url: &str| {
+        let store = PostgresStore::connect(url).await.unwrap_or_else(|error| panic!("{url}: {}", chain(&error)));
+        assert!(is_encrypted(&store).await, "{url}");
+        works(&store).await;
+    };
 
     for url in [
         by_address.clone(),
         with(&by_address, "sslmode", "require"),
-        with(&trusting(&by_address), "sslmode", "verify-ca"),
         with(&trusting(&by_name), "sslmode", "verify-full"),
     ] {
-        let store = PostgresStore::connect(&url).await.unwrap_or_else(|error| panic!("{url}: {}", chain(&error)));
-        assert!(is_encrypted(&store).await, "{url}");
-        works(&store).await;
+        works_with(&url).await;
     }
+    // With ring and aws-lc-rs, rustls has no provider that it could make the default.
+    let verify_ca = with(&trusting(&by_address), "sslmode", "verify-ca");
+    let error = PostgresStore::connect(&verify_ca).await.unwrap_err();
+    assert!(matches!(error, SqlError::NoDefaultTlsProvider), "{error:?}");
+    assert!(CryptoProvider::get_default().is_none());
+    ring::default_provider().install_default().unwrap();
+    works_with(&verify_ca).await;
+    let plain = Cluster::start(&["ssl=off"]);
+    let error = PostgresStore::connect(&with(&plain.url(), "sslmode", "verify-ca")).await.unwrap_err();
+    assert!(chain(&error).contains("server does not support TLS"), "{}", chain(&error));
 
     let (other_ca, _other_dir) = {
         let (other, ca, dir) = with_tls();

@@ -94,8 +94,8 @@ async fn usage_and_other_tables_do_not_empty_the_cache() {
 /// A lost feed is logged once. Until it is back, entries serve to the end of their time to live.
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_watch_is_logged_once_and_recovers() {
-    const LOSS: &str = "WARN not receiving change notifications, relying on the cache TTL: the key database failed: \
-        error returned from database: (code: 1) no such table: tower_api_key_changes";
+    const LOSS: &str = "WARN not receiving change notifications, relying on the cache TTL: the key tables are \
+        missing or outdated, call migrate(): error returned from database: (code: 1) no such table: tower_api_key_changes";
     record_log();
     let dir = Dir::new();
     let elsewhere = dir.store().await;

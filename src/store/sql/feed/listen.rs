@@ -9,13 +9,13 @@ use super::{SqlFeedError, invalidation};
 use crate::key::KeyId;
 use crate::store::sql::database::{Database, Value};
 use crate::store::sql::postgres::Postgres;
-use crate::store::sql::{SqlError, SqlStore};
+use crate::store::sql::{ACQUIRE_TIMEOUT, SqlError, SqlStore};
 use crate::store::{ChangeFeed, Invalidation};
 
-/// How often a heartbeat is sent, to know that notifications arrive.
-const BEAT: Duration = Duration::from_secs(5);
 /// How soon the first heartbeat must arrive.
 const SELF_TEST: Duration = Duration::from_secs(2);
+/// How soon a later one must arrive, in a server that may be busy.
+const ARRIVAL: Duration = Duration::from_secs(5);
 /// What a heartbeat begins with. No key id does.
 const BEAT_MARK: char = '!';
 
@@ -48,12 +48,10 @@ struct Listener<'a> {
     /// The payload of our own heartbeats.
     beat: String,
     notifications: BoxStream<'static, Result<PgNotification, sqlx::Error>>,
-    /// When the next heartbeat is sent.
+    /// When the next heartbeat is sent, or the last one must have arrived.
     due: Instant,
-    /// Whether the last heartbeat has arrived.
-    arrived: bool,
-    /// How many heartbeats in a row have not.
-    missed: u32,
+    /// How many heartbeats have not arrived since one did.
+    pending: u32,
 }
 
 impl<'a> Listener<'a> {
@@ -70,7 +68,7 @@ impl<'a> Listener<'a> {
         // A connection apart from the pool's, so that lookups lose none.
         let options = (*database.places.pool.connect_options()).clone();
         let pool = PgPoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
-        let pool = pool.acquire_timeout(BEAT).connect_lazy_with(options);
+        let pool = pool.acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options);
         let mut listener = PgListener::connect_with(&pool).await?;
         // A new connection would have missed notifications, and must come with a new beginning.
         listener.eager_reconnect(false);
@@ -86,8 +84,7 @@ impl<'a> Listener<'a> {
             beat: format!("{BEAT_MARK}{id}"),
             notifications: notifications.boxed(),
             due: Instant::now(),
-            arrived: false,
-            missed: 0,
+            pending: 0,
         })
     }
 
@@ -102,7 +99,7 @@ impl<'a> Listener<'a> {
         self.due = Instant::now() + SELF_TEST;
         while let Some(notification) = self.receive().await? {
             if notification.payload() == self.beat {
-                self.arrived = true;
+                self.arrived();
                 return Ok(());
             }
         }
@@ -117,7 +114,7 @@ impl<'a> Listener<'a> {
                 continue;
             };
             match notification.payload() {
-                payload if payload == self.beat => self.arrived = true,
+                payload if payload == self.beat => self.arrived(),
                 payload if payload.starts_with(BEAT_MARK) => {}
                 payload => return Ok(invalidation(Some(payload))),
             }
@@ -126,14 +123,18 @@ impl<'a> Listener<'a> {
 
     /// Sends a heartbeat, unless the last two have not arrived.
     async fn beat(&mut self) -> Result<(), SqlFeedError> {
-        self.missed = if self.arrived { 0 } else { self.missed + 1 };
-        if self.missed >= 2 {
+        if self.pending >= 2 {
             return Err(SqlFeedError::Silent);
         }
         self.notify().await?;
-        self.arrived = false;
-        self.due = Instant::now() + BEAT;
+        self.pending += 1;
+        self.due = Instant::now() + ARRIVAL;
         Ok(())
+    }
+
+    fn arrived(&mut self) {
+        self.pending = 0;
+        self.due = Instant::now() + self.database.heartbeat_interval;
     }
 
     async fn notify(&mut self) -> Result<(), sqlx::Error> {

@@ -1,0 +1,68 @@
+//! The steps of a request that ask a limiter.
+
+use http::{Request, StatusCode};
+
+use super::check::{Check, Progress};
+use super::limit::{Answered, Limiter, Unanswered, log_unanswered};
+use super::waiting::{Counted, Next, Waiting};
+use crate::rejection::CredentialError;
+use crate::rejection::reason::Rejection;
+
+impl Check<'_> {
+    /// Asks a limiter before the next step.
+    pub(super) fn count<B>(&mut self, limiter: &dyn Limiter, next: Next, request: &mut Request<B>) -> Progress {
+        let attempt = limiter.try_acquire(self.head(request), next.caller());
+        match Answered::of(attempt) {
+            Ok(answer) => self.counted(Counted { answer: Ok(answer), next }, request),
+            Err(pending) => Progress::Waiting(Waiting::for_limiter(self, pending, next)),
+        }
+    }
+
+    /// Goes on with a request that a limiter has counted or rejected.
+    pub(super) fn counted<B>(&mut self, counted: Counted, request: &mut Request<B>) -> Progress {
+        let Counted { answer, next } = counted;
+        let rejection = match answer {
+            Ok(answer) => {
+                // A client that fails learns when it may go on, and not how often it may fail.
+                self.limit = match next {
+                    Next::Reject(_) => None,
+                    Next::Authorize { read: Some(now), .. } => answer.headers(|| now),
+                    _ => answer.headers(|| self.config.clock.now()),
+                };
+                answer.rejection()
+            }
+            Err(unanswered) => Some(self.unanswered(unanswered)),
+        };
+        match (rejection, next) {
+            (Some(rejection), _) | (None, Next::Reject(rejection)) => Progress::Rejected(rejection.into()),
+            (None, Next::Authorize { key, .. }) => self.accept(key, request),
+            (None, Next::Anonymous) => self.enter_anonymous(request),
+        }
+    }
+
+    /// Counts a failed attempt: a client with too many of them is throttled.
+    #[inline]
+    pub(super) fn count_failure<B>(&mut self, progress: Progress, request: &mut Request<B>) -> Progress {
+        match (&progress, &self.config.failures) {
+            (Progress::Rejected(rejected), Some(limiter)) if is_failed_attempt(rejected.rejection) => {
+                self.count(&**limiter, Next::Reject(rejected.rejection), request)
+            }
+            _ => progress,
+        }
+    }
+
+    #[cold]
+    fn unanswered(&mut self, unanswered: Unanswered) -> Rejection {
+        log_unanswered(&unanswered);
+        let Unanswered { outage, cause } = unanswered;
+        if let Some(report) = &mut self.report {
+            report.set_store_error(cause, true);
+        }
+        outage.into()
+    }
+}
+
+/// Returns whether a credential was presented and rejected. A request without one attempts nothing.
+fn is_failed_attempt(rejection: Rejection) -> bool {
+    rejection.status() == StatusCode::UNAUTHORIZED && rejection != Rejection::Credential(CredentialError::Missing)
+}

@@ -1,0 +1,92 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+
+use super::authorize::RouteClass;
+use super::check::Check;
+use super::config::Config;
+use super::identity::ApiKey;
+use super::limit::{Answered, LimitCaller, Pending, Unanswered, answer};
+use super::lookup::{self, Awaited};
+use crate::key::KeyDigest;
+use crate::rejection::reason::Rejection;
+
+/// What a request waits for: the store, or a limiter. It has one deadline for both.
+pub(super) struct Waiting {
+    since: Option<Instant>,
+    route: RouteClass,
+    what: What,
+}
+
+enum What {
+    Store(lookup::Waiting),
+    Limiter(BoxFuture<'static, Counted>),
+}
+
+/// A wait that has ended.
+pub(super) struct Ended {
+    pub(super) waited_for: WaitedFor,
+    /// When it began.
+    pub(super) since: Option<Instant>,
+    pub(super) route: RouteClass,
+}
+
+pub(super) enum WaitedFor {
+    Lookup(Awaited),
+    Count(Counted),
+}
+
+/// The answer of a limiter.
+pub(super) struct Counted {
+    pub(super) answer: Result<Answered, Unanswered>,
+    pub(super) next: Next,
+}
+
+/// The next step of a request that a limiter has been asked about.
+pub(super) enum Next {
+    /// The requirements of the route and of this layer. The clock may have been read.
+    Authorize { key: ApiKey, read: Option<SystemTime> },
+    /// A request without a key is accepted.
+    Anonymous,
+    /// A failed attempt is rejected.
+    Reject(Rejection),
+}
+
+impl Waiting {
+    pub(super) fn for_store(config: &Arc<Config>, route: RouteClass, digest: KeyDigest) -> Self {
+        let since = (config.limit.is_some() || config.failures.is_some()).then(Instant::now);
+        let lookup = Arc::clone(&config.store).find(digest, config.lookup_timeout);
+        Self { since, route, what: What::Store(lookup) }
+    }
+
+    /// The request may have waited already.
+    pub(super) fn for_limiter(check: &Check<'_>, pending: Pending, next: Next) -> Self {
+        let since = check.since.unwrap_or_else(Instant::now);
+        let left = check.config.lookup_timeout.map(|timeout| timeout.saturating_sub(since.elapsed()));
+        let counted = answer(pending, left).map(|answer| Counted { answer, next });
+        Self { since: Some(since), route: check.route, what: What::Limiter(counted.boxed()) }
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let waited_for = match &mut self.what {
+            What::Store(lookup) => Pin::new(lookup).poll(cx).map(WaitedFor::Lookup),
+            What::Limiter(counted) => Pin::new(counted).poll(cx).map(WaitedFor::Count),
+        };
+        waited_for.map(|waited_for| Ended { waited_for, since: self.since, route: self.route })
+    }
+}
+
+impl Next {
+    pub(super) const fn caller(&self) -> LimitCaller<'_> {
+        match self {
+            Self::Authorize { key, .. } => LimitCaller::Key(key),
+            Self::Anonymous => LimitCaller::Anonymous,
+            Self::Reject(_) => LimitCaller::Unknown,
+        }
+    }
+}
