@@ -169,8 +169,8 @@ mod tests {
             let shown = *public.entry(rejection.public_code()).or_insert((status, body));
             assert_eq!(shown, (status, body), "{rejection:?}");
         }
-        let known = "expired_key https_required insufficient_scope invalid_key misconfigured missing_key not_found \
-                     rate_limited unavailable";
+        let known = "expired_key https_required insufficient_scope invalid_key misconfigured missing_key \
+                     network_not_allowed not_found rate_limited unavailable";
         assert_eq!(public.into_keys().collect::<Vec<_>>().join(" "), known);
     }
 }

@@ -36,6 +36,7 @@ impl StoreFeature {
                 "the_status_filter_knows_the_maximum_age",
                 "usage_changes_nothing_else",
                 "an_import_keeps_what_happened",
+                "keeps_to_the_most_active_keys",
                 "update_sets_every_field",
                 "update_never_extends",
                 "filters_by_every_field",
