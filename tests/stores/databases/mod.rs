@@ -30,8 +30,8 @@ mod by_hand;
 mod cached;
 mod database;
 mod lists;
+mod many;
 mod migrations;
-mod million;
 mod organizations;
 #[cfg(feature = "postgres")]
 mod postgres;
