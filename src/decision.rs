@@ -55,7 +55,7 @@ pub enum Denial {
 /// let decide = |record| decide(&digest, record, &Requirement::any_key(), SystemTime::now, client);
 /// assert_eq!(decide(Some(&record)), Ok(()));
 /// assert_eq!(decide(None), Err(Denial::Unknown));
-/// let elsewhere = record.with_networks("198.51.100.0/24".parse()?);
+/// let elsewhere = record.clone().with_networks("198.51.100.0/24".parse()?);
 /// assert_eq!(decide(Some(&elsewhere)), Err(Denial::NetworkNotAllowed));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
