@@ -298,11 +298,16 @@ fn metadata() -> Value {
 }
 
 fn networks() -> Value {
+    let byte = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
+    let v4 = format!(r"({byte}\.){{3}}{byte}(/(3[0-2]|[12]?[0-9]))?");
+    let group = "[0-9a-f]{1,4}";
+    let v6 = format!("(({group}:){{7}}{group}|({group}:){{1,6}}:)(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?");
+    let network = format!("^({v4}|{v6})$");
     json!({
         "type": ["array", "null"],
         "minItems": 1,
         "maxItems": AllowedNetworks::MAX_LEN,
-        "items": { "type": "string", "description": "An address, or a network such as 192.0.2.0/24." },
+        "items": { "type": "string", "pattern": network, "description": "An address, or a network such as 192.0.2.0/24." },
     })
 }
 

@@ -40,7 +40,7 @@ def before_call(context, case, kwargs):
         if isinstance(body.get("slug"), str):
             body["slug"] = uuid.uuid4().hex
         elif "data_type" in body or case.path == "/api/v1/datasets/":
-            body["name"] = f"{body.get('name', '')[:200]} {uuid.uuid4().hex}"
+            body["name"] = f"{(body.get('name') or '')[:200]} {uuid.uuid4().hex}"
         if isinstance(body.get("expires_at"), str):
             body["expires_at"] = f"21{number % 100:02}-01-01T00:00:00Z"
         if case.path == "/api/v1/exports/" and known_this_time:

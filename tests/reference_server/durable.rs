@@ -280,8 +280,12 @@ async fn failed_signup_leaves_nothing(store: &Store) {
     for table in ["tower_api_key_keys", "avala_accounts"] {
         let (forbid, allow) = match store {
             Store::Postgres(_) => (
-                format!("ALTER TABLE {table} ADD CONSTRAINT forbidden CHECK (false) NOT VALID"),
-                format!("ALTER TABLE {table} DROP CONSTRAINT forbidden"),
+                format!(
+                    "CREATE OR REPLACE FUNCTION forbid() RETURNS trigger LANGUAGE plpgsql AS \
+                     $$ BEGIN RAISE 'forbidden'; END $$; \
+                     CREATE TRIGGER forbidden BEFORE INSERT ON {table} EXECUTE FUNCTION forbid()"
+                ),
+                format!("DROP TRIGGER forbidden ON {table}"),
             ),
             _ => (
                 format!(
