@@ -76,13 +76,15 @@ impl Form {
         None
     }
 
-    /// A whole number that is not negative.
+    /// A whole number that is not negative. `60.0` is one, by JSON Schema.
     pub(crate) fn number(&mut self, field: &'static str) -> Option<u64> {
         let value = self.take(field)?;
-        if value.as_u64().is_none() {
+        let whole = |number: &f64| number.fract() == 0.0 && (0.0..u64::MAX as f64).contains(number);
+        let number = value.as_u64().or_else(|| value.as_f64().filter(whole).map(|number| number as u64));
+        if number.is_none() {
             self.wrong(field, "A whole number from 0 on is required.");
         }
-        value.as_u64()
+        number
     }
 
     pub(crate) fn boolean(&mut self, field: &'static str) -> Option<bool> {
