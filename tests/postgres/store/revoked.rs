@@ -31,7 +31,7 @@ async fn revoked_key_cannot_be_restored_by_update() {
             "INSERT INTO tower_api_key_keys \
              (id, digest, organization, name, hint, access, scopes, created_at, expires_at, revoked_at, replaced_by) \
              SELECT id, digest, organization, name, hint, access, scopes, created_at, \
-             expires_at FROM tower_api_key_keys WHERE {dead} \
+             expires_at, NULL::bigint, NULL::text FROM tower_api_key_keys WHERE {dead} \
              ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at, replaced_by = NULL"
         ),
         format!(
