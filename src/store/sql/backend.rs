@@ -25,7 +25,7 @@ impl<B: Database> KeyBackend for SqlStore<B> {
         let now = timestamp(&self.database.read(B::NOW, vec![]).await.map_err(SqlError::from)?)?;
         let Organizations::One(organization) = organizations else {
             let place = Place::after(query);
-            let (rows, keys) = self.page(B::LIST_ALL, Value::from(String::new()), i64::MIN, now, place, query).await?;
+            let (rows, keys) = self.page(B::LIST_ALL, name_of(organizations), i64::MIN, now, place, query).await?;
             return Ok(page(&rows, keys, query));
         };
         // In the statements, an empty text is no filter.
@@ -34,11 +34,9 @@ impl<B: Database> KeyBackend for SqlStore<B> {
         }
         let rows = self.database.read(sql::POLICY, vec![organization.into()]).await.map_err(SqlError::from)?;
         // A policy that cannot be read makes keys unavailable, and hides none from a list.
-        let policy = rows.first().and_then(|row| row::policy(row).ok()).unwrap_or_default();
-        let aged = aged(policy, now);
-        let plans = Plan::of(query);
+        let aged = aged(policy_in(&rows).unwrap_or_default(), now);
         let mut found = (vec![], vec![]);
-        for plan in plans {
+        for plan in Plan::of(query) {
             found = self.page(B::list(*plan), organization.into(), aged, now, Place::after(query), query).await?;
             if found.0.len() > query.limit() {
                 break;
@@ -49,12 +47,9 @@ impl<B: Database> KeyBackend for SqlStore<B> {
     }
 
     async fn counts(&self, organizations: Organizations<'_>) -> Result<KeyCounts, BackendError> {
-        let organization = match organizations {
-            Organizations::One(organization) => organization.into(),
-            Organizations::All => Value::from(String::new()),
-        };
         let now = timestamp(&self.database.read(B::NOW, vec![]).await.map_err(SqlError::from)?)?;
-        let rows = self.database.read(sql::COUNTS, vec![organization, now.into()]).await.map_err(SqlError::from)?;
+        let rows =
+            self.database.read(sql::COUNTS, vec![name_of(organizations), now.into()]).await.map_err(SqlError::from)?;
         let mut counts = KeyCounts::default();
         for row in &rows {
             let status = row.first().and_then(Value::text).and_then(|text| text.parse().ok());
@@ -133,7 +128,7 @@ impl<B: Database> KeyBackend for SqlStore<B> {
         // Of the old key, the policy of the organization is known.
         let new = new.with_policy(old.policy());
         let growth = (counts(&old) + counts(&new)).saturating_sub(counts(&before));
-        change.check_active(organization, growth, rules).await?;
+        change.check_active(organization, old.policy(), growth, rules).await?;
         change.run(sql::REPLACE, row::encode_replaced(&old, new.id())).await?;
         let new = change.insert(new).await?;
         change.commit(changed).await?;
@@ -146,14 +141,10 @@ impl<B: Database> KeyBackend for SqlStore<B> {
         age: Duration,
         limit: usize,
     ) -> Result<Vec<KeyId>, BackendError> {
-        let organization = match organizations {
-            Organizations::One(organization) => organization.into(),
-            Organizations::All => Value::from(String::new()),
-        };
         let mut change = Change::begin(self).await?;
         let latest = change.now.saturating_sub_unsigned(age.as_secs());
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let values = vec![organization, change.now.into(), latest.into(), limit.into()];
+        let values = vec![name_of(organizations), change.now.into(), latest.into(), limit.into()];
         let ended = change.run(B::ENDED, values).await?;
         let ids = change.delete(&ended).await?;
         change.commit(ids.iter().map(|id| Invalidation::Key(*id)).collect::<Vec<_>>()).await?;
@@ -178,7 +169,7 @@ impl<B: Database> KeyBackend for SqlStore<B> {
 
     async fn organization_policy(&self, organization: &OrganizationId) -> Result<OrganizationPolicy, BackendError> {
         let rows = self.database.read(sql::POLICY, vec![organization.into()]).await.map_err(SqlError::from)?;
-        Ok(rows.first().map(|row| row::policy(row)).transpose()?.unwrap_or_default())
+        Ok(policy_in(&rows)?)
     }
 
     async fn set_organization_policy(
@@ -282,6 +273,19 @@ fn page(rows: &Rows, keys: Vec<Arc<KeyRecord>>, query: &ListKeys) -> Page {
     Page { keys, next }
 }
 
+/// Returns the value by which a statement selects these organizations: an empty text for all.
+fn name_of(organizations: Organizations<'_>) -> Value {
+    match organizations {
+        Organizations::One(organization) => organization.into(),
+        Organizations::All => Value::from(String::new()),
+    }
+}
+
+/// Returns the policy that a statement selects, or the default if none was set.
+fn policy_in(rows: &Rows) -> Result<OrganizationPolicy, SqlError> {
+    Ok(rows.first().map(|row| row::policy(row)).transpose()?.unwrap_or_default())
+}
+
 /// Returns the time before which a key was created that has expired by the organization's maximum age.
 fn aged(policy: OrganizationPolicy, now: i64) -> i64 {
     policy.max_key_age().map_or(i64::MIN, |age| now.saturating_sub_unsigned(age.as_secs()).saturating_add(1))
@@ -321,7 +325,7 @@ impl<'a, B: Database> Change<'a, B> {
         if rules.max_active().is_some() {
             let policy = self.policy(record.organization()).await?;
             let growth = u64::from(InsertRules::counts(&record.clone().with_policy(policy), self.time()));
-            self.check_active(record.organization(), growth, rules).await?;
+            self.check_active(record.organization(), policy, growth, rules).await?;
         }
         self.insert(record).await
     }
@@ -336,18 +340,19 @@ impl<'a, B: Database> Change<'a, B> {
 
     async fn policy(&mut self, organization: &OrganizationId) -> Result<OrganizationPolicy, SqlError> {
         let rows = self.run(sql::POLICY, vec![organization.into()]).await?;
-        Ok(rows.first().map(|row| row::policy(row)).transpose()?.unwrap_or_default())
+        policy_in(&rows)
     }
 
-    /// Checks that the organization may have so many more active keys.
+    /// Checks that the organization, which has this policy, may have so many more active keys.
     async fn check_active(
         &mut self,
         organization: &OrganizationId,
+        policy: OrganizationPolicy,
         growth: u64,
         rules: InsertRules,
     ) -> Result<(), BackendError> {
         let Some(most) = rules.max_active().filter(|_| growth > 0) else { return Ok(()) };
-        let aged = aged(self.policy(organization).await?, self.now);
+        let aged = aged(policy, self.now);
         let enough = i64::try_from(most.saturating_add(1)).unwrap_or(i64::MAX);
         let values = vec![organization.into(), self.now.into(), aged.into(), enough.into()];
         let active = int(&self.run(sql::ACTIVE, values).await?, "no count returned")?;
