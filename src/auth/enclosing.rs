@@ -28,6 +28,13 @@ impl Enclosing {
         anonymous.map(Self::Anonymous)
     }
 
+    fn origin(&self) -> &Origin {
+        match self {
+            Self::Authenticated(_, origin) => origin,
+            Self::Anonymous(anonymous) => anonymous.origin(),
+        }
+    }
+
     /// Returns what the outer layers do for the request, which an inner one need not do.
     pub(super) fn outer(&self) -> Outer {
         match self {
@@ -46,21 +53,22 @@ impl Enclosing {
 
     /// Returns whether the outer layer has counted the request against the limit of this configuration.
     pub(super) fn has_counted(&self, inner: &Config) -> bool {
-        let outer = match self {
-            Self::Authenticated(_, origin) => origin.config(),
-            Self::Anonymous(anonymous) => anonymous.origin().config(),
-        };
-        outer.limit.as_ref().zip(inner.limit.as_ref()).is_some_and(|(outer, inner)| Arc::ptr_eq(outer, inner))
+        self.origin()
+            .config()
+            .limit
+            .as_ref()
+            .zip(inner.limit.as_ref())
+            .is_some_and(|(outer, inner)| Arc::ptr_eq(outer, inner))
     }
 
     /// Returns whether the outer layer has removed the credential that this configuration would have read. To report that
     /// one as missing would hide the mistake, so the mistake is logged.
     pub(super) fn has_removed_credential_of(&self, inner: &Config) -> bool {
-        let (config, removed) = match self {
-            Self::Authenticated(_, origin) => (origin.config(), true),
-            Self::Anonymous(anonymous) => (anonymous.origin().config(), anonymous.has_removed_credential()),
+        let removed = match self {
+            Self::Authenticated(..) => true,
+            Self::Anonymous(anonymous) => anonymous.has_removed_credential(),
         };
-        let removed = removed && config.source.hides(&inner.source);
+        let removed = removed && self.origin().config().source.hides(&inner.source);
         if removed {
             match self {
                 Self::Authenticated(..) => tracing::error!(

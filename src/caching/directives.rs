@@ -41,10 +41,12 @@ impl Storing {
                 }
             }
         }
-        match () {
-            () if private => Self::Private,
-            () if shared && !malformed => Self::Shared,
-            () => Self::Open,
+        if private {
+            Self::Private
+        } else if shared && !malformed {
+            Self::Shared
+        } else {
+            Self::Open
         }
     }
 }
