@@ -135,8 +135,8 @@ impl TrustedProxies {
     /// Trusts this header of a platform, such as `Fly-Client-IP` or `CF-Connecting-IP`: its one value is the address of
     /// the client.
     ///
-    /// **The platform must overwrite the header, and nothing else may connect to this process**: whoever can send the
-    /// header past the platform chooses an address. [`only_from`](Self::only_from) limits who may connect as the
+    /// **The platform must overwrite the header, and nothing else may connect to this process**: a client that can send the
+    /// header past the platform chooses its address. [`only_from`](Self::only_from) limits who may connect as the
     /// platform.
     ///
     /// ```

@@ -87,7 +87,7 @@ pub(super) async fn keeps_the_hint<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdi
     Ok(())
 }
 
-/// A key that was never valid is a mistake of whoever asks for it. Nothing may be written.
+/// A key that was never valid is a mistake of the caller. Nothing may be written.
 pub(super) async fn never_stores_an_expired_key<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let live = [bench.add(Access::Full).await?];
     for time in [bench.now() - HOUR, bench.now(), UNIX_EPOCH] {
