@@ -335,8 +335,7 @@ pub mod throttle;
 #[cfg(feature = "transport")]
 pub mod transport;
 
-#[doc = include_str!("guide.md")]
-pub mod guide {}
+pub mod guide;
 #[cfg(feature = "serde")]
 mod serde;
 #[cfg(feature = "test-kit")]

@@ -1,0 +1,67 @@
+//! How to do one thing, a page for each.
+//!
+//! Each page names the features that its samples need.
+//!
+//! | you want to | page |
+//! |---|---|
+//! | protect an axum API: store, route table, layer, key management | [`axum_service`] |
+//! | protect a service on plain hyper | [`hyper_service`] |
+//! | require scopes on single routes, without a route table | [`scopes_per_route`] |
+//! | define scopes, a key prefix and a header of your own | [`own_scopes`] |
+//! | replace middleware of your own | [`moving_from_own_middleware`] |
+//! | keep keys in a table of your own | [`own_store`] |
+//! | test handlers, and keys that expire | [`testing`] |
+//! | replace a key, with or without downtime | [`rotation`] |
+//! | rename, annotate, limit, suspend, purge keys | [`key_life`] |
+//! | find and revoke a key that leaked | [`leaked_keys`] |
+//! | log, trace and count requests and changes; see when a key was last used | [`audit`] |
+//! | reject in a format of your own | [`own_rejections`] |
+//! | require HTTPS | [`https`] |
+//! | know the client's address behind a proxy or a CDN | [`proxies`] |
+//! | limit requests by key, plan, customer or client; in one process or in Redis | [`limits`] |
+//! | describe the API in an OpenAPI document | [`openapi`] |
+//! | serve browsers (CORS), requests without a key, and gRPC | [`browsers_and_grpc`] |
+//! | run several processes, behind PgBouncer or on a serverless Postgres | [`processes`] |
+//! | encrypt connections to Postgres | [`postgres_tls`] |
+//! | deploy, migrate, and survive an outage of the database | [`deployment`] |
+
+#[doc = include_str!("audit.md")]
+pub mod audit {}
+#[doc = include_str!("axum_service.md")]
+pub mod axum_service {}
+#[doc = include_str!("browsers_and_grpc.md")]
+pub mod browsers_and_grpc {}
+#[doc = include_str!("deployment.md")]
+pub mod deployment {}
+#[doc = include_str!("https.md")]
+pub mod https {}
+#[doc = include_str!("hyper_service.md")]
+pub mod hyper_service {}
+#[doc = include_str!("key_life.md")]
+pub mod key_life {}
+#[doc = include_str!("leaked_keys.md")]
+pub mod leaked_keys {}
+#[doc = include_str!("limits.md")]
+pub mod limits {}
+#[doc = include_str!("moving_from_own_middleware.md")]
+pub mod moving_from_own_middleware {}
+#[doc = include_str!("openapi.md")]
+pub mod openapi {}
+#[doc = include_str!("own_rejections.md")]
+pub mod own_rejections {}
+#[doc = include_str!("own_scopes.md")]
+pub mod own_scopes {}
+#[doc = include_str!("own_store.md")]
+pub mod own_store {}
+#[doc = include_str!("postgres_tls.md")]
+pub mod postgres_tls {}
+#[doc = include_str!("processes.md")]
+pub mod processes {}
+#[doc = include_str!("proxies.md")]
+pub mod proxies {}
+#[doc = include_str!("rotation.md")]
+pub mod rotation {}
+#[doc = include_str!("scopes_per_route.md")]
+pub mod scopes_per_route {}
+#[doc = include_str!("testing.md")]
+pub mod testing {}
