@@ -7,7 +7,9 @@
 //! | protect an axum API: store, route table, layer, key management | [`axum_service`] |
 //! | protect a service on plain hyper | [`hyper_service`] |
 //! | require scopes on single routes, without a route table | [`scopes_per_route`] |
+//! | put several layers in the right order | [`layer_order`] |
 //! | define scopes, a key prefix and a header of your own | [`own_scopes`] |
+//! | separate live keys from test keys | [`live_and_test_keys`] |
 //! | replace middleware of your own | [`moving_from_own_middleware`] |
 //! | keep keys in a table of your own | [`own_store`] |
 //! | test handlers, and keys that expire | [`testing`] |
@@ -20,7 +22,8 @@
 //! | know the client's address behind a proxy or a CDN | [`proxies`] |
 //! | limit requests by key, plan, customer or client; in one process or in Redis | [`limits`] |
 //! | describe the API in an OpenAPI document | [`openapi`] |
-//! | serve browsers (CORS), requests without a key, and gRPC | [`browsers_and_grpc`] |
+//! | serve browsers (CORS), and requests without a key | [`browsers`] |
+//! | protect a gRPC service, with scopes for its methods | [`grpc`] |
 //! | run several processes, behind PgBouncer or on a serverless Postgres | [`processes`] |
 //! | encrypt connections to Postgres | [`postgres_tls`] |
 //! | deploy, migrate, and survive an outage of the database | [`deployment`] |
@@ -29,20 +32,26 @@
 pub mod audit {}
 #[doc = include_str!("axum_service.md")]
 pub mod axum_service {}
-#[doc = include_str!("browsers_and_grpc.md")]
-pub mod browsers_and_grpc {}
+#[doc = include_str!("browsers.md")]
+pub mod browsers {}
 #[doc = include_str!("deployment.md")]
 pub mod deployment {}
+#[doc = include_str!("grpc.md")]
+pub mod grpc {}
 #[doc = include_str!("https.md")]
 pub mod https {}
 #[doc = include_str!("hyper_service.md")]
 pub mod hyper_service {}
 #[doc = include_str!("key_life.md")]
 pub mod key_life {}
+#[doc = include_str!("layer_order.md")]
+pub mod layer_order {}
 #[doc = include_str!("leaked_keys.md")]
 pub mod leaked_keys {}
 #[doc = include_str!("limits.md")]
 pub mod limits {}
+#[doc = include_str!("live_and_test_keys.md")]
+pub mod live_and_test_keys {}
 #[doc = include_str!("moving_from_own_middleware.md")]
 pub mod moving_from_own_middleware {}
 #[doc = include_str!("openapi.md")]
