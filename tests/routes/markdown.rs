@@ -47,14 +47,14 @@ fn plain_names_give_a_plain_table() {
 }
 
 #[test]
-fn readme_shows_the_sample_output() {
+fn guide_shows_the_sample_output() {
     let table = RouteTable::builder()
         .public(Method::GET, "/health")
         .route(Method::GET, "/invoices", Scope::from_static("invoices.read"))
-        .route(Method::POST, "/invoices", Scope::from_static("invoices.write"))
+        .route(Method::POST, "/keys/{id}/revoke", Requirement::full_access())
         .build()
         .unwrap();
-    assert!(include_str!("../../README.md").contains(&format!("\n\n{table}\n")));
+    assert!(include_str!("../../src/guide/axum_service.md").contains(&format!("\n\n{table}\n")));
 }
 
 fn scope(name: &str) -> Scope {
