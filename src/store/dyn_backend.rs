@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::{
-    BackendError, Changes, InsertRules, Inserted, KeyBackend, KeyCounts, KeyStore, KeyUpdate, KeyUsage, ListKeys,
-    Lookup, NewRecord, Organizations, Page, Replacement, StoreId, UsageSink,
+    BackendError, Changes, FindResult, InsertRules, Inserted, KeyBackend, KeyCounts, KeyStore, KeyUpdate, KeyUsage,
+    ListKeys, Lookup, NewRecord, Organizations, Page, Replacement, StoreId, UsageSink,
 };
 use crate::BoxError;
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
@@ -59,6 +59,14 @@ impl KeyStore for DynKeyBackend {
 
     fn try_find(&self, digest: &KeyDigest) -> Lookup {
         self.store.try_find(digest)
+    }
+
+    async fn find_many(&self, digests: &[KeyDigest]) -> Result<Vec<FindResult<BoxError>>, BoxError> {
+        self.store.find_many(digests).await
+    }
+
+    fn max_batch(&self) -> usize {
+        self.store.max_batch()
     }
 
     fn id(&self) -> Option<StoreId> {
@@ -158,6 +166,8 @@ type Managed<'a, T> = BoxFuture<'a, Result<T, BackendError>>;
 trait ErasedBackend: Send + Sync {
     fn find<'a>(&'a self, digest: &'a KeyDigest) -> BoxFuture<'a, Result<Option<Arc<KeyRecord>>, BoxError>>;
     fn try_find(&self, digest: &KeyDigest) -> Lookup;
+    fn find_many<'a>(&'a self, digests: &'a [KeyDigest]) -> BoxFuture<'a, Result<Vec<FindResult<BoxError>>, BoxError>>;
+    fn max_batch(&self) -> usize;
     fn changes(&self) -> Option<&Changes>;
     fn usage_sink(&self) -> Option<&UsageSink>;
     fn get<'a>(&'a self, organization: &'a OrganizationId, id: KeyId) -> Managed<'a, Arc<KeyRecord>>;
@@ -197,6 +207,17 @@ impl<B: KeyBackend> ErasedBackend for B {
 
     fn try_find(&self, digest: &KeyDigest) -> Lookup {
         KeyStore::try_find(self, digest)
+    }
+
+    fn find_many<'a>(&'a self, digests: &'a [KeyDigest]) -> BoxFuture<'a, Result<Vec<FindResult<BoxError>>, BoxError>> {
+        Box::pin(async move {
+            let results = KeyStore::find_many(self, digests).await.map_err(Into::into)?;
+            Ok(results.into_iter().map(|result| result.map_err(Into::into)).collect())
+        })
+    }
+
+    fn max_batch(&self) -> usize {
+        KeyStore::max_batch(self)
     }
 
     fn changes(&self) -> Option<&Changes> {

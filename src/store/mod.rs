@@ -82,7 +82,7 @@ pub use self::usage_counters::UsageSink;
 /// ```
 pub trait KeyStore: Send + Sync + 'static {
     /// Why a lookup failed. The error reaches the log and the event, never the client.
-    type Error: Into<BoxError>;
+    type Error: Into<BoxError> + Send;
 
     /// Returns the record with this digest, or `None` when there is none.
     ///
@@ -102,6 +102,35 @@ pub trait KeyStore: Send + Sync + 'static {
         Lookup::Pending
     }
 
+    /// Returns for each digest what [`find`](Self::find) returns, in the order of the digests. A digest may occur twice.
+    ///
+    /// For caches, which look up many keys at once. The provided method calls `find` for one after the other. Write it,
+    /// together with [`max_batch`](Self::max_batch), if the store can look up many keys for the price of a few, as with
+    /// one SQL statement. It must take any number of digests, and be cancel-safe. A panic is treated as an error of the
+    /// whole batch.
+    ///
+    /// # Errors
+    /// When the store cannot answer for any digest. What fails for one digest alone, such as an invalid row, is the result
+    /// of that digest.
+    fn find_many(
+        &self,
+        digests: &[KeyDigest],
+    ) -> impl Future<Output = Result<Vec<FindResult<Self::Error>>, Self::Error>> + Send {
+        async move {
+            let mut results = Vec::with_capacity(digests.len());
+            for digest in digests {
+                results.push(self.find(digest).await);
+            }
+            Ok(results)
+        }
+    }
+
+    /// Returns how many digests a caller should pass to [`find_many`](Self::find_many) at once: 1, the default, for a
+    /// store that gains nothing by it.
+    fn max_batch(&self) -> usize {
+        1
+    }
+
     /// Identifies the key set, so that nested layers can share a lookup. `None`, the default, never matches.
     fn id(&self) -> Option<StoreId> {
         None
@@ -118,6 +147,9 @@ pub trait KeyStore: Send + Sync + 'static {
         None
     }
 }
+
+/// What a lookup of one of [many digests](KeyStore::find_many) found.
+pub type FindResult<E> = Result<Option<Arc<KeyRecord>>, E>;
 
 /// What a store can answer without waiting.
 #[derive(Clone, Debug)]
@@ -160,6 +192,17 @@ impl<S: KeyStore> KeyStore for Arc<S> {
 
     fn try_find(&self, digest: &KeyDigest) -> Lookup {
         S::try_find(self, digest)
+    }
+
+    fn find_many(
+        &self,
+        digests: &[KeyDigest],
+    ) -> impl Future<Output = Result<Vec<FindResult<S::Error>>, S::Error>> + Send {
+        S::find_many(self, digests)
+    }
+
+    fn max_batch(&self) -> usize {
+        S::max_batch(self)
     }
 
     fn id(&self) -> Option<StoreId> {

@@ -1,14 +1,14 @@
 use std::fmt;
 use std::future::pending;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::BoxError;
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
 use crate::store::{
-    BackendError, Changes, InsertRules, Inserted, KeyBackend, KeyCounts, KeyStore, KeyUpdate, KeyUsage, ListKeys,
-    Lookup, NewRecord, Organizations, Page, Replacement, StoreId, UsageSink,
+    BackendError, Changes, FindResult, InsertRules, Inserted, KeyBackend, KeyCounts, KeyStore, KeyUpdate, KeyUsage,
+    ListKeys, Lookup, NewRecord, Organizations, Page, Replacement, StoreId, UsageSink,
 };
 
 /// A store in front of another one that fails when a test asks for it, and counts lookups.
@@ -52,6 +52,9 @@ struct Shared<S> {
     fault: RwLock<Fault>,
     always_pending: AtomicBool,
     lookups: AtomicU64,
+    batches: AtomicU64,
+    /// 0 for that of the inner store.
+    max_batch: AtomicUsize,
 }
 
 /// What is wrong with a [`FaultyStore`].
@@ -79,6 +82,8 @@ impl<S> FaultyStore<S> {
             fault: RwLock::default(),
             always_pending: AtomicBool::new(false),
             lookups: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
+            max_batch: AtomicUsize::new(0),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -101,10 +106,23 @@ impl<S> FaultyStore<S> {
     }
 
     /// Returns how many lookups were made, whatever became of them. A [`try_find`](KeyStore::try_find) that returns
-    /// [`Lookup::Pending`] is not counted, since the [`find`](KeyStore::find) after it is.
+    /// [`Lookup::Pending`] is not counted, since the [`find`](KeyStore::find) after it is. A
+    /// [`find_many`](KeyStore::find_many) counts once for each digest.
     #[must_use]
     pub fn lookups(&self) -> u64 {
         self.shared.lookups.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many of the lookups were calls of [`find_many`](KeyStore::find_many), whatever became of them.
+    #[must_use]
+    pub fn batches(&self) -> u64 {
+        self.shared.batches.load(Ordering::Relaxed)
+    }
+
+    /// Sets [`max_batch`](KeyStore::max_batch), so that a store in memory is asked in batches like one in a database. 0, the
+    /// default, is that of the inner store.
+    pub fn set_max_batch(&self, max_batch: usize) {
+        self.shared.max_batch.store(max_batch, Ordering::Relaxed);
     }
 
     /// Returns the inner store.
@@ -113,8 +131,8 @@ impl<S> FaultyStore<S> {
         &self.shared.store
     }
 
-    fn count(&self) {
-        self.shared.lookups.fetch_add(1, Ordering::Relaxed);
+    fn count(&self, lookups: usize) {
+        self.shared.lookups.fetch_add(lookups as u64, Ordering::Relaxed);
     }
 
     async fn suffer(&self) -> Result<(), InjectedFault> {
@@ -159,7 +177,7 @@ impl<S: KeyStore> KeyStore for FaultyStore<S> {
     type Error = BoxError;
 
     async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, BoxError> {
-        self.count();
+        self.count(1);
         self.suffer().await?;
         self.shared.store.find(digest).await.map_err(Into::into)
     }
@@ -170,9 +188,24 @@ impl<S: KeyStore> KeyStore for FaultyStore<S> {
         }
         let lookup = self.shared.store.try_find(digest);
         if !matches!(lookup, Lookup::Pending) {
-            self.count();
+            self.count(1);
         }
         lookup
+    }
+
+    async fn find_many(&self, digests: &[KeyDigest]) -> Result<Vec<FindResult<BoxError>>, BoxError> {
+        self.count(digests.len());
+        self.shared.batches.fetch_add(1, Ordering::Relaxed);
+        self.suffer().await?;
+        let results = self.shared.store.find_many(digests).await.map_err(Into::into)?;
+        Ok(results.into_iter().map(|result| result.map_err(Into::into)).collect())
+    }
+
+    fn max_batch(&self) -> usize {
+        match self.shared.max_batch.load(Ordering::Relaxed) {
+            0 => self.shared.store.max_batch(),
+            max_batch => max_batch,
+        }
     }
 
     fn id(&self) -> Option<StoreId> {
@@ -337,5 +370,19 @@ mod tests {
         store.set_fault(Fault::Error);
         look_up(&store).await;
         assert_eq!(store.lookups(), 3);
+    }
+
+    #[tokio::test]
+    async fn batch_counts_once_for_each_digest() {
+        let (store, _, key) = store_with_a_key();
+        assert_eq!(store.max_batch(), 1);
+        store.set_max_batch(8);
+        assert_eq!(store.max_batch(), 8);
+        let unknown = KeyDigest::hash(b"unknown");
+        let found = store.find_many(&[unknown, *key.digest(), unknown]).await.unwrap();
+        assert_eq!(found.into_iter().map(|result| result.unwrap().is_some()).collect::<Vec<_>>(), [false, true, false]);
+        store.set_fault(Fault::Error);
+        store.find_many(&[unknown]).await.unwrap_err();
+        assert_eq!((store.lookups(), store.batches()), (4, 2));
     }
 }

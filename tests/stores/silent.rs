@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tower_api_key::key::{KeyDigest, KeyId, KeyRecord, OrganizationPolicy};
 use tower_api_key::store::{
-    BackendError, Changes, InsertRules, Inserted, KeyBackend, KeyCounts, KeyUpdate, KeyUsage, ListKeys, Lookup,
-    NewRecord, Organizations, Page, Replacement, StoreId,
+    BackendError, Changes, FindResult, InsertRules, Inserted, KeyBackend, KeyCounts, KeyUpdate, KeyUsage, ListKeys,
+    Lookup, NewRecord, Organizations, Page, Replacement, StoreId,
 };
 use tower_api_key::{KeyStore, OrganizationId};
 
@@ -23,6 +23,14 @@ impl<S: KeyStore> KeyStore for Silent<S> {
 
     fn try_find(&self, digest: &KeyDigest) -> Lookup {
         self.0.try_find(digest)
+    }
+
+    async fn find_many(&self, digests: &[KeyDigest]) -> Result<Vec<FindResult<S::Error>>, S::Error> {
+        self.0.find_many(digests).await
+    }
+
+    fn max_batch(&self) -> usize {
+        self.0.max_batch()
     }
 
     fn id(&self) -> Option<StoreId> {

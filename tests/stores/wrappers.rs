@@ -153,3 +153,25 @@ fn revoke_on_raw_store_reaches_every_cache_at_once() {
         assert_eq!(revoked(&outer, new.record.digest()), Some(true), "{stack:?}");
     }
 }
+
+/// What is looked up at once reaches the store at once.
+#[test]
+fn batch_reaches_the_store_as_one() {
+    const WITHOUT_CACHE: [Wrapper; 3] = [Wrapper::Shared, Wrapper::Faulty, Wrapper::Dyn];
+    let (memory, acme) = (MemoryStore::new(), acme());
+    let issued = block_on(KeyManager::new(memory.clone()).issue(&acme, new_key(Access::Full))).unwrap();
+    let known = *issued.record.digest();
+    let digests = [KeyDigest::hash(b"unknown"), known, known];
+    for outer in WITHOUT_CACHE {
+        for inner in WITHOUT_CACHE {
+            let raw = FaultyStore::new(memory.clone());
+            raw.set_max_batch(7);
+            let store = outer.around(inner.around(DynKeyBackend::new(raw.clone())));
+            assert_eq!(store.max_batch(), 7, "{inner:?} in {outer:?}");
+            let found = block_on(store.find_many(&digests)).unwrap();
+            let found: Vec<_> = found.into_iter().map(|result| result.unwrap().is_some()).collect();
+            assert_eq!(found, [false, true, true], "{inner:?} in {outer:?}");
+            assert_eq!((raw.batches(), raw.lookups()), (1, 3), "{inner:?} in {outer:?}");
+        }
+    }
+}

@@ -18,12 +18,12 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use futures::future::{BoxFuture, Shared, WeakShared};
+use futures::future::{BoxFuture, Shared, WeakShared, join_all};
 
 use self::entries::{Asked, Entries};
 use self::flights::{Flights, Landing};
 use self::turns::{Place, Turns};
-use super::{Changes, Invalidation, KeyStore, Lookup, StoreId, Subscriber, UsageSink};
+use super::{Changes, FindResult, Invalidation, KeyStore, Lookup, StoreId, Subscriber, UsageSink};
 use crate::error_chain::panic_text;
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId};
 
@@ -198,6 +198,18 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
 
     fn try_find(&self, digest: &KeyDigest) -> Lookup {
         if self.off { self.shared.store.try_find(digest) } else { self.shared.entries.find(digest) }
+    }
+
+    async fn find_many(&self, digests: &[KeyDigest]) -> Result<Vec<FindResult<CacheError>>, CacheError> {
+        if self.off {
+            let results = self.shared.store.find_many(digests).await.map_err(CacheError::of)?;
+            return Ok(results.into_iter().map(|result| result.map_err(CacheError::of)).collect());
+        }
+        Ok(join_all(digests.iter().map(|digest| self.flight(*digest))).await)
+    }
+
+    fn max_batch(&self) -> usize {
+        self.shared.store.max_batch()
     }
 
     fn id(&self) -> Option<StoreId> {

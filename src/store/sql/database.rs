@@ -37,6 +37,9 @@ pub trait Database: Send + Sync + 'static {
     /// Runs `statements::FIND` for a request, which does not wait long.
     fn find(&self, digest: &KeyDigest) -> impl Future<Output = Result<Rows, sqlx::Error>> + Send;
 
+    /// Selects the rows with any of these digests, in any order, as `find` does.
+    fn find_many(&self, digests: &[KeyDigest]) -> impl Future<Output = Result<Rows, sqlx::Error>> + Send;
+
     /// Runs a statement for management, which may take longer than a request waits.
     fn read(
         &self,

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::database::{Rows, Value, query, values};
 use super::places::{Place, Places};
+use crate::key::KeyDigest;
 
 /// How long an idle connection has to prove that it works before it is closed.
 const PROOF_OF_LIFE: Duration = Duration::from_secs(2);
@@ -79,6 +80,20 @@ impl Lease {
         let rows = in_time(due, self.fetch_unhurried(statement, values)).await;
         self.answered(rows.as_ref().err());
         rows
+    }
+
+    /// Runs a statement whose one value is an array of digests.
+    pub(super) async fn fetch_by_digests(
+        &mut self,
+        statement: &'static str,
+        digests: &[KeyDigest],
+    ) -> Result<Rows, sqlx::Error> {
+        let due = self.start();
+        let digests: Vec<&[u8]> = digests.iter().map(|digest| &digest.as_bytes()[..]).collect();
+        let query = sqlx::query(statement).bind(digests).persistent(self.named_statements);
+        let rows = in_time(due, async { query.fetch_all(self.connection()).await }).await;
+        self.answered(rows.as_ref().err());
+        values!(rows?)
     }
 
     /// Runs statements without values in one message.

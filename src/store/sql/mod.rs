@@ -19,12 +19,13 @@ mod statements;
 #[cfg(feature = "postgres")]
 mod tls;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::database::{Database, Rows, Value};
-use super::{Changes, KeyStore, StoreId, UsageSink};
+use super::{Changes, FindResult, KeyStore, StoreId, UsageSink};
 use crate::error_chain::error_chain;
 use crate::key::{KeyDigest, KeyRecord};
 use crate::scope::{ScopeAliases, ScopeCatalog};
@@ -126,6 +127,17 @@ impl<B: Database> SqlStore<B> {
         Ok(Arc::new(record))
     }
 
+    /// Returns the record in the rows with one digest.
+    fn found(&self, rows: &[Vec<Value>]) -> FindResult<SqlError> {
+        match rows {
+            [] => Ok(None),
+            [row] => self.record(row).map(Some),
+            // Only tables that were rebuilt without our constraints have several. One of them may be a copy from before a
+            // revoke.
+            _ => Err(SqlError::invalid_row("several rows for one digest")),
+        }
+    }
+
     /// Returns what a list shows for this row. An invalid row must hide neither the others nor itself.
     fn listed(&self, row: &[Value]) -> Option<Arc<KeyRecord>> {
         self.record(row).map_or_else(
@@ -162,14 +174,23 @@ impl<B: Database> KeyStore for SqlStore<B> {
     type Error = SqlError;
 
     async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, SqlError> {
-        let rows = self.database.find(digest).await?;
-        match rows.as_slice() {
-            [] => Ok(None),
-            [row] => self.record(row).map(Some),
-            // Only tables that were rebuilt without our constraints have several. One of them may be a copy from before a
-            // revoke.
-            _ => Err(SqlError::invalid_row("several rows for one digest")),
+        self.found(&self.database.find(digest).await?)
+    }
+
+    async fn find_many(&self, digests: &[KeyDigest]) -> Result<Vec<FindResult<SqlError>>, SqlError> {
+        let mut results = Vec::with_capacity(digests.len());
+        for digests in digests.chunks(MAX_BATCH) {
+            let mut rows: HashMap<KeyDigest, Rows> = HashMap::with_capacity(digests.len());
+            for row in self.database.find_many(digests).await? {
+                rows.entry(row::digest(&row)?).or_default().push(row);
+            }
+            results.extend(digests.iter().map(|digest| self.found(rows.get(digest).map_or(&[], Vec::as_slice))));
         }
+        Ok(results)
+    }
+
+    fn max_batch(&self) -> usize {
+        MAX_BATCH
     }
 
     fn id(&self) -> Option<StoreId> {
@@ -195,6 +216,9 @@ fn int(rows: &Rows, missing: &'static str) -> Result<i64, SqlError> {
 fn timestamp(rows: &Rows) -> Result<i64, SqlError> {
     int(rows, "no timestamp returned")
 }
+
+/// How many digests one statement looks up.
+const MAX_BATCH: usize = 256;
 
 /// How long a call waits for a connection. A lookup waits no longer than its layer does.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);

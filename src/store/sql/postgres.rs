@@ -153,10 +153,12 @@ const LOOKUP_SETTINGS: [(&str, &str); 2] = [("statement_timeout", "750"), ("lock
 
 /// Returns a lookup in one message, for connections without the timeouts: a transaction of its own, which sets them for
 /// itself. Nothing is prepared, which a pooler could run on another connection.
-fn find(digest: &KeyDigest) -> String {
-    let digest = format!("decode('{}', 'hex')", digest.to_hex());
-    let find = sql::FIND.replace("$1", &digest);
+fn with_timeouts(find: &str) -> String {
     format!("SET LOCAL statement_timeout = 750; SET LOCAL lock_timeout = 700; {find}")
+}
+
+fn hex_literal(digest: &KeyDigest) -> String {
+    format!("decode('{}', 'hex')", digest.to_hex())
 }
 
 /// A change reads the row again after it has waited for a lock. A stricter default of the database would fail it instead.
@@ -259,7 +261,21 @@ impl Database for Postgres {
         if self.prepares {
             lease.fetch(sql::FIND, vec![digest.into()]).await
         } else {
-            lease.fetch_text(find(digest)).await
+            lease.fetch_text(with_timeouts(&sql::FIND.replace("$1", &hex_literal(digest)))).await
+        }
+    }
+
+    async fn find_many(&self, digests: &[KeyDigest]) -> Result<Rows, sqlx::Error> {
+        let mut lease = self.lease().await?;
+        if self.prepares {
+            lease.fetch_by_digests(sql::FIND_MANY_POSTGRES, digests).await
+        } else {
+            let digests = digests.iter().map(hex_literal).collect::<Vec<_>>().join(",");
+            lease
+                .fetch_text(with_timeouts(
+                    &sql::FIND_MANY_POSTGRES.replace("$1", &format!("ARRAY[{digests}]::bytea[]")),
+                ))
+                .await
         }
     }
 

@@ -148,6 +148,12 @@ pub(super) fn encode_usage(usage: &[KeyUsage]) -> String {
     format!("[{}]", usage.iter().map(row).collect::<Vec<_>>().join(","))
 }
 
+/// Returns the value for `statements::FIND_MANY_SQLITE`: JSON, which has no bytes.
+#[cfg(feature = "sqlite")]
+pub(super) fn encode_digests(digests: &[KeyDigest]) -> String {
+    format!("[{}]", digests.iter().map(|digest| format!("\"{}\"", digest.to_hex())).collect::<Vec<_>>().join(","))
+}
+
 /// Returns the value for `statements::DELETE_SQLITE` and `DELETE_POSTGRES`: JSON.
 pub(super) fn encode_ids(ids: &[KeyId]) -> String {
     format!("[{}]", ids.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(","))
@@ -193,8 +199,7 @@ pub(super) fn decode(
         return Err(SqlError::Incompatible { needed, known });
     }
     let id: KeyId = parse(id, "id")?;
-    let digest = digest.bytes().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    let digest = digest.map(KeyDigest::from_bytes).ok_or_else(|| unreadable("digest"))?;
+    let digest = parse_digest(digest)?;
     if organization.is_null() && !revoked.is_null() && imported.int() == Some(1) {
         return Ok((KeyRecord::tombstone(id, digest), vec![]));
     }
@@ -226,6 +231,12 @@ pub(super) fn decode(
     }
     record = record.with_revoked_at(revoked).with_replaced_by(replaced_by.text().and_then(|text| text.parse().ok()));
     Ok((record, kinds))
+}
+
+/// Returns the digest in a row.
+pub(super) fn digest(row: &[Value]) -> Result<KeyDigest, SqlError> {
+    let [_, digest, ..] = row else { return Err(SqlError::invalid_row("too few columns")) };
+    parse_digest(digest)
 }
 
 /// Returns what a list shows for a row of which no record can be made, so that its owner finds the key and can revoke it:
@@ -325,6 +336,11 @@ fn parse_scopes(text: &str) -> Option<ScopeSet> {
 
 fn parse<T: FromStr>(value: &Value, column: &'static str) -> Result<T, SqlError> {
     value.text().and_then(|text| text.parse().ok()).ok_or_else(|| unreadable(column))
+}
+
+fn parse_digest(value: &Value) -> Result<KeyDigest, SqlError> {
+    let digest = value.bytes().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    digest.map(KeyDigest::from_bytes).ok_or_else(|| unreadable("digest"))
 }
 
 fn time(value: &Value, column: &'static str) -> Result<Option<SystemTime>, SqlError> {

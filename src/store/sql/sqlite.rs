@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::database::{Database, Migration, Rows, Value, query, values};
 use super::error::SqlError;
 use super::listing::Plan;
-use super::{ACQUIRE_TIMEOUT, SqlStore, listing, statements as sql};
+use super::{ACQUIRE_TIMEOUT, SqlStore, listing, row, statements as sql};
 use crate::key::KeyDigest;
 
 /// Keys in one SQLite file: the store of a service that runs on one host.
@@ -154,6 +154,10 @@ impl Database for Sqlite {
 
     async fn find(&self, digest: &KeyDigest) -> Result<Rows, sqlx::Error> {
         self.read(sql::FIND, vec![digest.into()]).await
+    }
+
+    async fn find_many(&self, digests: &[KeyDigest]) -> Result<Rows, sqlx::Error> {
+        self.read(sql::FIND_MANY_SQLITE, vec![row::encode_digests(digests).into()]).await
     }
 
     async fn read(&self, statement: &'static str, values: Vec<Value>) -> Result<Rows, sqlx::Error> {

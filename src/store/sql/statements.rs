@@ -10,6 +10,14 @@ macro_rules! select_key {
 
 pub(super) const FIND: &str = select_key!("WHERE k.digest = $1");
 
+/// [`FIND`] for the digests in the array `$1`.
+#[cfg(feature = "postgres")]
+pub(super) const FIND_MANY_POSTGRES: &str = select_key!("WHERE k.digest = ANY($1)");
+
+/// [`FIND`] for the digests in the JSON list `$1`, in hexadecimal.
+#[cfg(feature = "sqlite")]
+pub(super) const FIND_MANY_SQLITE: &str = select_key!("WHERE k.digest IN (SELECT unhex(value) FROM json_each($1))");
+
 pub(super) const GET: &str = select_key!("WHERE k.id = $1 AND k.organization = $2");
 
 /// [`GET`] with a lock on the row. Only for Postgres: SQLite locks the whole database when a change begins.

@@ -72,13 +72,22 @@ impl<'a, S: KeyStore> Bench<'a, S> {
         expect_same("the key to be as it was", &format!("{before:?}"), &format!("{found:?}"))
     }
 
-    /// Returns each answer that a request may get: that of `try_find`, if it has one, that of `find`, and that of
-    /// `try_find` after `find`.
+    /// Returns what a batch finds of each of these digests, in their order.
+    pub(super) async fn find_many(&self, digests: &[KeyDigest]) -> Verdict<Vec<Option<Arc<KeyRecord>>>> {
+        let results = self.store.find_many(digests).await.expecting("`find_many` to answer")?;
+        expect_same("the number of results of `find_many`", &digests.len(), &results.len())?;
+        results.into_iter().map(|result| result.expecting("`find_many` to answer for each digest")).collect()
+    }
+
+    /// Returns each answer that a request may get: that of `try_find`, if it has one, that of `find`, that of a batch, and
+    /// that of `try_find` after them.
     pub(super) async fn answers(&self, digest: &KeyDigest) -> Verdict<Vec<(&'static str, Arc<KeyRecord>)>> {
         let before = self.found_at_once(digest)?.map(|record| ("`try_find`", record));
         let awaited = ("`find`", self.found(digest).await?);
+        let batched = self.find_many(&[*digest]).await?.pop().flatten();
+        let batched = batched.ok_or_else(|| Problem::new("`find_many` to find the key", "None"))?;
         let after = self.found_at_once(digest)?.map(|record| ("`try_find` after `find`", record));
-        Ok(before.into_iter().chain([awaited]).chain(after).collect())
+        Ok(before.into_iter().chain([awaited, ("`find_many`", batched)]).chain(after).collect())
     }
 
     fn found_at_once(&self, digest: &KeyDigest) -> Verdict<Option<Arc<KeyRecord>>> {

@@ -64,6 +64,7 @@ impl<S, F: AsyncFn(&S)> BreakStore<S> for F {
 /// What a wrapper must forward to the store that it wraps.
 pub(super) trait Inner {
     fn try_find(&self, digest: &KeyDigest) -> Lookup;
+    fn max_batch(&self) -> usize;
     fn id(&self) -> Option<StoreId>;
     fn changes(&self) -> Option<&Changes>;
     fn usage_sink(&self) -> Option<&UsageSink>;
@@ -72,6 +73,10 @@ pub(super) trait Inner {
 impl<S: KeyStore> Inner for S {
     fn try_find(&self, digest: &KeyDigest) -> Lookup {
         KeyStore::try_find(self, digest)
+    }
+
+    fn max_batch(&self) -> usize {
+        KeyStore::max_batch(self)
     }
 
     fn id(&self) -> Option<StoreId> {

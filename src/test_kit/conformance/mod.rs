@@ -123,7 +123,7 @@ impl<'a, S: KeyStore> Conformance<'a, S> {
         self
     }
 
-    /// Also checks that the store forwards `try_find`, `id`, `changes` and `usage_sink` to `inner`. For a wrapper that keeps nothing of
+    /// Also checks that the store forwards `try_find`, `max_batch`, `id`, `changes` and `usage_sink` to `inner`. For a wrapper that keeps nothing of
     /// its own: every store that the suite opens must wrap this one.
     ///
     /// ```

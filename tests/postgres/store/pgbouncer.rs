@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use sqlx::Row;
 use sqlx::postgres::{PgConnectOptions, PgPool};
-use tower_api_key::key::{KeyStatus, OrganizationPolicy};
+use tower_api_key::key::{KeyDigest, KeyStatus, OrganizationPolicy};
 use tower_api_key::store::{Expiry, KeyBackend, KeyUpdate, ListKeys, PostgresStore};
-use tower_api_key::{Access, ApiKeyLayer};
+use tower_api_key::{Access, ApiKeyLayer, KeyStore};
 
 use super::owned::Database;
 use crate::support::calls::{Reply, acme, any, call, chain, full, issue, scoped, scopes};
@@ -112,6 +112,10 @@ async fn store_works_behind_pgbouncer_without_statements() {
                 let both = Access::Scoped(scopes(&["datasets.read", "tasks.read"]));
                 let rest = Access::Scoped(scopes(&["tasks.read"]));
                 assert_eq!(any(&other, &key).await, Reply::accepted(&both));
+                let batch = [KeyDigest::hash(b"unknown"), *key.record.digest()];
+                let found = other.find_many(&batch).await.unwrap();
+                let found: Vec<_> = found.into_iter().map(|it| it.unwrap().map(|found| found.id())).collect();
+                assert_eq!(found, [None, Some(id)]);
                 one.update(acme(), id, KeyUpdate::new().with_scopes(scopes(&["tasks.read"]))).await.unwrap();
                 assert_eq!(any(&other, &key).await, Reply::accepted(&rest));
                 let new = one.manage().regenerate(acme(), id, Expiry::SameLifetime).await.unwrap();

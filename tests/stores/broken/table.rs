@@ -16,6 +16,8 @@ use tower_api_key::{BoxError, OrganizationId};
 pub(crate) type Managed<T = Arc<KeyRecord>> = Result<T, BackendError>;
 pub(crate) type Found = Result<Option<Arc<KeyRecord>>, BoxError>;
 
+pub(crate) type FoundMany = Result<Vec<Found>, BoxError>;
+
 pub(crate) type IsPublished = fn(&Invalidation) -> bool;
 
 /// A clone is a handle to the same rows.

@@ -12,7 +12,7 @@ use tower_api_key::store::{
 };
 use tower_api_key::{BoxError, KeyStore, OrganizationId};
 
-use crate::broken::table::{Found, IsPublished, Managed, Table};
+use crate::broken::table::{Found, FoundMany, IsPublished, Managed, Table};
 
 /// What replaces a call: it gets the table and the arguments of the call.
 type Hook<I, O> = Box<dyn Fn(Table, I) -> BoxFuture<'static, O> + Send + Sync>;
@@ -42,6 +42,7 @@ macro_rules! hooks {
 
 hooks! {
     on_find find: KeyDigest => Found;
+    on_find_many find_many: Vec<KeyDigest> => FoundMany;
     on_get get: (OrganizationId, KeyId) => Managed;
     on_list list: (Option<OrganizationId>, ListKeys) => Managed<Page>;
     on_counts counts: Option<OrganizationId> => Managed<KeyCounts>;
@@ -59,18 +60,23 @@ hooks! {
 
 pub(crate) struct Tampered {
     pub(crate) table: Table,
+    max_batch: usize,
     hooks: Hooks,
 }
 
 impl Tampered {
     pub(crate) fn new(table: Table) -> Self {
-        Self { table, hooks: Hooks::default() }
+        Self { table, max_batch: 4, hooks: Hooks::default() }
     }
 
     /// Changes every record that is read.
     pub(crate) fn reads(mut self, read: fn(KeyRecord) -> KeyRecord) -> Self {
         self.table.read = read;
         self
+    }
+
+    pub(crate) fn with_max_batch(self, max_batch: usize) -> Self {
+        Self { max_batch, ..self }
     }
 
     /// Changes every record that is inserted.
@@ -99,6 +105,23 @@ impl KeyStore for Tampered {
             Some(hook) => hook(self.table.clone(), *digest).await,
             None => self.table.find(digest),
         }
+    }
+
+    async fn find_many(&self, digests: &[KeyDigest]) -> FoundMany {
+        match &self.hooks.find_many {
+            Some(hook) => hook(self.table.clone(), digests.to_vec()).await,
+            None => {
+                let mut results = vec![];
+                for digest in digests {
+                    results.push(self.find(digest).await);
+                }
+                Ok(results)
+            }
+        }
+    }
+
+    fn max_batch(&self) -> usize {
+        self.max_batch
     }
 
     fn try_find(&self, digest: &KeyDigest) -> Lookup {

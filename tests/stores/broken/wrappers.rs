@@ -1,11 +1,10 @@
 //! Wrappers that hide something of the store that they wrap.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use tower_api_key::key::{KeyDigest, KeyRecord};
-use tower_api_key::store::{Changes, Lookup, StoreId, UsageSink};
-use tower_api_key::test_kit::Conformance;
+use tower_api_key::store::{Changes, FindResult, Lookup, StoreId, UsageSink};
+use tower_api_key::test_kit::{Conformance, FaultyStore};
 use tower_api_key::{BoxError, KeyStore, MemoryStore};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -15,6 +14,8 @@ enum Fault {
     Pending,
     /// No key is known without waiting.
     NotFound,
+    /// Only one digest is looked up at a time.
+    NoBatches,
     NoId,
     /// The wrapper has an id of its own.
     OtherId,
@@ -25,7 +26,7 @@ enum Fault {
 }
 
 struct Wrapper {
-    inner: MemoryStore,
+    inner: FaultyStore<MemoryStore>,
     fault: Fault,
     id: StoreId,
     changes: Changes,
@@ -33,10 +34,18 @@ struct Wrapper {
 }
 
 impl KeyStore for Wrapper {
-    type Error = Infallible;
+    type Error = BoxError;
 
-    async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, Infallible> {
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, BoxError> {
         self.inner.find(digest).await
+    }
+
+    async fn find_many(&self, digests: &[KeyDigest]) -> Result<Vec<FindResult<BoxError>>, BoxError> {
+        self.inner.find_many(digests).await
+    }
+
+    fn max_batch(&self) -> usize {
+        if self.fault == Fault::NoBatches { 1 } else { self.inner.max_batch() }
     }
 
     fn try_find(&self, digest: &KeyDigest) -> Lookup {
@@ -72,7 +81,8 @@ impl KeyStore for Wrapper {
 }
 
 async fn failed(fault: Fault) -> Vec<&'static str> {
-    let inner = MemoryStore::new();
+    let inner = FaultyStore::new(MemoryStore::new());
+    inner.set_max_batch(3);
     let wrap = async || Wrapper {
         inner: inner.clone(),
         fault,
@@ -80,10 +90,12 @@ async fn failed(fault: Fault) -> Vec<&'static str> {
         changes: Changes::new(),
         sink: UsageSink::new(),
     };
-    let keep = async |store: &Wrapper, record: KeyRecord| store.inner.add(record).map(drop).map_err(BoxError::from);
+    let keep =
+        async |store: &Wrapper, record: KeyRecord| store.inner.get_ref().add(record).map(drop).map_err(BoxError::from);
     let suite = Conformance::of_store(wrap, keep).with_inner(inner.clone());
     let of_wrappers = suite.checks().filter(|check| check.starts_with("forwards_"));
-    let expected = ["forwards_try_find", "forwards_the_id", "forwards_changes", "forwards_the_usage_sink"];
+    let expected =
+        ["forwards_try_find", "forwards_max_batch", "forwards_the_id", "forwards_changes", "forwards_the_usage_sink"];
     assert_eq!(of_wrappers.collect::<Vec<_>>(), expected);
     suite.run().await.map_or_else(|failures| failures.names(), |()| vec![])
 }
@@ -94,6 +106,7 @@ async fn wrapper_that_hides_the_store_is_caught() {
     assert_eq!(failed(Fault::Pending).await, ["forwards_try_find"]);
     let not_found = failed(Fault::NotFound).await;
     assert!(not_found.contains(&"forwards_try_find") && not_found.contains(&"try_find_agrees_with_find"));
+    assert_eq!(failed(Fault::NoBatches).await, ["forwards_max_batch"]);
     for fault in [Fault::NoId, Fault::OtherId] {
         assert_eq!(failed(fault).await, ["forwards_the_id"]);
     }

@@ -3,11 +3,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use tower_api_key::key::{KeyStatus, OrganizationPolicy};
+use tower_api_key::key::{KeyDigest, KeyStatus, OrganizationPolicy};
 use tower_api_key::manage::{IssueRules, ManageError};
 use tower_api_key::scope::{ScopeCatalog, avala};
 use tower_api_key::store::{BackendError, Expiry, KeyBackend, KeyUpdate, ListKeys, RowErrorKind};
-use tower_api_key::{Access, ApiKeyLayer, NewKey, OrganizationId, Requirement, Scope};
+use tower_api_key::{Access, ApiKeyLayer, KeyStore, NewKey, OrganizationId, Requirement, Scope};
 
 use super::database::{Database, Store};
 use crate::support::calls::{Reply, acme, any, call, full, issue, scoped, scopes};
@@ -20,6 +20,7 @@ on_each_database! {
     scope_outside_catalog_is_kept_and_grants_nothing
     organization_not_clearly_enabled_is_disabled
     duplicate_key_rows_are_never_accepted
+    invalid_row_fails_alone_in_a_batch
     duplicate_policy_rows_are_never_accepted
     taken_id_is_rejected
     revoked_row_keeps_its_identity
@@ -264,4 +265,36 @@ async fn revoked_row_keeps_its_identity<D: Database>() {
     }
     // A row that is not revoked may be moved.
     database.run(format!("UPDATE tower_api_key_keys SET organization = 'other' WHERE id = '{live_id}'")).await.unwrap();
+}
+
+async fn invalid_row_fails_alone_in_a_batch<D: Database>() {
+    let database = D::new().await;
+    let store = database.store().await;
+    database.loosen().await;
+    let (valid, invalid, doubled) =
+        (issue(&store, full()).await, issue(&store, full()).await, issue(&store, full()).await);
+    database.edit(&invalid, "networks = 'everywhere'").await;
+    let id = doubled.record.id();
+    database
+        .run(format!(
+            "INSERT INTO tower_api_key_keys (id, digest, organization, name, hint, access, scopes, created_at) \
+             SELECT '11111111-1111-4111-8111-111111111111', digest, organization, name, hint, 'full', '', created_at \
+             FROM tower_api_key_keys WHERE id = '{id}'"
+        ))
+        .await
+        .unwrap();
+    let unknown = KeyDigest::hash(b"unknown");
+    let digests = [*invalid.record.digest(), *valid.record.digest(), unknown, *doubled.record.digest()];
+    let results = store.find_many(&digests).await.ok().unwrap();
+    let [Err(_), Ok(Some(found)), Ok(None), Err(_)] = results.as_slice() else { panic!("{}", results.len()) };
+    assert_eq!(found.id(), valid.record.id());
+
+    // Every result of a list that is longer than any batch has its place.
+    let many: Vec<_> = digests.iter().copied().cycle().take(1030).collect();
+    let results = store.find_many(&many).await.ok().unwrap();
+    assert_eq!(results.len(), many.len());
+    for (at, result) in results.iter().enumerate() {
+        let expected = (at % 4 == 1, at % 4 == 2);
+        assert_eq!((matches!(result, Ok(Some(_))), matches!(result, Ok(None))), expected, "{at}");
+    }
 }

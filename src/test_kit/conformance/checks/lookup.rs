@@ -66,6 +66,37 @@ pub(super) async fn try_find_agrees_with_find<S: KeyStore>(bench: &Bench<'_, S>)
     agree(bench, key.digest(), "when the key is revoked").await
 }
 
+/// In batches of several sizes, with unknown and repeated digests.
+pub(super) async fn find_many_agrees_with_find<S: KeyStore>(bench: &Bench<'_, S>) -> Verdict {
+    expect(bench.store.max_batch() > 0, "`max_batch` to be at least 1", &bench.store.max_batch())?;
+    expect_same("an empty batch to find", &0, &bench.find_many(&[]).await?.len())?;
+    let mut digests = Vec::new();
+    for access in [Access::Full, Access::scoped([]), Access::Full] {
+        digests.push(*bench.keep(bench.key(access)?).await?.digest());
+        digests.push(*bench.key(Access::Full)?.digest());
+    }
+    digests.extend([digests[2], digests[1], digests[2]]);
+    // One more than the store wants at once.
+    let longest = bench.store.max_batch().min(1000) + 1;
+    let many: Vec<_> = digests.iter().copied().cycle().take(longest).collect();
+    for digests in [&digests[..1], &digests[1..2], &digests, &many] {
+        let batch = bench.find_many(digests).await?;
+        for (digest, seen) in digests.iter().zip(batch) {
+            match (bench.find(digest).await?, seen) {
+                (None, None) => {}
+                (Some(found), Some(seen)) => {
+                    expect_same_record("`find_many` to return what `find` returns", &found, &seen)?;
+                }
+                (found, seen) => {
+                    let expected = format!("`find_many` to return what `find` returns: {found:?}");
+                    return Err(Problem::new(expected, format!("{seen:?}")));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 async fn agree<S: KeyStore>(bench: &Bench<'_, S>, digest: &KeyDigest, when: &str) -> Verdict {
     let before = bench.store.try_find(digest);
     let awaited = bench.find(digest).await?;

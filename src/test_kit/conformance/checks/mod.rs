@@ -42,7 +42,7 @@ pub(super) fn of_lookups<S: KeyStore>() -> Vec<Check<S>> {
     checks! {
         lookup:
             finds_a_key_by_its_digest, finds_nothing_for_an_unknown_digest, answers_with_the_digest_asked_for,
-            try_find_agrees_with_find;
+            try_find_agrees_with_find, find_many_agrees_with_find;
         facts:
             gives_every_key_an_id_of_its_own, keeps_the_organization, keeps_full_access,
             keeps_an_empty_scope_set_empty, keeps_scopes, keeps_unknown_scopes, keeps_the_expiry,
@@ -106,7 +106,7 @@ pub(super) fn of_management<S: KeyBackend>() -> Vec<Check<S>> {
 }
 
 pub(super) fn of_wrappers<S: KeyStore>() -> Vec<Check<S>> {
-    checks! { wrapper: forwards_try_find, forwards_the_id, forwards_changes, forwards_the_usage_sink; }
+    checks! { wrapper: forwards_try_find, forwards_max_batch, forwards_the_id, forwards_changes, forwards_the_usage_sink; }
 }
 
 pub(super) fn of_lookups_in_an_outage<S: KeyStore>() -> Vec<Check<S>> {

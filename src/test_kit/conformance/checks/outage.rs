@@ -19,7 +19,11 @@ pub(super) async fn an_outage_is_an_error<S: KeyStore>(bench: &Bench<'_, S>) -> 
     let found = bench.store.find(key.digest()).await.map_err(drop);
     expect(!matches!(found, Ok(None)), "`find` to end with an error in an outage", &found)?;
     let found = bench.store.find(&unknown).await.map_err(drop);
-    expect(found.is_err(), "`find` to end with an error for an unknown key in an outage", &found)
+    expect(found.is_err(), "`find` to end with an error for an unknown key in an outage", &found)?;
+    let found = bench.store.find_many(&[*key.digest(), unknown]).await.map_err(drop);
+    let found = found.map(|results| results.into_iter().map(|result| result.map_err(drop)).collect::<Vec<_>>());
+    let denies = found.as_ref().is_ok_and(|results| results.contains(&Ok(None)));
+    expect(!denies, "`find_many` to end with an error for an unknown key in an outage", &found)
 }
 
 pub(super) async fn an_outage_is_no_empty_answer<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {

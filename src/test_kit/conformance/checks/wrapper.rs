@@ -1,5 +1,5 @@
 use super::super::bench::Bench;
-use super::super::verdict::{Expecting, Verdict, expect};
+use super::super::verdict::{Expecting, Verdict, expect, expect_same};
 use super::changes::Published;
 use crate::key::KeyId;
 use crate::scope::Access;
@@ -19,6 +19,11 @@ pub(super) async fn forwards_try_find<S: KeyStore>(bench: &Bench<'_, S>) -> Verd
         expect(same, format!("`try_find` to return what the inner store returns: {expected:?}"), &seen)?;
     }
     Ok(())
+}
+
+pub(super) async fn forwards_max_batch<S: KeyStore>(bench: &Bench<'_, S>) -> Verdict {
+    let Some(inner) = bench.inner() else { return Ok(()) };
+    expect_same("`max_batch` of the inner store", &inner.max_batch(), &bench.store.max_batch())
 }
 
 pub(super) async fn forwards_the_id<S: KeyStore>(bench: &Bench<'_, S>) -> Verdict {

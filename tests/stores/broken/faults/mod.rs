@@ -1,6 +1,7 @@
 //! The broken stores, by what they do wrong.
 
 mod access;
+mod batch;
 mod changes;
 mod facts;
 mod insert;
@@ -37,5 +38,5 @@ pub(crate) fn all() -> Vec<Broken> {
 
 /// Those that are already wrong when a key is looked up.
 pub(crate) fn of_lookups() -> Vec<Broken> {
-    [access::all(), facts::all(), lookup::all()].into_iter().flatten().collect()
+    [access::all(), facts::all(), lookup::all(), batch::all()].into_iter().flatten().collect()
 }
