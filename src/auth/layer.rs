@@ -149,7 +149,7 @@ impl ApiKeyLayer {
     /// The function gets the extensions of the request. Where it returns `None`, the path is that of the target. The target
     /// must have the same path without a prefix; otherwise the response is 404 (401 without a valid key).
     ///
-    /// Without this call, a table on a layer inside axum's `nest` is refused in the same way where it lists the full path,
+    /// Without this call, a table on a layer inside axum's `nest` is rejected in the same way where it lists the full path,
     /// and the log names the line, once (feature `axum`). A table of paths without the prefix works; if some of its lines
     /// match full paths too, declare it with `path_from(|_| None)`.
     ///

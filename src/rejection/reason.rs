@@ -78,7 +78,7 @@ pub enum Outage {
     /// It panicked.
     #[error("the key store panicked")]
     Panicked,
-    /// It returned the record of another key: a mistake in the store, which says nothing about the key.
+    /// The store returned the record of another key. The key itself may be valid.
     #[error("the key store returned the record of another key")]
     OtherKey,
     /// The limiter failed.

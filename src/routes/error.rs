@@ -18,11 +18,10 @@ pub enum RouteTableErrorKind {
     /// The pattern is not the path of any request: it begins with no slash, or has a query, a fragment, a space.
     #[error("has a pattern that is no path: a path begins with '/', and has no query, fragment or space")]
     NoPath,
-    /// The pattern has something in it for which every request to it is refused, such as `//`, `..`, `;` or an
-    /// encoded letter.
-    #[error("can never be reached: paths with empty or dot segments, ';', '\\', or needlessly encoded are refused")]
+    /// Every request to the pattern is rejected, since it has `//`, `..`, `;` or an encoded letter.
+    #[error("can never be reached: paths with empty or dot segments, ';', '\\', or needlessly encoded are rejected")]
     Ambiguous,
-    /// A segment begins with `:` or `*`, as parameters did before axum 0.8, which refuses them.
+    /// A segment begins with `:` or `*`, the parameters of axum before 0.8.
     #[error("has a segment that begins with ':' or '*': a parameter is {{name}}, and the rest of a path {{*name}}")]
     OldSyntax,
     /// The braces or the parameters make no sense.

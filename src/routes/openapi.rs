@@ -106,7 +106,7 @@ impl RouteTableOpenApi<'_> {
         Self { throttled, ..self }
     }
 
-    /// A document that says nothing but what the table asks for.
+    /// Returns a document that has only what the table requires.
     #[must_use]
     pub fn document(&self, info: Info) -> OpenApi {
         let mut document = OpenApi::new(info, Paths::new());
@@ -205,7 +205,7 @@ enum When {
     Guarded,
     /// Some keys may not.
     Scoped,
-    /// A key is asked for, and a parameter can have a value that is refused.
+    /// A key is required, and a parameter can have a value that is rejected.
     Parameter,
     Throttled,
 }

@@ -14,10 +14,10 @@ impl RoutePattern {
     }
 
     /// Accepts any encoded character in the parameters, such as `a%2Fb`, `100%25` and `%7Eb` under `/files/{id}`. By default
-    /// a path with an encoded letter, `/`, `\`, `;`, `%`, `-`, `.`, `_` or `~` is refused.
+    /// a path with an encoded letter, `/`, `\`, `;`, `%`, `-`, `.`, `_` or `~` is rejected.
     ///
     /// The path is matched undecoded, as axum does: `a%2Fb` is one segment. Use it only for routers that do so too, and for
-    /// handlers that take the decoded value for an identifier. Control characters stay refused, and so do values that have a
+    /// handlers that take the decoded value for an identifier. Control characters stay rejected, and so do values that have a
     /// segment `.` or `..` when they are decoded.
     ///
     /// ```

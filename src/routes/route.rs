@@ -11,30 +11,30 @@ use crate::scope::Requirement;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Route {
-    /// The method. `GET` stands for `HEAD` too.
+    /// The method. `GET` includes `HEAD`.
     pub method: Method,
     /// The pattern of the path.
     pub pattern: String,
-    /// What it asks for.
+    /// What the route requires.
     pub rule: Rule,
     /// Whether its parameters may have [encoded characters](super::RoutePattern::with_encoded_parameters).
     pub encoded_parameters: bool,
     pub(super) matched: MatchedRoute,
 }
 
-/// What a route asks for.
+/// What a route requires.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "a third rule would have to be considered by everybody who prints them")]
+#[expect(clippy::exhaustive_enums, reason = "code that prints rules must consider a third one")]
 pub enum Rule {
-    /// Nothing, not even a key.
+    /// No key.
     Public,
-    /// A key that meets this.
+    /// A key that meets the requirement.
     Requires(Requirement),
 }
 
 /// What a layer does with a request to a route that is not in the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "a fourth answer would have to be considered by everybody who prints them")]
+#[expect(clippy::exhaustive_enums, reason = "code that prints them must consider a fourth one")]
 pub enum Unlisted {
     /// Responds 404 (401 without a valid key). The default.
     #[default]
@@ -43,7 +43,7 @@ pub enum Unlisted {
     FullAccess,
     /// Accepts any valid key.
     ///
-    /// A route that was added to the router and not to the table is then open to every customer.
+    /// A route that is missing in the table is then open to every customer.
     InsecureAnyKey,
 }
 

@@ -13,32 +13,33 @@ use crate::decision::authorize;
 use crate::rejection::reason::Rejection;
 use crate::scope::{Access, Requirement};
 
-/// What each route asks of a key: `(method, pattern)` to a [`Requirement`], public routes by name, and one
-/// decision for everything that nobody listed.
+/// A table of what each route requires: public, or a [`Requirement`]. Unlisted routes are denied by default.
 ///
-/// An [`ApiKeyLayer`](crate::ApiKeyLayer::routes) enforces it from outside, whatever router is inside. Wrap the
-/// finished router, as below, and not with `Router::layer`: then no route can be added behind the layer's back, and
-/// one that was forgotten in the table is refused instead of open.
+/// [`ApiKeyLayer::routes`](crate::ApiKeyLayer::routes) enforces the table in front of any router. Wrap the finished router, as
+/// below: a route that is added to the router later is then denied until the table lists it. `Router::layer` wraps only the
+/// routes that were added before.
+///
+/// # Patterns
 ///
 /// Patterns are those of axum 0.8: `/datasets/{uid}/`, `/files/{*path}`. List full paths, with the prefix of a nested
-/// router. A trailing slash matters, and so does the case of letters. Of several patterns that match a path, the most
-/// specific one counts, as in axum; a route that is in the router alone is decided by a listed pattern that matches
-/// its path, if there is one.
+/// router. Trailing slashes and the case of letters matter. Of several patterns that match a path, the most specific one
+/// applies, as in axum. `HEAD` requires what `GET` requires.
 ///
-/// `HEAD` requires what `GET` requires. A target that a router could read differently than this table does, such as `//`,
-/// `..`, `%2f`, `;` or an encoded letter, gets 404 (401 without a valid key), and so does one that differs from a listed
-/// route only in its trailing slash. Where both forms are listed, a request must meet both lines, since an inner layer may
-/// turn one into the other; a line such as `/files/{*path}` adds nothing to a more specific one. An inner layer that changes
-/// a path or a method in any other way comes after the check, so put such a layer outside.
+/// Some targets get 404 (401 without a valid key), because a router may read them differently: `//`, `..`, `%2f`, `;`, an
+/// encoded letter, or another trailing slash than the listed route has. A line can
+/// [accept encoded characters](super::RoutePattern::with_encoded_parameters) in its parameters.
 ///
-/// A line can [accept encoded characters](super::RoutePattern::with_encoded_parameters) in its parameters.
+/// If a path is listed with and without its trailing slash, a request must meet both lines, since an inner layer may change
+/// one into the other. Put a layer that changes paths or methods in another way outside the `ApiKeyLayer`.
 ///
-/// No line opens what another one covers:
+/// No line grants access to what another line protects:
 ///
 /// - `/api/{*path}` with a requirement also covers `/api` and `/api/`, unless they are listed. A public one does not.
-/// - Where the most specific pattern does not list the method, the route is unlisted, and a less specific line that lists
-///   the method adds its requirement: beside `GET /admin/{page}` and `POST /admin/users`, `GET /admin/users` requires what
-///   `GET /admin/{page}` requires, whatever [`unlisted`](RouteTableBuilder::unlisted) accepts.
+/// - If the most specific pattern does not list the method, a less specific line that lists the method adds its requirement.
+///   With `GET /admin/{page}` and `POST /admin/users`, `GET /admin/users` requires what `GET /admin/{page}` requires, whatever
+///   [`unlisted`](RouteTableBuilder::unlisted) accepts.
+///
+/// # Example
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -85,8 +86,8 @@ use crate::scope::{Access, Requirement};
 /// guarded.route("/late", get(|| async { "open to everybody?" }));
 /// ```
 ///
-/// A public `/{*path}`, for the pages of a web site, also matches what the router has and the table lacks. With such a line,
-/// list a net for the API: `/api/{*path}` for [full access](Requirement::full_access).
+/// A public `/{*path}`, for the pages of a web site, also matches routes of the router that the table lacks. With such a line,
+/// protect the rest of the API with `/api/{*path}` for [full access](Requirement::full_access).
 #[derive(Clone)]
 pub struct RouteTable {
     /// Sorted by pattern.
@@ -103,20 +104,21 @@ impl RouteTable {
         RouteTableBuilder::new()
     }
 
-    /// The lines, sorted by pattern, and those of a pattern in the order in which they were given.
+    /// Returns the lines, sorted by pattern. Lines of one pattern keep the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
         self.routes.iter()
     }
 
-    /// What happens to a route that is not in the table.
+    /// Returns how requests to unlisted routes are handled.
     #[must_use]
     pub const fn unlisted(&self) -> Unlisted {
         self.unlisted
     }
 
-    /// The methods that are listed for this path, of which `GET` stands for `HEAD` too: for the `Allow` header of a
-    /// service that tells holders of a good key of a wrong method, as
-    /// [`rejection_response`](crate::ApiKeyLayer::rejection_response) can. None for a path that is ambiguous.
+    /// Returns the methods that are listed for a path. `GET` includes `HEAD`. An ambiguous path has none.
+    ///
+    /// For the `Allow` header of services that answer 405 to authenticated clients, in a
+    /// [`rejection_response`](crate::ApiKeyLayer::rejection_response).
     ///
     /// ```
     /// use http::Method;

@@ -9,12 +9,12 @@ use tower_layer::Layer;
 use super::{Connection, TrustedProxies};
 use crate::client::ClientInfo;
 
-/// Finds out who is calling, and puts a [`ClientInfo`] into the extensions of each request.
+/// Determines the client's address and protocol, and puts a [`ClientInfo`] into the extensions of each request.
 ///
-/// It refuses nothing. It must stand outside whatever asks for the client, so add it last to an axum router. The
-/// address comes from the [`Connection`] that the server put into the extensions, and forwarding headers are not
-/// looked at, unless [`trust`](Self::trust) names proxies. Where there is no connection, there is no client either:
-/// whoever needs one then answers 500, and the log says why.
+/// The layer rejects nothing. Layers that need the client are inside of it, so add it last to an axum router. The address
+/// comes from the [`Connection`] that the server put into the extensions. Forwarding headers are ignored unless
+/// [`trust`](Self::trust) names proxies. Without a connection, inner layers that need a client respond 500, and the log
+/// names the missing layer.
 ///
 /// ```
 /// use std::net::SocketAddr;
@@ -39,20 +39,19 @@ pub struct ClientInfoLayer {
 type ConnectionFn = dyn Fn(&Extensions) -> Option<Connection> + Send + Sync;
 
 impl ClientInfoLayer {
-    /// A layer that believes the connection alone.
+    /// Creates a layer that ignores forwarding headers.
     pub fn new() -> Self {
         Self { proxies: Arc::default(), connection: Arc::new(|extensions| extensions.get().copied()) }
     }
 
-    /// Trusts the forwarding headers of these proxies.
+    /// Trusts the forwarding headers of these proxies. Replaces those of an earlier call.
     pub fn trust(self, proxies: TrustedProxies) -> Self {
         Self { proxies: Arc::new(proxies), ..self }
     }
 
-    /// Makes the [`Connection`] out of what the server put into the extensions in its place, such as axum's
-    /// `ConnectInfo`.
+    /// Makes the [`Connection`] from another type in the extensions, such as axum's `ConnectInfo`.
     ///
-    /// The word of this function is final: say [`Connection::tls`] only where this process itself accepted TLS.
+    /// Return [`Connection::tls`] only if this process ends TLS: the result is trusted.
     pub fn connection_from<T, F>(self, connection: F) -> Self
     where
         T: Send + Sync + 'static,
@@ -87,7 +86,7 @@ impl fmt::Debug for ClientInfoLayer {
     }
 }
 
-/// The service that [`ClientInfoLayer`] makes.
+/// The service of a [`ClientInfoLayer`].
 #[derive(Clone, Debug)]
 pub struct ClientInfoService<S> {
     inner: S,
@@ -107,7 +106,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
-        // What came from further out is not left to stand, even where nothing takes its place.
+        // A `ClientInfo` of an outer layer is always replaced or removed.
         let client = self.layer.client(&request);
         match client {
             Some(client) => drop(request.extensions_mut().insert(client)),

@@ -225,7 +225,7 @@ fn network(entry: &str) -> Result<IpNet, InvalidProxy> {
     Ok(network)
 }
 
-/// Stricter than `IpNet` reads: of `010.0.0.0/8` nobody knows whether it is octal.
+/// Stricter than `IpNet`: `010.0.0.0/8` may be meant as octal.
 fn read(entry: &str) -> Option<IpNet> {
     let Some((address, prefix)) = entry.split_once('/') else {
         return entry.parse::<IpAddr>().ok().map(IpNet::from);
@@ -245,7 +245,7 @@ fn canonical(network: IpNet) -> IpNet {
     }
 }
 
-/// What stands where a proxy should be named.
+/// An entry that names no proxy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid proxy {entry:?}: {kind}")]
 pub struct InvalidProxy {
@@ -277,8 +277,8 @@ pub enum ProxyErrorKind {
     /// It may be meant as one address or as the whole network.
     #[error("the address has bits beyond the prefix; write one address without a prefix, or the first of the network")]
     BitsBeyondPrefix,
-    /// To trust everybody is to believe what any client says about itself.
-    #[error("this is every address there is")]
+    /// Trusting every address lets each client choose its own.
+    #[error("the network contains every address")]
     Everybody,
 }
 

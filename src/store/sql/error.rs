@@ -115,7 +115,7 @@ pub enum SchemaError {
         /// The schema version that this program knows.
         known: i64,
     },
-    /// Not every name can be stored. In another encoding, the database refuses some and counts the bytes of others.
+    /// Not every name can be stored. In another encoding, the database rejects some and counts the bytes of others.
     #[error(
         "the database is in {server} and the connection in {client}, and keys need UTF8: use a database WITH ENCODING 'UTF8'"
     )]

@@ -55,7 +55,7 @@ impl SqlStore<Postgres> {
     /// Behind PgBouncer in transaction mode, add `statement-cache-capacity=0` to the URL, and
     /// `ignore_startup_parameters = extra_float_digits` to PgBouncer's settings. Every lookup is then one message, a
     /// transaction of its own without a prepared statement, which the pooler could run on another connection, and sets its
-    /// timeouts itself, since the pooler refuses them at the start of a connection. `CachedStore::watch` receives nothing through
+    /// timeouts itself, since the pooler rejects them at the start of a connection. `CachedStore::watch` receives nothing through
     /// PgBouncer and logs it. Changes of other processes then
     /// apply when the cache's entries expire.
     ///

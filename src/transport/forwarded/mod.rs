@@ -29,7 +29,7 @@ impl Claim {
     }
 }
 
-/// `X-Forwarded-For` and `X-Forwarded-Proto`, of which nothing but custom says how they belong together.
+/// `X-Forwarded-For` and `X-Forwarded-Proto`. No standard relates their entries.
 pub(super) struct XForwarded<'a>(&'a HeaderMap);
 
 impl<'a> XForwarded<'a> {
@@ -52,8 +52,8 @@ impl<'a> XForwarded<'a> {
         Claim { address, https: Self::is_https(self.0) }
     }
 
-    /// Whether each value of each line is `https`. One proxy replaces what it got and another one adds to it, so a
-    /// list says too little about who is on the far side of it.
+    /// Whether each value of each line is `https`. Some proxies replace the header and others append to it, so a list cannot
+    /// be related to the addresses.
     pub(super) fn is_https(headers: &HeaderMap) -> bool {
         let lines = headers.get_all(X_FORWARDED_PROTO).iter();
         let mut values = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b',')).peekable();
@@ -61,7 +61,7 @@ impl<'a> XForwarded<'a> {
     }
 }
 
-/// `Forwarded` (RFC 7239), in which each element says what one proxy saw of the one before it.
+/// `Forwarded` (RFC 7239). Each element describes how one proxy saw its peer.
 pub(super) struct Forwarded<'a>(&'a HeaderMap);
 
 impl<'a> Forwarded<'a> {
