@@ -51,7 +51,7 @@ impl KeyStore for Database {
             _ => Access::scoped([]),
         };
         let (id, customer) = (KeyId::from_u128(row.id.into()), OrganizationId::new(row.customer)?);
-        // Expired and revoked keys are returned as well: the layer judges.
+        // Expired and revoked keys are returned as well: the layer decides.
         let record = KeyRecord::new(id, KeyDigest::from_bytes(row.sha256), customer, access)
             .with_expires_at(row.expires_at)
             .with_revoked_at(row.revoked_at);

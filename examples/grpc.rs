@@ -42,17 +42,17 @@ async fn run() -> Result<(), BoxError> {
     tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
 
     let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
-    println!("no key:            {}", told(check(&channel, None).await));
-    println!("an unknown key:    {}", told(check(&channel, Some("avk_nobody")).await));
-    println!("without its scope: {}", told(check(&channel, Some(other.secret.expose_secret())).await));
+    println!("no key:            {}", text_of(check(&channel, None).await));
+    println!("an unknown key:    {}", text_of(check(&channel, Some("avk_nobody")).await));
+    println!("without its scope: {}", text_of(check(&channel, Some(other.secret.expose_secret())).await));
     for _ in 0..3 {
-        println!("a good key:        {}", told(check(&channel, Some(good.secret.expose_secret())).await));
+        println!("a valid key:       {}", text_of(check(&channel, Some(good.secret.expose_secret())).await));
     }
     store.set_fault(Fault::Error);
-    println!("the store is down: {}", told(check(&channel, Some(good.secret.expose_secret())).await));
+    println!("the store is down: {}", text_of(check(&channel, Some(good.secret.expose_secret())).await));
     store.set_fault(Fault::None);
     keys.revoke(&acme, good.record.id()).await?;
-    println!("the key revoked:   {}", told(check(&channel, Some(good.secret.expose_secret())).await));
+    println!("the key revoked:   {}", text_of(check(&channel, Some(good.secret.expose_secret())).await));
     Ok(())
 }
 
@@ -67,7 +67,7 @@ async fn check(channel: &Channel, key: Option<&str>) -> Result<i32, Status> {
     Ok(HealthClient::new(channel.clone()).check(request).await?.into_inner().status)
 }
 
-fn told(reply: Result<i32, Status>) -> String {
+fn text_of(reply: Result<i32, Status>) -> String {
     match reply {
         Ok(status) => format!("ok, status {status}"),
         Err(status) => format!("{:?}: {}", status.code(), status.message()),

@@ -64,7 +64,7 @@ fn table() -> Result<RouteTable, RouteTableError> {
 }
 
 async fn handle(request: Request<Incoming>) -> Result<Response<String>, Infallible> {
-    let key = request.extensions().get::<ApiKey>().expect("the layer stands outside");
+    let key = request.extensions().get::<ApiKey>().expect("the layer is outside");
     let (status, text) = match (request.method().as_str(), request.uri().path()) {
         ("GET" | "HEAD", "/invoices") => (StatusCode::OK, format!("the invoices of {}\n", key.organization())),
         ("POST", "/invoices") => (StatusCode::CREATED, format!("a new invoice of {}\n", key.organization())),

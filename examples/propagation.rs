@@ -6,8 +6,8 @@
 //! cargo run --release --example propagation --features axum,cache,postgres,sqlite -- sqlite:/tmp/propagation.db
 //! ```
 //!
-//! A second argument says how many keys to revoke (1,000); `deaf` as a third keeps the other process from
-//! listening, so that the time to live is all that is left.
+//! A second argument is the number of keys to revoke (1,000). `deaf` as a third keeps the other process from
+//! listening, so that revocations apply only after the time to live.
 
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -75,7 +75,7 @@ async fn measure(url: &str, keys: usize, hearing: &str) -> Result<(), BoxError> 
     let (_other, address) = spawn(url, hearing).await?;
     let client = Client::builder(TokioExecutor::new()).build_http();
     let organization: OrganizationId = format!("propagation-{}", std::process::id()).parse()?;
-    // Long enough for the other one to have said that it hears.
+    // The other process is listening by then.
     tokio::time::sleep(Duration::from_secs(1)).await;
 
     let mut times = Vec::with_capacity(keys);

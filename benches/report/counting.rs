@@ -1,9 +1,9 @@
-//! A global allocator that counts, while it is told to.
+//! A global allocator that counts while counting is enabled.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
-/// Costs a load and a branch while nobody counts, on which all that is measured agree.
+/// Costs a load and a branch while counting is disabled, the same for everything that is measured.
 pub(crate) struct Counting;
 
 static ON: AtomicBool = AtomicBool::new(false);

@@ -1,11 +1,11 @@
-//! What the crate costs, beside what people write by hand and beside the bare service: a report in Markdown.
+//! Compares the crate with hand-written middleware and with the bare service, as a report in Markdown.
 //!
 //! ```text
 //! cargo bench --all-features --bench report
 //! ```
 //!
 //! `-- limits` at the end runs the part about limits alone. `benches/README.md` explains the tables.
-#![expect(clippy::result_large_err, reason = "a peer that refuses with a whole response")]
+#![expect(clippy::result_large_err, reason = "a peer that rejects with a whole response")]
 
 mod bars;
 mod case;

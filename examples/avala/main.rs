@@ -66,7 +66,7 @@ fn log_to_stderr() -> Result<(), String> {
         _ => "warn,avala=info".to_owned(),
     };
     let filter = EnvFilter::try_new(directives).map_err(|error| format!("RUST_LOG: {error}"))?;
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    let colors = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colors).init();
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Header lines of any bytes: the handler runs for the one key alone, and never sees it.
 //!
-//! Each line of the input is a header; its first byte says which one.
+//! Each line of the input is a header; its first byte selects which one.
 #![no_main]
 
 use std::convert::Infallible;

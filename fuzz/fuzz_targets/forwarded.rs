@@ -1,6 +1,7 @@
-//! Forwarding headers of any bytes: a stranger's change nothing, and a proxy's name no address that is not in them.
+//! Forwarding headers of any bytes: those of an untrusted peer change nothing, and those of a proxy name only addresses that
+//! they contain.
 //!
-//! Each line of the input is a header; its first byte says which one.
+//! Each line of the input is a header; its first byte selects which one.
 #![no_main]
 
 use std::net::IpAddr;

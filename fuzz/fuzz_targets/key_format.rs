@@ -29,7 +29,7 @@ fn is_avala(text: &[u8]) -> bool {
         && text[36..] == *format!("{:08x}", crc_32(&text[..36])).as_bytes()
 }
 
-/// Bit by bit, as the polynomial says.
+/// Bit by bit, from the definition of the polynomial.
 fn crc_32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 })

@@ -1,4 +1,4 @@
-//! Rows of any values: a key is what its row says, word for word, or less, and a row that makes no sense is no key.
+//! Rows of any values: a key has exactly the access in its row, or less, and an invalid row is no key.
 //!
 //! Each line of the input is a column of a row that is otherwise a good one: which column, of which type, its value.
 #![no_main]
@@ -16,7 +16,7 @@ use tower_api_key::scope::ScopeSet;
 use tower_api_key::store::{KeyBackend, ListKeys, SqliteStore};
 use tower_api_key::{KeyStore, OrganizationId, Scope};
 
-/// In tables without types and checks, as somebody may have rebuilt them.
+/// Tables without types and checks, as a migration by hand may have left them.
 const TABLES: &str = "CREATE TABLE it (row INTEGER PRIMARY KEY, id, digest, organization, name, hint, access, scopes, \
     created_at, expires_at, revoked_at, replaced_by, last_used_at, requests, max_key_age, disabled); \
     CREATE TABLE tower_api_key_migrations (version, compatible_from, applied_at); \
@@ -205,7 +205,7 @@ async fn write(pool: &SqlitePool, row: &Row) {
     write.execute(pool).await.unwrap();
 }
 
-/// Word for word what the row says, and no more where a word cannot be read. What grants less is reported.
+/// Asserts that the key has exactly the access in its row, and less where a value cannot be read. Less is reported.
 fn assert_is(key: &KeyRecord, row: &Row, reported: usize) {
     assert_eq!(key.id().to_string().as_str(), row.text(0).unwrap());
     assert_eq!(key.organization().as_str(), row.text(2).unwrap());

@@ -1,4 +1,4 @@
-//! Lists of any names: a set of scopes is a set of strings, and a requirement is met as its words say.
+//! Lists of any names: a set of scopes is a set of strings, and a requirement is met by its definition.
 //!
 //! The first line is what a key has, the second what all of is asked for, the third what any of.
 #![no_main]

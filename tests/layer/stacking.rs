@@ -444,7 +444,7 @@ impl Stack {
             lookups: 1,
         });
 
-        // The store in it has no id, so that it must be the shared store that is recognised.
+        // The store in it has no id, so that it must be the shared store that is recognized.
         let nameless = Arc::new(Counted { named: false, lookups: AtomicUsize::new(0), keys: keys.store.clone() });
         let shared = DynKeyBackend::new(Nameless(Arc::clone(&nameless)));
         let (outer, inner) = (ApiKeyLayer::new(shared.clone()), ApiKeyLayer::new(shared));

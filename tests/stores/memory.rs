@@ -719,7 +719,7 @@ struct Race {
     accepted_late: usize,
 }
 
-/// Eight tasks use the key that is about to be revoked and its neighbours without a pause, while one key after the
+/// Eight tasks use the key that is about to be revoked and its neighbors without a pause, while one key after the
 /// other is revoked.
 async fn revoke_under_load(keys: &MemoryStore, acme: &OrganizationId, looked_up: impl KeyStore, number: usize) -> Race {
     let mut secrets = Vec::new();

@@ -1,4 +1,4 @@
-//! `axum::serve`, which tells HTTP/1.1 and HTTP/2 apart by their first bytes.
+//! `axum::serve`, which distinguishes HTTP/1.1 and HTTP/2 by their first bytes.
 
 use axum::Router;
 use axum::serve::ListenerExt;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// A directory that a server may read and write. Servers refuse to run as root, so where we are root, it belongs to
+/// A directory that a server may read and write. Servers do not run as root, so where we are root, it belongs to
 /// another user, as whom they then run.
 pub(crate) struct ServerDir {
     path: PathBuf,

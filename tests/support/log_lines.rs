@@ -9,7 +9,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Stands in for every password in the tests. A line that contains it is kept at every level.
+/// Every password in the tests. A line that contains it is kept at every level.
 pub(crate) const PASSWORD: &str = "correct-horse-battery";
 
 thread_local! {

@@ -1,4 +1,4 @@
-//! Polls by hand, with a waker that wakes nobody.
+//! Polls by hand, with a waker that does nothing.
 
 use std::future::Future;
 use std::pin::Pin;

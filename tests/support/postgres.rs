@@ -33,7 +33,7 @@ pub(crate) fn server_url() -> String {
     std::env::var("DATABASE_URL").unwrap_or_else(|_| "postgres://postgres@127.0.0.1:5432/test".into())
 }
 
-/// The URL with one more parameter. A later one wins over what the URL says elsewhere.
+/// The URL with one more parameter. A later one wins over an earlier one in the URL.
 pub(crate) fn with(url: &str, parameter: &str, value: &str) -> String {
     let separator = if url.contains('?') { '&' } else { '?' };
     format!("{url}{separator}{parameter}={value}")
@@ -61,7 +61,7 @@ impl Schema {
         with(&url, "application_name", &self.name)
     }
 
-    /// A stranger's connection, to edit the tables by hand.
+    /// A connection of another program, to edit the tables by hand.
     pub(crate) async fn sql(&self) -> Sql {
         Sql::connect(&self.url()).await
     }
@@ -90,7 +90,7 @@ pub(crate) fn unique(kind: &str) -> String {
     format!("tower_api_key_test_{kind}_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Cleans up from a destructor, which cannot await. What cannot be cleaned up is told, and fails no test.
+/// Cleans up from a destructor, which cannot await. A failure to clean up is logged, and fails no test.
 pub(crate) fn at_the_end(sql: String) {
     in_a_runtime_of_its_own(async move {
         if let Err(error) = Sql::connect(&server_url()).await.run(sql).await {

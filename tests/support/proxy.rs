@@ -17,7 +17,7 @@ pub(crate) struct Proxy {
 #[derive(Clone, Copy)]
 pub(crate) enum Mode {
     Pass,
-    /// Nothing is passed on and nothing is closed. New connections are accepted, and hear nothing.
+    /// Nothing is passed on and nothing is closed. New connections are accepted, and receive nothing.
     Hold,
     /// Every connection is closed, and new ones at once.
     Cut,

@@ -73,7 +73,7 @@ impl RedisServer {
         assert!(kill.unwrap().success());
     }
 
-    /// A connection beside those of the store.
+    /// A connection in addition to those of the store.
     pub(crate) fn connection(&self) -> Connection {
         Client::open(self.url()).unwrap().get_connection().unwrap()
     }

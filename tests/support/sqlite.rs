@@ -62,12 +62,12 @@ impl Dir {
         }
     }
 
-    /// How a stranger opens the file: with the driver's defaults, `synchronous=FULL` among them.
+    /// How another program opens the file: with the driver's defaults, `synchronous=FULL` among them.
     pub(crate) fn options(&self) -> SqliteConnectOptions {
         SqliteConnectOptions::new().filename(self.file()).create_if_missing(true)
     }
 
-    /// A stranger's connection to the file, to edit it by hand.
+    /// A connection of another program to the file, to edit it by hand.
     pub(crate) async fn sql(&self) -> Sql {
         Sql(SqliteConnection::connect_with(&self.options()).await.unwrap())
     }

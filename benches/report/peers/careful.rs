@@ -1,4 +1,4 @@
-//! By somebody who thought about speed: the digest as bytes, a shared record, one lock.
+//! Written for speed: the digest as bytes, a shared record, one lock.
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};

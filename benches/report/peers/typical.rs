@@ -1,4 +1,4 @@
-//! By somebody who wanted it done: the key as a `String`, its digest as hexadecimal digits, a record of one's own for
+//! Written without a thought about speed: the key as a `String`, its digest as hexadecimal digits, a copy of the record for
 //! each request.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! A request with a good key, by how many keys there are.
+//! A request with a valid key, by the number of keys.
 
 use axum::middleware::from_fn_with_state;
 use http::{StatusCode, header};

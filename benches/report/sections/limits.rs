@@ -1,4 +1,4 @@
-//! What a limit adds to a request, what it takes in memory, and how threads share it, beside governor and Redis by hand.
+//! What a limit adds to a request, what it takes in memory, and how threads share it, compared with governor and with Redis by hand.
 
 use std::hint::black_box;
 use std::num::NonZeroU32;

@@ -1,4 +1,4 @@
-//! A request that is refused, by why. Figures are those of the whole request: the service behind is never called.
+//! A rejected request, by reason. Figures are those of the whole request: the inner service is never called.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

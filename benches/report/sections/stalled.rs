@@ -1,4 +1,4 @@
-//! Whether a request waits for the store that is told of the usage of keys: while it works, and while it is stalled.
+//! Whether a request waits for the store that keeps the usage of keys, while the store works and while it is stalled.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ async fn compare() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Tells the store each millisecond, and gives up a report that it does not take in another.
+/// Reports to the store each millisecond, and gives up a report after another millisecond.
 async fn tell(usage: UsageTracker, store: FaultyStore<MemoryStore>) {
     const PAUSE: Duration = Duration::from_millis(1);
     loop {

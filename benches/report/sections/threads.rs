@@ -61,7 +61,7 @@ fn together(keys: &MemoryStore, digests: &[KeyDigest], victims: &mut impl Iterat
     })
 }
 
-/// The CPU time of a lookup until it is told to stop, in nanoseconds.
+/// The CPU time of a lookup until it is stopped, in nanoseconds.
 fn read(keys: &MemoryStore, digests: &[KeyDigest], stop: &AtomicBool) -> f64 {
     let (start, mut lookups) = (cpu_time(), 0);
     // Where to look next depends on what was found, so that lookups do not overlap, as those of requests do not.

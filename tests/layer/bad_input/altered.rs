@@ -122,7 +122,7 @@ async fn checksum_only_rejects() {
                     }
                 }
             }
-            // Two neighbours that changed places.
+            // Two neighbors that changed places.
             for at in 0..KEY.len() - 1 {
                 let mut typo = KEY.as_bytes().to_vec();
                 typo.swap(at, at + 1);

@@ -182,8 +182,8 @@ async fn http_2_rejection_keeps_other_streams_open() {
     }
 }
 
-/// A service that reads the body of every request, behind a layer that asks of `POST` what the good key
-/// may not do.
+/// A service that reads the body of every request, behind a layer that requires of `POST` what the valid key
+/// lacks.
 struct App {
     server: Server,
     called: Arc<Mutex<Vec<String>>>,

@@ -32,7 +32,7 @@ pub(crate) async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, lines: 
         format!("GET / HTTP/1.1\r\nhost: localhost\r\nx-avala-api-key: {KEY}\r\nconnection: close\r\n{lines}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut reply = Vec::new();
-    // A server may end TLS without saying so.
+    // A server may end TLS without marking the connection.
     let _ = stream.read_to_end(&mut reply).await;
     let reply = String::from_utf8(reply).unwrap();
     let (head, body) = reply.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no reply: {reply:?}"));

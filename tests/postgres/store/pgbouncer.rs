@@ -170,7 +170,7 @@ async fn revoke_behind_pgbouncer_is_durable() {
 }
 
 /// Cases: 112.
-/// Without `statement-cache-capacity=0`, PgBouncer refuses the timeouts of a connection. Where it is configured to ignore
+/// Without `statement-cache-capacity=0`, PgBouncer rejects the timeouts of a connection. Where it is configured to ignore
 /// them, a statement that one connection has prepared runs on another. Lookups then fail: none rejects a valid key or
 /// accepts a revoked one.
 #[tokio::test(flavor = "multi_thread")]

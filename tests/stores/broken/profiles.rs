@@ -1,4 +1,4 @@
-//! Tables that lack something on purpose, and say so.
+//! Tables that lack a feature on purpose, and name it.
 
 use std::future::ready;
 use std::time::{Duration, SystemTime};

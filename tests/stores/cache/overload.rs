@@ -82,7 +82,7 @@ struct Figures {
 }
 
 impl Figures {
-    /// What a fair share of the good keys is.
+    /// The fair share of the valid keys.
     fn share(&self) -> f64 {
         let arrivals = (self.good + self.invented) as f64 / LENGTH.as_secs_f64();
         (CAPACITY / arrivals).min(1.0)

@@ -78,7 +78,7 @@ pub(crate) enum Change {
     Purge(usize),
     Disable(usize, bool),
     MaximumAge(usize, Option<u64>),
-    /// Somebody sets the clock, and no time passes.
+    /// The clock is set, and no time passes.
     Clock(u64),
     /// So many seconds pass.
     Wait(u64),

@@ -92,22 +92,22 @@ impl SeededStore {
         Self { store, seed, first: Mutex::default() }
     }
 
-    fn spoilt(&self, record: Arc<KeyRecord>) -> Arc<KeyRecord> {
-        let spoilt = KeyRecord::clone(&record);
+    fn spoiled(&self, record: Arc<KeyRecord>) -> Arc<KeyRecord> {
+        let spoiled = KeyRecord::clone(&record);
         Arc::new(match self.seed {
-            Seed::Unrevoked => spoilt.with_revoked_at(None::<SystemTime>),
-            Seed::NeverExpires => spoilt.with_expires_at(None::<SystemTime>),
-            Seed::NoScopesIsFull if spoilt.access() == &Access::scoped([]) => spoilt.with_access(Access::Full),
+            Seed::Unrevoked => spoiled.with_revoked_at(None::<SystemTime>),
+            Seed::NeverExpires => spoiled.with_expires_at(None::<SystemTime>),
+            Seed::NoScopesIsFull if spoiled.access() == &Access::scoped([]) => spoiled.with_access(Access::Full),
             Seed::Enabled => {
-                let policy = spoilt.policy().with_disabled(false);
-                spoilt.with_policy(policy)
+                let policy = spoiled.policy().with_disabled(false);
+                spoiled.with_policy(policy)
             }
             Seed::Unnarrowed => {
-                let first = self.first.lock().unwrap().entry(spoilt.id()).or_insert(spoilt.access().clone()).clone();
-                spoilt.with_access(first)
+                let first = self.first.lock().unwrap().entry(spoiled.id()).or_insert(spoiled.access().clone()).clone();
+                spoiled.with_access(first)
             }
-            Seed::Resumed => spoilt.with_suspended(false),
-            Seed::Anywhere => spoilt.with_networks(AllowedNetworks::ANYWHERE),
+            Seed::Resumed => spoiled.with_suspended(false),
+            Seed::Anywhere => spoiled.with_networks(AllowedNetworks::ANYWHERE),
             _ => return record,
         })
     }
@@ -118,7 +118,7 @@ impl KeyStore for SeededStore {
 
     async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, BoxError> {
         match self.store.find(digest).await {
-            Ok(found) => Ok(found.map(|record| self.spoilt(record))),
+            Ok(found) => Ok(found.map(|record| self.spoiled(record))),
             Err(_) if self.seed == Seed::OutageIsUnknown => Ok(None),
             Err(error) => Err(error),
         }
@@ -126,7 +126,7 @@ impl KeyStore for SeededStore {
 
     fn try_find(&self, digest: &KeyDigest) -> Lookup {
         match self.store.try_find(digest) {
-            Lookup::Found(record) => Lookup::Found(self.spoilt(record)),
+            Lookup::Found(record) => Lookup::Found(self.spoiled(record)),
             other => other,
         }
     }

@@ -168,12 +168,12 @@ async fn corrupt_page_is_503_or_harmless() {
 /// The file is cut short, or overwritten, under a store that has it open.
 #[tokio::test]
 async fn file_corrupted_under_open_store_fails_closed() {
-    for spoilt in [vec![], b"not a database any more".repeat(1000)] {
+    for spoiled in [vec![], b"not a database any more".repeat(1000)] {
         let dir = Dir::new();
         let store = dir.store().await;
         let key = issue(&store, full()).await;
         dir.sql().await.nobody_is_in_a_transaction().await;
-        fs::write(dir.file(), &spoilt).unwrap();
+        fs::write(dir.file(), &spoiled).unwrap();
 
         // Connections that have the page in their cache may go on with it.
         let reply = any(&store, &key).await;
