@@ -301,10 +301,12 @@
 
 mod episode;
 mod error_chain;
+mod flights;
 mod hooks;
 mod sync;
 mod text;
 pub mod time;
+mod turns;
 
 #[cfg(feature = "axum")]
 pub mod axum;

@@ -22,7 +22,7 @@ use crate::error_chain::error_chain;
 use crate::key::{KeyDigest, KeyRecord};
 use crate::observe::{LookupKind, Outcome, Report, log_outage};
 use crate::rejection::reason::Rejection;
-use crate::rejection::{CredentialError, Unmet};
+use crate::rejection::{CredentialError, Outage, Unmet};
 use crate::request::RequestHead;
 use crate::scope::Access;
 
@@ -112,6 +112,9 @@ impl<'a> Check<'a> {
         if awaited.found.is_ok() {
             self.log_recovery();
         }
+        if awaited.legacy.is_some() {
+            self.note_legacy(&awaited);
+        }
         match awaited.found {
             Ok(Some(record)) => self.decide(&awaited.digest, self.limiter(), record, request),
             Ok(None) => Progress::Rejected(Denial::Unknown.into()),
@@ -158,11 +161,36 @@ impl<'a> Check<'a> {
         if let Some(report) = &mut self.report {
             report.facts.format = self.config.source.format(request.headers()).cloned();
         }
-        let digest = self.config.source.take(request.headers_mut());
-        match digest {
-            Ok(digest) => self.look_up(&digest, request),
-            Err(CredentialError::Missing) => self.go_without(outer, request),
-            Err(error) => Progress::Rejected(error.into()),
+        match self.config.source.take_alone(request.headers_mut()) {
+            Some(Ok(digest)) => self.look_up(&digest, request),
+            Some(Err(error)) => self.unreadable(error, outer, request),
+            None => self.read_one_of_many(outer, request),
+        }
+    }
+
+    /// Step 2 where the credential can be in several places, or may be a legacy key.
+    fn read_one_of_many<B>(&mut self, outer: Option<&Enclosing>, request: &mut Request<B>) -> Progress {
+        let legacy = self.config.legacy.as_ref();
+        let candidate = legacy
+            .and_then(|legacy| self.config.source.with_key(request.headers(), |presented| legacy.candidate(presented)));
+        match (self.config.source.take_one_of_many(request.headers_mut()), candidate) {
+            (Ok(_), Some(candidate)) => self.look_up_legacy(candidate, request),
+            (Ok(digest), None) => self.look_up(&digest, request),
+            (Err(error), _) => self.unreadable(error, outer, request),
+        }
+    }
+
+    /// Step 2 where no credential can be looked up.
+    #[cold]
+    fn unreadable<B>(
+        &mut self,
+        error: CredentialError,
+        outer: Option<&Enclosing>,
+        request: &mut Request<B>,
+    ) -> Progress {
+        match error {
+            CredentialError::Missing => self.go_without(outer, request),
+            error => Progress::Rejected(error.into()),
         }
     }
 
@@ -190,13 +218,7 @@ impl<'a> Check<'a> {
 
     /// Step 3: what the store can answer at once, or else a lookup to wait for.
     fn look_up<B>(&mut self, digest: &KeyDigest, request: &mut Request<B>) -> Progress {
-        let answer = self.config.store.try_find(digest);
-        if let Some(report) = &mut self.report {
-            report.facts.digest = Some(*digest);
-            report.facts.lookup =
-                if matches!(answer, Answer::Pending) { LookupKind::Awaited } else { LookupKind::Immediate };
-        }
-        match answer {
+        match self.try_find(digest) {
             Answer::Found(record) => self.decide(digest, self.limiter(), record, request),
             Answer::NotFound => Progress::Rejected(Denial::Unknown.into()),
             Answer::Pending => Progress::Waiting(Waiting::for_store(self.config, self.route, *digest)),
@@ -204,10 +226,21 @@ impl<'a> Check<'a> {
         }
     }
 
+    #[inline]
+    pub(super) fn try_find(&mut self, digest: &KeyDigest) -> Answer {
+        let answer = self.config.store.try_find(digest);
+        if let Some(report) = &mut self.report {
+            report.facts.digest = Some(*digest);
+            report.facts.lookup =
+                if matches!(answer, Answer::Pending) { LookupKind::Awaited } else { LookupKind::Immediate };
+        }
+        answer
+    }
+
     /// Step 4: the decision about the key, and the limit.
     // Inlined, as are `accept` and `authorize`: every accepted request takes them, and none is called from one place only.
     #[inline(always)]
-    fn decide<B>(
+    pub(super) fn decide<B>(
         &mut self,
         digest: &KeyDigest,
         limiter: Option<&dyn Limiter>,
@@ -269,7 +302,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn limiter(&self) -> Option<&'a dyn Limiter> {
+    pub(super) fn limiter(&self) -> Option<&'a dyn Limiter> {
         self.config.limit.as_deref()
     }
 
@@ -339,8 +372,11 @@ impl<'a> Check<'a> {
 
     /// Logs the cause once in each outage, or leaves that to the hooks; the client only sees a 503.
     #[cold]
-    fn unavailable(&mut self, error: LookupError) -> Rejection {
+    pub(super) fn unavailable(&mut self, error: LookupError) -> Rejection {
         let LookupError { outage, cause } = error;
+        if matches!(outage, Outage::VerifierFailed | Outage::VerifierTimedOut | Outage::VerifierBusy) {
+            return self.unverified(outage, cause);
+        }
         let is_new = self.config.outage.fail(&error_chain(&*cause));
         match &mut self.report {
             Some(report) => report.set_store_error(cause, !is_new),

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::authorize::Authorizer;
 use super::credential::Sources;
+use super::legacy::LegacyKeys;
 use super::limit::Limiter;
 use super::lookup::GuardedStore;
 use crate::episode::Episode;
@@ -20,6 +21,8 @@ pub(crate) struct Config {
     pub(super) store: Arc<dyn GuardedStore>,
     pub(super) store_id: StoreId,
     pub(super) source: Sources,
+    /// With legacy keys, no credential takes the shortest way: see [`Sources::legacy`].
+    pub(super) legacy: Option<Arc<dyn LegacyKeys>>,
     pub(super) requirement: Requirement,
     pub(super) require_fn: Option<RequireFn>,
     pub(super) path_from: Option<PathFrom>,

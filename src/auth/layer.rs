@@ -8,15 +8,17 @@ use tower_layer::Layer;
 
 use super::config::Config;
 use super::credential::Sources;
+use super::legacy::{LegacyKeysError, LegacyVerifier, Verifications};
 use super::limit::{Limiter, both};
 use super::service::ApiKeyService;
 use crate::credential::{CredentialSource, Kind};
 use crate::key::KeyFormat;
+use crate::manage::manager::KeyManager;
 use crate::observe::{DecisionEvent, Hook};
 use crate::rejection::{Realm, RejectedRequest, Responder};
 use crate::request::RequestHead;
 use crate::scope::Requirement;
-use crate::store::{KeyStore, StoreId};
+use crate::store::{KeyBackend, KeyStore, StoreId};
 use crate::time::{Clock, SystemClock};
 use crate::usage::UsageTracker;
 
@@ -87,6 +89,7 @@ impl ApiKeyLayer {
             store_id: store.id().unwrap_or_else(StoreId::new),
             store: Arc::new(store),
             source: Sources::new([header]),
+            legacy: None,
             requirement: Requirement::any_key(),
             require_fn: None,
             path_from: None,
@@ -251,6 +254,53 @@ impl ApiKeyLayer {
     /// ```
     pub fn require_formats(self, formats: impl IntoIterator<Item = KeyFormat>) -> Self {
         self.with(|config| config.source.formats.extend(formats))
+    }
+
+    /// Also accepts the keys of an old table, whatever hash it has: a key in a legacy format that no record has is offered to
+    /// this verifier, and a key that the old table knows is imported by this manager. The next request with it is a lookup
+    /// like any other. Replaces an earlier verifier.
+    ///
+    /// - Many requests for one key are one verification and one import. How many verifications run at once, and how many
+    ///   keys are remembered as not found, is [bounded](super::LegacyLimits): invented keys slow no known key.
+    /// - A verifier that fails, panics or is too busy is a 503, and so is one that has not answered within the
+    ///   [`lookup_timeout`](Self::lookup_timeout), in which the lookup before it counts. An import that the rules of the manager
+    ///   reject is a 503 too, and the log has the reason.
+    /// - After the import, the check is the same for every key. A key that was revoked here, or revoked and purged, is never
+    ///   offered again, whatever the old table says.
+    /// - The plaintext is kept until the verifier has it, and wiped when the [`LegacyKey`](super::LegacyKey) is dropped. A key
+    ///   in no legacy format, or in a format that the manager issues, is hashed at once like any other.
+    /// - With [`require_formats`](Self::require_formats), keys in a legacy format are accepted too.
+    ///
+    /// [`DecisionEvent::legacy`] shows which requests still needed the old table.
+    ///
+    /// # Errors
+    /// [`LegacyKeysError`] when the manager is on another store than the layer, or the verifier has no format. Of a
+    /// `CachedStore`, give both the cache.
+    ///
+    /// ```
+    /// use tower_api_key::auth::{LegacyKeysError, LegacyVerifier};
+    /// use tower_api_key::{ApiKeyLayer, KeyManager, MemoryStore};
+    ///
+    /// fn guard(keys: MemoryStore, old_table: impl LegacyVerifier) -> Result<ApiKeyLayer, LegacyKeysError> {
+    ///     ApiKeyLayer::new(keys.clone()).legacy_keys(KeyManager::new(keys), old_table)
+    /// }
+    /// ```
+    pub fn legacy_keys<B: KeyBackend>(
+        self,
+        manager: KeyManager<B>,
+        verifier: impl LegacyVerifier,
+    ) -> Result<Self, LegacyKeysError> {
+        if manager.backend().id() != Some(self.config.store_id) {
+            return Err(LegacyKeysError::OtherStore);
+        }
+        let formats = verifier.formats();
+        if formats.is_empty() {
+            return Err(LegacyKeysError::NoFormats);
+        }
+        Ok(self.with(|config| {
+            config.source.set_legacy(formats.clone());
+            config.legacy = Some(Arc::new(Verifications::new(manager, verifier, formats)));
+        }))
     }
 
     /// Sets how long a lookup may take before the response is 503: one second by default, from when the store first makes

@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use crate::BoxError;
 use crate::error_chain::panic_text;
 use crate::key::{KeyDigest, KeyRecord};
+use crate::observe::LegacyCheck;
 use crate::rejection::Outage;
 use crate::store::{KeyStore, Lookup};
 
@@ -25,6 +26,8 @@ pub(super) type Waiting = BoxFuture<'static, Awaited>;
 pub(super) struct Awaited {
     pub(super) digest: KeyDigest,
     pub(super) found: Result<Option<Arc<KeyRecord>>, Box<LookupError>>,
+    /// What the verifier of legacy keys made of the key, if it was asked.
+    pub(super) legacy: Option<LegacyCheck>,
 }
 
 /// What a store answers at once.
@@ -74,7 +77,7 @@ impl<S: KeyStore> GuardedStore for S {
         });
         Box::pin(guarded.catch_unwind().map(move |found| {
             let found = found.unwrap_or_else(|panic| Err(panicked(panic)));
-            Awaited { digest, found }
+            Awaited { digest, found, legacy: None }
         }))
     }
 }

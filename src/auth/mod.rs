@@ -19,10 +19,12 @@ pub(crate) mod identity;
 #[cfg(feature = "transport")]
 mod inside;
 pub(crate) mod layer;
+mod legacy;
 mod limit;
 mod lookup;
 #[cfg(feature = "axum")]
 mod make_service;
+mod offer;
 mod preflight;
 #[cfg(feature = "transport")]
 mod rejector;
@@ -37,6 +39,7 @@ pub use self::extract::MissingApiKey;
 pub use self::future::ResponseFuture;
 pub use self::gate::{GateFuture, GateService};
 pub use self::handler_rejection::HandlerRejection;
+pub use self::legacy::{LegacyFormat, LegacyFormatError, LegacyKey, LegacyKeysError, LegacyLimits, LegacyVerifier};
 pub use self::limit::{Attempt, Limit, LimitCaller, LimitHeaders, LimitState, Limiter, Limits};
 pub use self::require::RequireScopesLayer;
 pub use self::service::ApiKeyService;

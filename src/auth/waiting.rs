@@ -11,9 +11,11 @@ use super::authorize::RouteClass;
 use super::check::Check;
 use super::config::Config;
 use super::identity::ApiKey;
+use super::legacy::Candidate;
 use super::limit::{Answered, LimitCaller, Pending, Unanswered, answer};
 use super::lookup::{self, Awaited};
 use crate::key::KeyDigest;
+use crate::observe::LegacyCheck;
 use crate::rejection::reason::Rejection;
 
 /// What a request waits for: the store, or a limiter. It has one deadline for both.
@@ -64,6 +66,13 @@ impl Waiting {
         Self { since, route, what: What::Store(lookup) }
     }
 
+    /// A key that the store has no record of, or none in memory, is offered to the verifier of legacy keys.
+    #[cold]
+    pub(super) fn for_legacy(config: &Arc<Config>, route: RouteClass, candidate: Candidate, is_unknown: bool) -> Self {
+        let lookup = find_or_verify(Arc::clone(config), candidate, is_unknown).boxed();
+        Self { since: Some(Instant::now()), route, what: What::Store(lookup) }
+    }
+
     /// The request may have waited already.
     pub(super) fn for_limiter(check: &Check<'_>, pending: Pending, next: Next) -> Self {
         let since = check.since.unwrap_or_else(Instant::now);
@@ -89,4 +98,25 @@ impl Next {
             Self::Reject(_) => LimitCaller::Unknown,
         }
     }
+}
+
+/// Asks the store, unless it has answered already, and then the verifier of legacy keys. One deadline holds for both.
+async fn find_or_verify(config: Arc<Config>, candidate: Candidate, is_unknown: bool) -> Awaited {
+    let (began, digest, timeout) = (Instant::now(), candidate.digest, config.lookup_timeout);
+    let mut awaited = match is_unknown {
+        true => Awaited { digest, found: Ok(None), legacy: None },
+        false => Arc::clone(&config.store).find(digest, timeout).await,
+    };
+    if let (Ok(None), Some(legacy)) = (&awaited.found, &config.legacy) {
+        if !legacy.is_remembered(&digest) {
+            let left = timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
+            awaited.found = Arc::clone(legacy).verify(candidate, left).await;
+        }
+        awaited.legacy = Some(match &awaited.found {
+            Ok(Some(_)) => LegacyCheck::Imported,
+            Ok(None) => LegacyCheck::NotFound,
+            Err(_) => LegacyCheck::Failed,
+        });
+    }
+    awaited
 }

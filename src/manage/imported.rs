@@ -3,7 +3,7 @@ use std::time::SystemTime;
 
 use super::new_key::NewKey;
 use super::{ManageError, StoredCredential};
-use crate::key::{KeyId, KeyRecord, OrganizationId};
+use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId};
 use crate::store::{ImportedFacts, NewRecord};
 
 /// A key that was issued elsewhere, with all that happened to it: its maximum age counts from its real creation, and a
@@ -73,6 +73,12 @@ impl ImportedKey {
         self.facts.last_used_at = last_used_at.into();
         self.facts.request_count = request_count;
         self
+    }
+
+    /// Returns the digest of the key.
+    #[must_use]
+    pub const fn digest(&self) -> &KeyDigest {
+        &self.credential.digest
     }
 
     /// Returns this key of an organization as a store takes it.

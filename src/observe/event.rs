@@ -70,6 +70,30 @@ pub enum LookupKind {
     Awaited,
 }
 
+/// What the verifier of [legacy keys](crate::ApiKeyLayer::legacy_keys) made of a key that the store had no record of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LegacyCheck {
+    /// The old table has the key, which is imported now. The key may be rejected anyway, such as an expired one.
+    Imported,
+    /// The old table does not have the key, or did not have it a moment ago.
+    NotFound,
+    /// The verifier failed, did not answer in time, or was too busy.
+    Failed,
+}
+
+impl LegacyCheck {
+    /// Returns a short word for logs and metrics, stable between releases.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Imported => "imported",
+            Self::NotFound => "not_found",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 impl<'a> DecisionEvent<'a> {
     pub(super) const fn new(facts: &'a Facts, outcome: Outcome, status: Option<StatusCode>) -> Self {
         Self { facts, outcome, status }
@@ -173,6 +197,13 @@ impl<'a> DecisionEvent<'a> {
         self.facts.lookup
     }
 
+    /// Returns what the verifier of legacy keys made of the key, if the request was answered through the old table. When no
+    /// event has [`LegacyCheck::Imported`] any more, the old table can go.
+    #[must_use]
+    pub const fn legacy(&self) -> Option<LegacyCheck> {
+        self.facts.legacy
+    }
+
     /// Why the store gave no answer. For operators: never show it to a client.
     #[must_use]
     pub fn store_error(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
@@ -203,6 +234,7 @@ pub(crate) struct Facts {
     pub(crate) format: Option<KeyFormat>,
     pub(crate) record: Option<Arc<KeyRecord>>,
     pub(crate) lookup: LookupKind,
+    pub(crate) legacy: Option<LegacyCheck>,
     pub(crate) unmet: Option<Unmet>,
     pub(crate) store_error: Option<BoxError>,
     /// Whether a hook has logged why the store gave no answer.
@@ -224,6 +256,7 @@ impl fmt::Debug for DecisionEvent<'_> {
             .field("path", &self.path())
             .field("matched_route", &self.matched_route())
             .field("lookup", &self.lookup())
+            .field("legacy", &self.legacy())
             .field("store_error", &self.store_error())
             .finish()
     }

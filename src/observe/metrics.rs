@@ -7,6 +7,7 @@ use crate::manage::ChangeEvent;
 
 const REQUESTS: &str = "api_key_requests_total";
 const DURATION: &str = "api_key_request_duration_seconds";
+const LEGACY: &str = "api_key_legacy_total";
 const CHANGES: &str = "api_key_changes_total";
 const LIMITS: &str = "api_key_limits_total";
 const LIMIT_FAILURES: &str = "api_key_limit_store_failures_total";
@@ -17,9 +18,12 @@ const LIMIT_FAILURES: &str = "api_key_limit_store_failures_total";
 /// |---|---|---|
 /// | `api_key_requests_total` | counter | `outcome` |
 /// | `api_key_request_duration_seconds` | histogram | `outcome` |
+/// | `api_key_legacy_total` | counter | `result` |
 ///
 /// The outcome is [`Outcome::code`](super::Outcome::code), a word out of a short list: no label holds a key, an
-/// organization or a path. The duration of an accepted request includes the inner service.
+/// organization or a path. The duration of an accepted request includes the inner service. `api_key_legacy_total` counts the
+/// requests that were answered through the old table of [legacy keys](crate::ApiKeyLayer::legacy_keys), by
+/// [`LegacyCheck::code`](super::LegacyCheck::code).
 ///
 /// ```
 /// use tower_api_key::{ApiKeyLayer, MemoryStore, observe};
@@ -31,6 +35,9 @@ pub fn record_decision(event: &DecisionEvent<'_>) {
     let outcome = event.outcome().code();
     counter!(REQUESTS, "outcome" => outcome).increment(1);
     histogram!(DURATION, "outcome" => outcome).record(event.elapsed());
+    if let Some(legacy) = event.legacy() {
+        counter!(LEGACY, "result" => legacy.code()).increment(1);
+    }
 }
 
 /// Counts a change of a key: a hook for [`KeyManager::on_change`](crate::KeyManager::on_change).
@@ -66,6 +73,7 @@ pub fn record_limit(event: &LimitEvent<'_>) {
 pub fn describe() {
     describe_counter!(REQUESTS, Unit::Count, "Requests that reached a key check, by outcome");
     describe_histogram!(DURATION, Unit::Seconds, "Time from the key check to the response head, by outcome");
+    describe_counter!(LEGACY, Unit::Count, "Requests answered through the old table of legacy keys, by result");
     describe_counter!(CHANGES, Unit::Count, "Changes of keys, by change and outcome");
     describe_counter!(LIMITS, Unit::Count, "Requests counted against a limit, by limit and outcome");
     describe_counter!(LIMIT_FAILURES, Unit::Count, "Requests that the store of a limit did not count, by limit");

@@ -20,7 +20,7 @@ mod nesting;
 mod report;
 pub mod tracing;
 
-pub use self::event::{DecisionEvent, LookupKind, Outcome};
+pub use self::event::{DecisionEvent, LegacyCheck, LookupKind, Outcome};
 pub use self::limit::{LimitEvent, LimitOutcome};
 
 pub(crate) use self::nesting::{Hook, Hooks, Nesting, Outer};

@@ -74,6 +74,7 @@ impl Report {
                 format: None,
                 record: None,
                 lookup: LookupKind::None,
+                legacy: None,
                 unmet: None,
                 store_error: None,
                 is_logged: AtomicBool::new(false),

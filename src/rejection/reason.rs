@@ -87,6 +87,15 @@ pub enum Outage {
     /// The limiter did not answer in time.
     #[error("the limiter did not answer within the lookup timeout")]
     LimitTimedOut,
+    /// The verifier of legacy keys failed or panicked, or the key that it found cannot be imported.
+    #[error("the verifier of legacy keys failed")]
+    VerifierFailed,
+    /// A legacy key was not verified in time.
+    #[error("the legacy key was not verified within the lookup timeout")]
+    VerifierTimedOut,
+    /// Newer legacy keys took the place of this one.
+    #[error("too many legacy keys were presented at once")]
+    VerifierBusy,
 }
 
 impl Rejection {
@@ -158,6 +167,9 @@ impl Rejection {
             Self::Unavailable(Outage::OtherKey) | Self::Denied(Denial::OtherKey) => "other_key",
             Self::Unavailable(Outage::LimitFailed) => "limit_failed",
             Self::Unavailable(Outage::LimitTimedOut) => "limit_timed_out",
+            Self::Unavailable(Outage::VerifierFailed) => "verifier_failed",
+            Self::Unavailable(Outage::VerifierTimedOut) => "verifier_timed_out",
+            Self::Unavailable(Outage::VerifierBusy) => "verifier_busy",
             Self::HttpsRequired => "https_required",
             Self::NotFound => "not_found",
             Self::Throttled { .. } => "throttled",

@@ -5,8 +5,9 @@ mod websocket;
 
 use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 
+use crate::auth::legacy::LegacyFormat;
 use crate::caching::CredentialHeaders;
-use crate::credential::{CredentialSource, Kind};
+use crate::credential::{AuthScheme, CredentialSource, Kind};
 use crate::key::{KeyDigest, KeyFormat};
 use crate::rejection::CredentialError;
 
@@ -17,11 +18,13 @@ const LONGEST: usize = 512;
 #[derive(Clone, Debug)]
 pub(super) struct Sources {
     list: Vec<CredentialSource>,
-    /// The header, if that is the only source.
+    /// The header, if that is the only source, and no key is a legacy one.
     only: Option<HeaderName>,
     pub(super) keep: bool,
     /// The formats that are accepted. Empty: any.
     pub(super) formats: Vec<KeyFormat>,
+    /// The formats of legacy keys, which are accepted too.
+    legacy: Vec<LegacyFormat>,
 }
 
 /// A credential as it was sent.
@@ -34,7 +37,7 @@ enum Presented<'a> {
 
 impl Sources {
     pub(super) fn new(list: impl IntoIterator<Item = CredentialSource>) -> Self {
-        let mut sources = Self { list: Vec::new(), only: None, keep: false, formats: Vec::new() };
+        let mut sources = Self { list: Vec::new(), only: None, keep: false, formats: Vec::new(), legacy: Vec::new() };
         sources.set(list);
         sources
     }
@@ -47,9 +50,15 @@ impl Sources {
             }
         }
         self.only = match &self.list[..] {
-            [CredentialSource(Kind::Header(name))] => Some(name.clone()),
+            [CredentialSource(Kind::Header(name))] if self.legacy.is_empty() => Some(name.clone()),
             _ => None,
         };
+    }
+
+    /// Accepts these formats too.
+    pub(super) fn set_legacy(&mut self, formats: Vec<LegacyFormat>) {
+        self.legacy = formats;
+        self.set(self.list.clone());
     }
 
     pub(super) fn list(&self) -> &[CredentialSource] {
@@ -69,16 +78,21 @@ impl Sources {
 
     /// The digest of the one credential in `headers`. Afterwards the credential is gone from them, or, when the
     /// source keeps it, marked as sensitive.
-    #[inline]
+    #[cfg(any(test, feature = "transport"))]
     pub(super) fn take(&self, headers: &mut HeaderMap) -> Result<KeyDigest, CredentialError> {
-        // Where no header has a second value, one lookup finds the only place.
+        self.take_alone(headers).unwrap_or_else(|| self.take_one_of_many(headers))
+    }
+
+    /// As [`take`](Self::take), where no header has a second value and one lookup finds the only place.
+    #[inline]
+    pub(super) fn take_alone(&self, headers: &mut HeaderMap) -> Option<Result<KeyDigest, CredentialError>> {
         match &self.only {
-            Some(header) if headers.len() == headers.keys_len() => self.take_only(header, headers),
-            _ => self.take_one_of_many(headers),
+            Some(header) if headers.len() == headers.keys_len() => Some(self.take_only(header, headers)),
+            _ => None,
         }
     }
 
-    fn take_one_of_many(&self, headers: &mut HeaderMap) -> Result<KeyDigest, CredentialError> {
+    pub(super) fn take_one_of_many(&self, headers: &mut HeaderMap) -> Result<KeyDigest, CredentialError> {
         let digest = self.read(headers);
         self.hide(headers);
         digest
@@ -103,7 +117,7 @@ impl Sources {
                 Kind::Header(name) if !self.keep => drop(headers.remove(name)),
                 Kind::Header(name) => mark(headers, name, |_| true),
                 Kind::Authorization(scheme) => {
-                    let is_ours = |value: &[u8]| authorization::token(scheme, &self.formats, value).is_some();
+                    let is_ours = |value: &[u8]| self.token(scheme, value).is_some();
                     if self.keep {
                         mark(headers, &AUTHORIZATION, is_ours);
                     } else {
@@ -125,7 +139,8 @@ impl Sources {
 
     /// Returns whether these sources read what the `other` ones read, and take what they take for a key.
     pub(super) fn reads_as(&self, other: &Self) -> bool {
-        self.list == other.list && self.formats == other.formats
+        let reads_all = self.formats.is_empty() && other.formats.is_empty();
+        self.list == other.list && self.formats == other.formats && (reads_all || self.legacy == other.legacy)
     }
 
     /// Returns whether `headers` has a credential, one that can be looked up or not.
@@ -138,8 +153,12 @@ impl Sources {
         if self.formats.is_empty() {
             return None;
         }
-        let matching = |key: &[u8]| Ok(self.formats.iter().find(|format| format.matches(key)));
-        self.find(headers).and_then(|presented| presented.with_key(matching)).ok()?
+        self.with_key(headers, |key| self.formats.iter().find(|format| format.matches(key)))
+    }
+
+    /// Returns what is made of the one credential of `headers`. `None` where there is not one that can be looked up.
+    pub(super) fn with_key<T>(&self, headers: &HeaderMap, read: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+        self.find(headers).and_then(|presented| presented.with_key(|key| Ok(read(key)))).ok()?
     }
 
     fn read(&self, headers: &HeaderMap) -> Result<KeyDigest, CredentialError> {
@@ -157,7 +176,7 @@ impl Sources {
                 Kind::Authorization(scheme) => {
                     // A second `Authorization` of any scheme leaves open which of the two was meant.
                     let several = headers.get_all(AUTHORIZATION).iter().nth(1).is_some();
-                    for token in values.filter_map(|value| authorization::token(scheme, &self.formats, value)) {
+                    for token in values.filter_map(|value| self.token(scheme, value)) {
                         add(Presented::Plain(token));
                         if several {
                             add(Presented::Plain(token));
@@ -172,6 +191,16 @@ impl Sources {
         if repeated { Err(CredentialError::Repeated) } else { found.ok_or(CredentialError::Missing) }
     }
 
+    /// Returns the token of this value of `Authorization`, if it is for this layer.
+    fn token<'a>(&self, scheme: &AuthScheme, value: &'a [u8]) -> Option<&'a [u8]> {
+        let token = authorization::token(scheme, value)?;
+        let is_any = *scheme != AuthScheme::BEARER || self.formats.is_empty();
+        let begins = |format: &KeyFormat| token.starts_with(format.prefix().as_bytes());
+        let is_ours =
+            is_any || self.formats.iter().any(begins) || self.legacy.iter().any(|format| format.matches(token));
+        is_ours.then_some(token)
+    }
+
     #[inline]
     fn digest(&self, presented: &[u8]) -> Result<KeyDigest, CredentialError> {
         if presented.len() > LONGEST {
@@ -180,10 +209,15 @@ impl Sources {
         if presented.iter().all(|byte| matches!(byte, b' ' | b'\t')) {
             return Err(CredentialError::Missing);
         }
-        if !self.formats.is_empty() && !self.formats.iter().any(|format| format.matches(presented)) {
+        if !self.formats.is_empty() && !self.has_format(presented) {
             return Err(CredentialError::Malformed);
         }
         Ok(KeyDigest::hash(presented))
+    }
+
+    fn has_format(&self, presented: &[u8]) -> bool {
+        let is_legacy = || self.legacy.iter().any(|format| format.matches(presented));
+        self.formats.iter().any(|format| format.matches(presented)) || is_legacy()
     }
 }
 

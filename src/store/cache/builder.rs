@@ -3,17 +3,23 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::entries::{Clocks, Entries};
-use super::flights::Flights;
-use super::turns::Turns;
 use super::{CachedStore, Inner};
+use crate::flights::Flights;
 use crate::store::{Changes, Invalidation, KeyStore, StoreId, Subscriber};
 use crate::time::{Clock, SystemClock};
+use crate::turns::{OverloadLines, Turns};
 
 /// The longest that an unknown key is remembered.
 const UNKNOWN_TIME_TO_LIVE: Duration = Duration::from_secs(1);
 
 /// How many lookups of first-seen keys may wait for their turn.
 const MOST_WAITING: usize = 1024;
+
+const OVERLOAD: OverloadLines = OverloadLines {
+    begin: "first-seen keys arrive faster than the store answers: the newest are looked up first and others fail; known \
+            keys are not affected",
+    end: "first-seen keys are looked up as they arrive again",
+};
 
 /// Builds a [`CachedStore`]. Made by [`CachedStore::builder`].
 #[must_use]
@@ -78,7 +84,7 @@ impl<S: KeyStore> CachedStoreBuilder<S> {
                 store: self.store,
                 entries: Entries::new(self.capacity, self.time_to_live, UNKNOWN_TIME_TO_LIVE, self.clocks),
                 flights: Flights::default(),
-                first_seen: Turns::new(self.first_seen_limit, MOST_WAITING),
+                first_seen: Turns::new(self.first_seen_limit, MOST_WAITING, OVERLOAD),
                 changes: Changes::new(),
                 _subscriber: subscriber,
             }

@@ -8,8 +8,8 @@ use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
-use super::flights::Flights;
 use super::ledger::{Generation, Ledger};
+use crate::flights::Flights;
 use crate::key::{KeyDigest, KeyId};
 use crate::store::Invalidation;
 

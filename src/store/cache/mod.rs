@@ -6,11 +6,9 @@ mod entries;
 mod error;
 #[cfg(all(test, not(loom_model)))]
 mod expiry_race;
-mod flights;
 mod ledger;
 #[cfg(all(test, loom_model))]
 mod loom;
-mod turns;
 mod watch;
 
 use std::fmt;
@@ -21,11 +19,11 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared, join_all};
 
 use self::entries::{Asked, Entries};
-use self::flights::{Flights, Landing};
-use self::turns::{Place, Turns};
 use super::{Changes, FindResult, Invalidation, KeyStore, Lookup, StoreId, Subscriber, UsageSink};
 use crate::error_chain::panic_text;
+use crate::flights::{Flights, Landing};
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId};
+use crate::turns::{Displaced, Place, Turns};
 
 pub use self::builder::CachedStoreBuilder;
 pub use self::error::CacheError;
@@ -161,7 +159,11 @@ impl<S: KeyStore> Inner<S> {
         if let Some(found) = self.remembered(&digest) {
             return Ok(found);
         }
-        let _turn = if self.entries.knows(&digest) { None } else { Some(self.first_seen.take(&place).await?) };
+        let _turn = if self.entries.knows(&digest) {
+            None
+        } else {
+            Some(self.first_seen.take(&place).await.map_err(|Displaced| CacheError::Crowded)?)
+        };
         // Or while this one waited for its turn.
         if let Some(found) = self.remembered(&digest) {
             return Ok(found);

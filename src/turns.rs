@@ -1,27 +1,38 @@
-//! The lookups of first-seen keys take turns, the newest first.
+//! Work that is bounded takes turns, the newest first.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::CacheError;
 use crate::episode::Episode;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
-/// Bounds how many lookups run at a time. Of those that wait, the newest one is next.
+/// Bounds how many lookups, or other checks of a key, run at a time. Of those that wait, the newest one is next.
 ///
 /// In an overload, not every lookup gets a turn before its request gives up. With the oldest first, each one would wait
 /// until its request has no time left for the lookup.
-pub(super) struct Turns {
+pub(crate) struct Turns {
     shared: Arc<Shared>,
 }
 
 struct Shared {
     state: Mutex<State>,
     overload: Episode,
+    lines: OverloadLines,
 }
+
+/// What the log has of an overload: when it begins, and when it has ended.
+#[derive(Clone, Copy)]
+pub(crate) struct OverloadLines {
+    pub(crate) begin: &'static str,
+    pub(crate) end: &'static str,
+}
+
+/// There was no turn: newer lookups took the place of this one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Displaced;
 
 struct State {
     free: usize,
@@ -32,20 +43,20 @@ struct State {
 }
 
 /// Leave for a lookup. Dropped, it passes to the next one.
-pub(super) struct Turn(Arc<Shared>);
+pub(crate) struct Turn(Arc<Shared>);
 
 /// Where a lookup waits. A request that joins the lookup makes it the newest one.
 #[derive(Clone, Default)]
-pub(super) struct Place(Arc<AtomicU64>);
+pub(crate) struct Place(Arc<AtomicU64>);
 
 impl Turns {
-    pub(super) fn new(limit: usize, most_waiting: usize) -> Self {
+    pub(crate) fn new(limit: usize, most_waiting: usize, lines: OverloadLines) -> Self {
         let state = State { free: limit, waiting: BTreeMap::new(), latest_ticket: 0, most_waiting };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), overload: Episode::default() }) }
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), overload: Episode::default(), lines }) }
     }
 
     /// Waits for a turn.
-    pub(super) async fn take(&self, place: &Place) -> Result<Turn, CacheError> {
+    pub(crate) async fn take(&self, place: &Place) -> Result<Turn, Displaced> {
         let shared = &self.shared;
         let given = {
             let mut state = shared.lock();
@@ -67,7 +78,7 @@ impl Turns {
     }
 
     /// Makes the lookup in this place the newest one, if it waits.
-    pub(super) fn renew(&self, place: &Place) {
+    pub(crate) fn renew(&self, place: &Place) {
         let mut state = self.shared.lock();
         if let Some(give) = state.waiting.remove(&place.ticket()) {
             state.wait(place, give);
@@ -82,20 +93,13 @@ impl Shared {
 
     fn log_failure(&self) {
         if self.overload.fail("") {
-            tracing::warn!(
-                "first-seen keys arrive faster than the store answers: the newest are looked up first and others fail; \
-                 known keys are not affected"
-            );
+            tracing::warn!("{}", self.lines.begin);
         }
     }
 
     fn log_success(&self) {
         if let Some(ended) = self.overload.succeed() {
-            tracing::info!(
-                "first-seen keys are looked up as they arrive again: {} lookups failed in {:.1?}",
-                ended.failures,
-                ended.length
-            );
+            tracing::info!("{}: {} lookups failed in {:.1?}", self.lines.end, ended.failures, ended.length);
         }
     }
 }
@@ -140,8 +144,8 @@ struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    async fn turn(mut self) -> Result<Turn, CacheError> {
-        (&mut self.given).await.map_err(|_| CacheError::Crowded)
+    async fn turn(mut self) -> Result<Turn, Displaced> {
+        (&mut self.given).await.map_err(|_| Displaced)
     }
 }
 

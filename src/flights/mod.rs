@@ -8,7 +8,7 @@ use crate::key::KeyDigest;
 use crate::sync::Mutex;
 
 /// The lookups that are under way, so that requests for one key share one lookup. `B` is how a lookup began.
-pub(super) struct Flights<B, H> {
+pub(crate) struct Flights<B, H> {
     table: Arc<Mutex<Table<B, H>>>,
 }
 
@@ -25,7 +25,7 @@ struct Flight<B, H> {
 
 /// Removes a lookup when it is dropped, so that no request joins it any more. The lookup itself owns it, so a lookup that
 /// no request waits for leaves nothing behind.
-pub(super) struct Landing<B, H> {
+pub(crate) struct Landing<B, H> {
     table: Arc<Mutex<Table<B, H>>>,
     digest: KeyDigest,
     ticket: u64,
@@ -40,7 +40,7 @@ impl<B, H> Default for Flights<B, H> {
 impl<B, H> Flights<B, H> {
     /// Joins the lookup of this key, if one is under way, its beginning `fits`, and `join` can still get hold of it.
     /// Otherwise starts one that begins `now`.
-    pub(super) fn join_or_start<T>(
+    pub(crate) fn join_or_start<T>(
         &self,
         digest: KeyDigest,
         now: B,
