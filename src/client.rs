@@ -9,9 +9,9 @@ use ipnet::{IpNet, Ipv4Net};
 
 /// Who made a request, and whether over HTTPS.
 ///
-/// `ClientInfoLayer` of the feature `transport` puts it into the extensions of each request, and replaces one that is there
-/// already. Nothing that a client sends can put one there. With the features `transport` and `axum` it is also an
-/// extractor.
+/// [`ClientInfoLayer`](crate::transport::ClientInfoLayer) of the feature `transport` puts it into the extensions of each
+/// request, and replaces one that is there already. Nothing that a client sends can put one there. With the features
+/// `transport` and `axum` it is also an extractor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientInfo {
     address: Option<IpAddr>,
@@ -28,7 +28,7 @@ impl ClientInfo {
     /// Returns the address, or `None` if the client is unknown.
     ///
     /// A client is unknown if a trusted proxy sent forwarding headers that are unreadable or contradict each other: see
-    /// `TrustedProxies` of the feature `transport`.
+    /// [`TrustedProxies`](crate::transport::TrustedProxies) of the feature `transport`.
     /// Grant an unknown client nothing that depends on an address. An IPv4-mapped IPv6 address is returned as IPv4.
     #[must_use]
     pub const fn address(&self) -> Option<IpAddr> {
@@ -52,7 +52,7 @@ impl ClientInfo {
 ///
 /// An IPv6 client usually holds all 2^64 addresses that start with the same 64 bits. An address of NAT64, in
 /// `64:ff9b::/96`, counts as the IPv4 address in its last 32 bits. [`ClientInfo::address`] and
-/// `TrustedProxies` do not translate such an address.
+/// [`TrustedProxies`](crate::transport::TrustedProxies) do not translate such an address.
 ///
 /// ```
 /// use std::net::IpAddr;

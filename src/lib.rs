@@ -69,8 +69,8 @@
 //!
 //! # Example with axum
 //!
-//! With the feature `routes`, a `RouteTable` lists what each route requires, and the layer wraps the finished router. With
-//! the feature `axum`, a handler takes the [`ApiKey`] as an argument.
+//! With the feature `routes`, a [`RouteTable`](crate::routes::RouteTable) lists what each route requires, and the layer
+//! wraps the finished router. With the feature `axum`, a handler takes the [`ApiKey`] as an argument.
 //!
 //! ```
 //! # #[cfg(all(feature = "axum", feature = "routes"))]
@@ -162,12 +162,12 @@
 //! | [`rejection`] | why a request is rejected, and the response |
 //! | [`observe`] | the event of each request; `tracing` and `metrics` |
 //! | [`auth`] | the layer's service and body, and scopes on a route |
-//! | `routes` | the route table, and OpenAPI |
-//! | `throttle` | limits by key, organization or client, with plans, and of failed attempts |
-//! | `transport` | the client's address, trusted proxies, HTTPS |
+//! | [`routes`] | the route table, and OpenAPI |
+//! | [`throttle`] | limits by key, organization or client, with plans, and of failed attempts |
+//! | [`transport`] | the client's address, trusted proxies, HTTPS |
 //! | [`background`] | runs what a service needs in the background |
-//! | `axum` | the path of a request before `nest` |
-//! | `test_kit` | conformance tests for a store, a clock, a store that fails on demand |
+//! | [`mod@axum`] | the path of a request before `nest` |
+//! | [`test_kit`] | conformance tests for a store, a clock, a store that fails on demand |
 //!
 //! # Responses
 //!
@@ -261,13 +261,14 @@
 //!
 //! **Scopes.** Under [`ApiKeyLayer`] without a table, a route without a requirement accepts any valid key.
 //!
-//! **Shared caches.** A CDN does not store responses to requests with `Authorization`, but does not treat a custom header as
-//! a credential. The layer therefore adds `private` to `Cache-Control`, unless a handler sets `public`, `s-maxage` or
-//! `no-store`, and names the credential headers in `Vary`. A CDN that is configured to ignore these headers serves one
-//! customer's data to the next, and so does one that ignores `Vary` for a handler that sets `public`.
+//! **Shared caches.** A CDN does not store responses to requests with `Authorization`, but does not treat a custom
+//! header as a credential. The layer therefore adds `private` to `Cache-Control`, unless a handler sets `public`,
+//! `s-maxage` or `no-store`, and names the credential headers in `Vary`. A CDN that is configured to ignore these
+//! headers serves one customer's data to the next, and so does one that ignores `Vary` for a handler that sets
+//! `public`.
 //!
-//! **Open streams.** Keys are checked once per request. An open WebSocket, upload or event stream survives revocation of its
-//! key, until the handler ends it.
+//! **Open streams.** Keys are checked once per request. An open WebSocket, upload or event stream survives revocation
+//! of its key, until the handler ends it.
 //!
 //! **Logs.** Outer layers see the key header. Mark it as sensitive before another layer logs headers, with tower-http's
 //! `SetSensitiveRequestHeadersLayer`.
@@ -283,8 +284,8 @@
 //! | feature | adds |
 //! |---|---|
 //! | `axum` | extractors for axum handlers: `ApiKey`, `Option<ApiKey>`, `ClientInfo`; `axum::original_uri` for a layer inside `nest` |
-//! | `cache` | `store::CachedStore`, which remembers lookups for a few seconds and never serves what was invalidated |
-//! | `metrics` | `observe::metrics`, hooks for the `metrics` facade |
+//! | `cache` | [`store::CachedStore`], which remembers lookups for a few seconds and never serves what was invalidated |
+//! | `metrics` | [`observe::metrics`], hooks for the `metrics` facade |
 //! | `openapi` | `RouteTable::openapi`: the table as an OpenAPI document, or added to one of `utoipa` |
 //! | `postgres` | `store::PostgresStore`: keys in a PostgreSQL database that many processes share. TLS needs `tls-ring` or `tls-aws-lc-rs` |
 //! | `redis` | `throttle::RedisLimits`: one count of requests for many processes. Includes `throttle` |
@@ -295,7 +296,7 @@
 //! | `throttle` | `throttle`: limits by key, organization or client, with plans, and of failed attempts. Includes `transport` |
 //! | `tls-aws-lc-rs` | TLS to Postgres with aws-lc-rs and the authorities of Mozilla. Includes `postgres` |
 //! | `tls-ring` | TLS to Postgres with ring and the authorities of the system; ring is used where both are enabled. Includes `postgres` |
-//! | `transport` | `transport`: the client's address, trusted proxies, and `RequireHttpsLayer` |
+//! | `transport` | `transport`: the client's address, trusted proxies, and [`RequireHttpsLayer`](crate::transport::RequireHttpsLayer) |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 

@@ -20,7 +20,8 @@ pub trait Gate: Clone {
     fn enter<B>(&self, request: &mut Request<B>) -> Option<Response<Bytes>>;
 }
 
-/// An inner service behind a [`RequireScopesLayer`](super::RequireScopesLayer) or `RequireHttpsLayer`.
+/// An inner service behind a [`RequireScopesLayer`](super::RequireScopesLayer) or
+/// [`RequireHttpsLayer`](crate::transport::RequireHttpsLayer).
 ///
 /// It changes responses, never errors: an error of the inner service is returned as it is.
 #[derive(Clone, Debug)]

@@ -430,12 +430,13 @@ impl ApiKeyLayer {
     /// Responds 429 to a client whose attempts fail more often than this limiter allows. Replaces an earlier limiter.
     ///
     /// An attempt fails when a credential is presented and the response would be 401. Only failures count, so a valid key is
-    /// never throttled, and no client can lock out another's key; each attempt still costs a lookup. `CachedStore` keeps
-    /// lookups off the database, and a `ThrottleLayer` outside this layer limits valid keys as well. A throttled client does
-    /// not learn that its key has expired.
+    /// never throttled, and no client can lock out another's key; each attempt still costs a lookup.
+    /// [`CachedStore`](crate::store::CachedStore) keeps lookups off the database, and a
+    /// [`ThrottleLayer`](crate::throttle::ThrottleLayer) outside this layer limits valid keys as well. A throttled client
+    /// does not learn that its key has expired.
     ///
     /// The limiter gets [`LimitCaller::Unknown`](super::LimitCaller::Unknown). `LimitRule::per_client` of the feature `throttle`
-    /// counts by the client's network and requires an outer `ClientInfoLayer`.
+    /// counts by the client's network and requires an outer [`ClientInfoLayer`](crate::transport::ClientInfoLayer).
     ///
     /// ```
     /// # #[cfg(feature = "throttle")] {

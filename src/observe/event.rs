@@ -124,8 +124,8 @@ impl<'a> DecisionEvent<'a> {
         self.facts.digest.as_ref()
     }
 
-    /// Returns the [environment](crate::key::KeyFormat::with_environment) of the presented key's format, known or not, if the
-    /// layer [requires formats](crate::ApiKeyLayer::require_formats); otherwise that of a known key's record.
+    /// Returns the [environment](crate::key::KeyFormat::with_environment) of the presented key's format, known or not,
+    /// if the layer [requires formats](crate::ApiKeyLayer::require_formats); otherwise that of a known key's record.
     #[must_use]
     pub fn environment(&self) -> Option<&str> {
         let format = self.facts.format.as_ref().and_then(KeyFormat::environment);
@@ -139,7 +139,7 @@ impl<'a> DecisionEvent<'a> {
         self.digest().filter(|_| self.outcome == Outcome::Rejected(Rejection::HttpsRequired))
     }
 
-    /// Returns the client, if a `ClientInfoLayer` is outside the layer.
+    /// Returns the client, if a [`ClientInfoLayer`](crate::transport::ClientInfoLayer) is outside the layer.
     #[must_use]
     pub const fn client(&self) -> Option<ClientInfo> {
         self.facts.client
@@ -178,8 +178,8 @@ impl<'a> DecisionEvent<'a> {
         &self.facts.path
     }
 
-    /// Returns the pattern of the route table's line that decided about the request, for a label of a metric. `None` without
-    /// a table, and where no line names the route.
+    /// Returns the pattern of the route table's line that decided about the request, for a label of a metric. `None`
+    /// without a table, and where no line names the route.
     #[must_use]
     pub fn matched_route(&self) -> Option<&str> {
         self.facts.route.as_ref().map(MatchedRoute::as_str)

@@ -55,7 +55,7 @@ impl<'a> RejectedRequest<'a> {
         self.head.headers().get(self.responder.request_id.as_ref()?)?.to_str().ok()
     }
 
-    /// Returns the client, if a `ClientInfoLayer` is outside.
+    /// Returns the client, if a [`ClientInfoLayer`](crate::transport::ClientInfoLayer) is outside.
     #[must_use]
     pub fn client(&self) -> Option<ClientInfo> {
         self.head.extensions().get().copied()

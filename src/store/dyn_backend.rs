@@ -13,8 +13,8 @@ use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy
 
 /// Any store as one type, for a program that chooses its store at run time.
 ///
-/// A clone is a handle to the same store. `CachedStore::watch` needs the type of the store, so put the cache in front of
-/// the store before it becomes a `DynKeyBackend`.
+/// A clone is a handle to the same store. [`CachedStore::watch`](crate::store::CachedStore::watch) needs the type of the
+/// store, so put the cache in front of the store before it becomes a `DynKeyBackend`.
 ///
 /// ```
 /// use tower_api_key::store::DynKeyBackend;

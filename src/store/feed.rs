@@ -8,9 +8,9 @@ use crate::BoxError;
 
 /// Follows the changes that other processes make to the keys, so that a cache can forget them.
 ///
-/// A store of your own implements it, and `CachedStore::watch` does the rest: it forgets everything whenever
-/// [`listen`](Self::listen) succeeds, since changes before that were missed, and calls `listen` again when the stream ends
-/// or fails. Until then entries serve to the end of their time to live.
+/// A store of your own implements it, and [`CachedStore::watch`](crate::store::CachedStore::watch) does the rest: it forgets
+/// everything whenever [`listen`](Self::listen) succeeds, since changes before that were missed, and calls `listen` again
+/// when the stream ends or fails. Until then entries serve to the end of their time to live.
 ///
 /// ```
 /// use futures::{Stream, stream};

@@ -1,8 +1,9 @@
 //! Where keys are kept: lookups for requests, and what management needs.
 //!
-//! [`KeyStore`] is what a layer asks. [`KeyBackend`] is what a [`KeyManager`](crate::KeyManager) works on. The stores of
-//! this crate are both: [`MemoryStore`](crate::MemoryStore), `SqliteStore` and `PostgresStore` with the features of these
-//! names, and `CachedStore` in front of one of them with the feature `cache`.
+//! [`KeyStore`] is what a layer asks. [`KeyBackend`] is what a [`KeyManager`](crate::KeyManager) works on. The stores
+//! of this crate are both: [`MemoryStore`](crate::MemoryStore), [`SqliteStore`] and
+//! [`PostgresStore`] with the features of these names, and
+//! [`CachedStore`] in front of one of them with the feature `cache`.
 
 mod backend;
 #[cfg(feature = "cache")]

@@ -71,7 +71,7 @@ enum Counts {
 
 impl LimitRule {
     /// Counts by the id of the API key. Anonymous requests count by [`ClientInfo::network`], or all together where no
-    /// `ClientInfoLayer` is outside.
+    /// [`ClientInfoLayer`](crate::transport::ClientInfoLayer) is outside.
     ///
     /// In a [`ThrottleLayer`](super::ThrottleLayer) it requires an outer [`ApiKeyLayer`](crate::ApiKeyLayer): without it the
     /// response is 500, and the log names the missing layer.

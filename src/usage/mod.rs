@@ -34,7 +34,8 @@ use crate::time::Timestamp;
 /// [dropped](Self::dropped). A killed process loses the requests since its last report. A process that ends with
 /// [`Background::shutdown`](crate::background::Background::shutdown) or [`flush`](Self::flush) loses none.
 ///
-/// A clone counts into the same tracker. A layer on an `SqliteStore` or `PostgresStore` counts by itself, and
+/// A clone counts into the same tracker. A layer on an [`SqliteStore`](crate::store::SqliteStore) or
+/// [`PostgresStore`](crate::store::PostgresStore) counts by itself, and
 /// [`Background::of`](crate::background::Background::of) reports; a tracker is for other stores and settings.
 ///
 /// ```

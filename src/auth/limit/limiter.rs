@@ -13,7 +13,8 @@ use crate::request::RequestHead;
 
 /// Counts requests against a limit.
 ///
-/// `LimitRule` of the feature `throttle` is one. A limiter of your own rejects in the form of the layer too:
+/// [`LimitRule`](crate::throttle::LimitRule) of the feature `throttle` is one. A limiter of your own rejects in the
+/// form of the layer too:
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU32, Ordering};

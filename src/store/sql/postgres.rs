@@ -52,12 +52,11 @@ impl SqlStore<Postgres> {
     /// another limit in the URL, with `options[statement_timeout]=5s`. Management has 10 seconds for each statement, and
     /// migrations have no limit.
     ///
-    /// Behind PgBouncer in transaction mode, add `statement-cache-capacity=0` to the URL, and
-    /// `ignore_startup_parameters = extra_float_digits` to PgBouncer's settings. Every lookup is then one message, a
-    /// transaction of its own without a prepared statement, which the pooler could run on another connection, and sets its
-    /// timeouts itself, since the pooler rejects them at the start of a connection. `CachedStore::watch` receives nothing through
-    /// PgBouncer and logs it. Changes of other processes then
-    /// apply when the cache's entries expire.
+    /// Behind PgBouncer in transaction mode, add `statement-cache-capacity=0` to the URL, and `ignore_startup_parameters =
+    /// extra_float_digits` to PgBouncer's settings. Every lookup is then one message, a transaction of its own without a
+    /// prepared statement, which the pooler could run on another connection, and sets its timeouts itself, since the pooler
+    /// rejects them at the start of a connection. [`CachedStore::watch`](crate::store::CachedStore::watch) receives nothing
+    /// through PgBouncer and logs it. Changes of other processes then apply when the cache's entries expire.
     ///
     /// Another host is reached over TLS, with the feature `tls-ring` or `tls-aws-lc-rs`; with both, ring is used. Neither makes
     /// it the default of the process. ring trusts the authorities of the system, aws-lc-rs those of Mozilla, and both those in
@@ -104,8 +103,8 @@ impl SqlStore<Postgres> {
         if has_timeout(&options) { options } else { options.options(LOOKUP_SETTINGS) }
     }
 
-    /// Sets how often `CachedStore::watch` checks that notifications arrive: every 5 seconds by default, at least every second
-    /// and at most once a day.
+    /// Sets how often [`CachedStore::watch`](crate::store::CachedStore::watch) checks that notifications arrive: every 5
+    /// seconds by default, at least every second and at most once a day.
     ///
     /// Each check is a statement through the pool. A longer interval leaves the database idle for longer, such as a serverless
     /// one that sleeps when it has no statement to run. In return, a connection that died silently is found later: within this
