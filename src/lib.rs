@@ -283,7 +283,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `axum` | extractors for axum handlers: `ApiKey`, `Option<ApiKey>`, `ClientInfo`; `axum::original_uri` for a layer inside `nest` |
+//! | `axum` | extractors for axum handlers: `ApiKey`, `Option<ApiKey>`, `Caller`, `ClientInfo`; `axum::original_uri` for a layer inside `nest` |
 //! | `cache` | [`store::CachedStore`], which remembers lookups for a few seconds and never serves what was invalidated |
 //! | `metrics` | [`observe::metrics`], hooks for the `metrics` facade |
 //! | `openapi` | `RouteTable::openapi`: the table as an OpenAPI document, or added to one of `utoipa` |
@@ -321,6 +321,7 @@ pub mod scope;
 
 pub mod client;
 pub mod decision;
+mod identity;
 pub mod store;
 
 pub mod manage;

@@ -10,15 +10,18 @@ use tokio::time::Instant;
 use super::authorize::RouteClass;
 use super::config::Config;
 use super::enclosing::Enclosing;
-use super::identity::{Anonymous, ApiKey, Origin};
+use super::identity::ApiKey;
+use super::keyless::Keyless;
 use super::limit::{Limiter, RenderedLimit};
 use super::lookup::{Answer, Awaited, LookupError};
+use super::origin::Origin;
 use super::preflight::is_preflight;
 use super::response_headers::ResponseHeaders;
 use super::waiting::{Ended, Next, WaitedFor, Waiting};
 use crate::client::ClientInfo;
 use crate::decision::{Denial, authenticate, authorize};
 use crate::error_chain::error_chain;
+use crate::identity::Identity;
 use crate::key::{KeyDigest, KeyRecord};
 use crate::observe::{LookupKind, Outcome, Report, log_outage};
 use crate::rejection::reason::Rejection;
@@ -63,7 +66,7 @@ impl<'a> Check<'a> {
     /// Goes through the steps that need no waiting.
     pub(super) fn begin<B>(&mut self, request: &mut Request<B>) -> Progress {
         let extensions = request.extensions();
-        if extensions.get::<ApiKey>().is_some() || extensions.get::<Anonymous>().is_some() {
+        if extensions.get::<ApiKey>().is_some() || extensions.get::<Keyless>().is_some() {
             return self.begin_inside(request);
         }
         self.begin_report(request);
@@ -200,15 +203,34 @@ impl<'a> Check<'a> {
         if outer.is_some_and(|outer| outer.has_removed_credential_of(self.config)) {
             return Progress::Rejected(Rejection::Misconfigured.into());
         }
+        let counted = outer.is_some_and(|outer| outer.has_counted(self.config));
+        let limiter = self.limiter().filter(|_| !counted);
+        if let Some(identity) = self.config.identify.as_ref().and_then(|identify| identify(request.extensions())) {
+            if let Some(report) = &mut self.report {
+                report.facts.identity = Some(identity.clone());
+            }
+            return match limiter {
+                Some(limiter) => self.count(limiter, Next::Identity(identity), request),
+                None => self.accept_identity(identity, request),
+            };
+        }
         // An anonymous request may do what a key without a scope may do.
         if self.config.anonymous && self.authorize(&Access::scoped([]), request).is_ok() {
-            let counted = outer.is_some_and(|outer| outer.has_counted(self.config));
-            return match self.limiter().filter(|_| !counted) {
+            return match limiter {
                 Some(limiter) => self.count(limiter, Next::Anonymous, request),
                 None => self.enter_anonymous(request),
             };
         }
         Progress::Rejected(CredentialError::Missing.into())
+    }
+
+    /// Step 5 for a request with the identity of an outer authenticator: the same requirements as of a key.
+    pub(super) fn accept_identity<B>(&mut self, identity: Identity, request: &mut Request<B>) -> Progress {
+        if let Err(rejection) = self.authorize(identity.access(), request) {
+            return Progress::Rejected(self.explain(rejection, identity.access(), request));
+        }
+        request.extensions_mut().insert(Keyless::identified(self.origin(), identity));
+        Progress::Accepted(self.response_headers())
     }
 
     pub(super) fn enter_anonymous<B>(&mut self, request: &mut Request<B>) -> Progress {
@@ -342,8 +364,7 @@ impl<'a> Check<'a> {
         if let Some(report) = &mut self.report {
             report.accepted = outcome;
         }
-        let anonymous = Anonymous::new(self.origin(), removed);
-        request.extensions_mut().insert(anonymous);
+        request.extensions_mut().insert(Keyless::anonymous(self.origin(), removed));
     }
 
     fn origin(&self) -> Origin {

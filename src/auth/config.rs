@@ -1,12 +1,16 @@
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
+use http::Extensions;
+use http::header::{AUTHORIZATION, COOKIE};
+
 use super::authorize::Authorizer;
 use super::credential::Sources;
 use super::legacy::LegacyKeys;
 use super::limit::Limiter;
 use super::lookup::GuardedStore;
 use crate::episode::Episode;
+use crate::identity::Identity;
 use crate::observe::Hooks;
 use crate::rejection::Responder;
 use crate::request::{MatchedRoute, PathFrom, RequestHead};
@@ -36,6 +40,7 @@ pub(crate) struct Config {
     pub(super) hooks: Option<Hooks>,
     pub(super) usage: Option<UsageTracker>,
     pub(super) cache_control: bool,
+    pub(super) identify: Option<Identify>,
     pub(super) anonymous: bool,
     pub(super) preflight: bool,
     pub(super) expose_route: bool,
@@ -51,10 +56,19 @@ impl Config {
         self.store_id == outer.store_id && self.source.reads_as(&outer.source)
     }
 
+    /// Names the request headers that a response may depend on, for shared caches.
+    pub(super) fn name_credentials(&mut self) {
+        let logins: &[_] = if self.identify.is_some() { &[AUTHORIZATION, COOKIE] } else { &[] };
+        self.responder.credentials = self.source.headers(logins);
+    }
+
     /// Returns the pattern of this entry of the route table.
     pub(super) fn pattern(&self, entry: Option<usize>) -> Option<&MatchedRoute> {
         Some(self.routes.as_ref()?.pattern(entry?))
     }
 }
+
+/// Returns who an outer authenticator has established.
+pub(super) type Identify = Arc<dyn Fn(&Extensions) -> Option<Identity> + Send + Sync>;
 
 pub(super) type RequireFn = Arc<dyn Fn(RequestHead<'_>) -> Requirement + Send + Sync>;

@@ -36,6 +36,7 @@ impl Check<'_> {
         match (rejection, next) {
             (Some(rejection), _) | (None, Next::Reject(rejection)) => Progress::Rejected(rejection.into()),
             (None, Next::Authorize { key, .. }) => self.accept(key, request),
+            (None, Next::Identity(identity)) => self.accept_identity(identity, request),
             (None, Next::Anonymous) => self.enter_anonymous(request),
         }
     }

@@ -3,7 +3,9 @@ use std::sync::Arc;
 use http::Extensions;
 
 use super::config::Config;
-use super::identity::{Anonymous, ApiKey, Origin};
+use super::identity::ApiKey;
+use super::keyless::Keyless;
+use super::origin::Origin;
 use crate::observe::Outer;
 
 /// What the nearest [`ApiKeyLayer`](crate::ApiKeyLayer) outside has made of a request.
@@ -11,27 +13,27 @@ pub(super) enum Enclosing {
     /// It has authenticated the request.
     Authenticated(ApiKey, Origin),
     /// It has accepted the request without a key.
-    Anonymous(Anonymous),
+    Keyless(Keyless),
 }
 
 impl Enclosing {
     /// Takes the identity of the nearest outer layer out of the extensions of a request, and drops one that no layer has
     /// established.
     pub(super) fn take(extensions: &mut Extensions) -> Option<Self> {
-        let (key, anonymous) = (extensions.remove::<ApiKey>(), extensions.remove::<Anonymous>());
+        let (key, keyless) = (extensions.remove::<ApiKey>(), extensions.remove::<Keyless>());
         // A layer that accepts a request without a key removes the key of an outer one, so that a key is the nearer one.
         if let Some(key) = key
             && let Some(origin) = key.origin().cloned()
         {
             return Some(Self::Authenticated(key, origin));
         }
-        anonymous.map(Self::Anonymous)
+        keyless.map(Self::Keyless)
     }
 
     fn origin(&self) -> &Origin {
         match self {
             Self::Authenticated(_, origin) => origin,
-            Self::Anonymous(anonymous) => anonymous.origin(),
+            Self::Keyless(keyless) => keyless.origin(),
         }
     }
 
@@ -39,7 +41,7 @@ impl Enclosing {
     pub(super) fn outer(&self) -> Outer {
         match self {
             Self::Authenticated(key, origin) => origin.outer(Some(key.id())),
-            Self::Anonymous(anonymous) => anonymous.origin().outer(None),
+            Self::Keyless(keyless) => keyless.origin().outer(None),
         }
     }
 
@@ -66,7 +68,7 @@ impl Enclosing {
     pub(super) fn has_removed_credential_of(&self, inner: &Config) -> bool {
         let removed = match self {
             Self::Authenticated(..) => true,
-            Self::Anonymous(anonymous) => anonymous.has_removed_credential(),
+            Self::Keyless(keyless) => keyless.has_removed_credential(),
         };
         let removed = removed && self.origin().config().source.hides(&inner.source);
         if removed {
@@ -75,7 +77,7 @@ impl Enclosing {
                     "an ApiKeyLayer is inside another one with a different store, source or format, which removes the \
                      key: call keep_header() on the outer one, or make one a clone of the other; answering 500"
                 ),
-                Self::Anonymous(_) => tracing::error!(
+                Self::Keyless(_) => tracing::error!(
                     "an ApiKeyLayer is inside another one for which the route is public or the request a preflight, and \
                      which removes the key: call keep_header() on the outer one, or list the route with a requirement; \
                      answering 500"

@@ -9,8 +9,10 @@ use bytes::Bytes;
 use http::Response as HttpResponse;
 use http::request::Parts;
 
+use super::caller::Caller;
 use super::handler_rejection::HandlerRejection;
-use super::identity::{Anonymous, ApiKey};
+use super::identity::ApiKey;
+use super::keyless::Keyless;
 use crate::rejection::Responder;
 use crate::rejection::reason::Rejection;
 use crate::request::RequestHead;
@@ -31,11 +33,7 @@ impl<S: Sync> FromRequestParts<S> for ApiKey {
     type Rejection = MissingApiKey;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, MissingApiKey> {
-        find(parts)?.map_err(|anonymous| {
-            let rejection = anonymous.missing("a handler that takes an ApiKey");
-            let response = anonymous.render(rejection, RequestHead::of_parts(parts));
-            MissingApiKey { rejection, response: Box::new(response), anonymous: Some(anonymous) }
-        })
+        find(parts, "an ApiKey")?.map_err(|keyless| MissingApiKey::of(keyless, "a handler that takes an ApiKey", parts))
     }
 }
 
@@ -45,40 +43,73 @@ impl<S: Sync> OptionalFromRequestParts<S> for ApiKey {
     type Rejection = MissingApiKey;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, MissingApiKey> {
-        Ok(find(parts)?.ok())
+        Ok(find(parts, "an ApiKey")?.ok())
+    }
+}
+
+/// The caller of the request: a key, or the identity of an outer authenticator.
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = MissingApiKey;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, MissingApiKey> {
+        match find(parts, "a Caller")? {
+            Ok(key) => Ok(Self::Key(key)),
+            Err(keyless) => match keyless.identity() {
+                Some(identity) => Ok(Self::Identity(identity.clone())),
+                None => Err(MissingApiKey::of(keyless, "a handler that takes a Caller", parts)),
+            },
+        }
+    }
+}
+
+/// The caller of the request, for a handler that also serves anonymous requests. `None` only where a layer accepted the
+/// request with neither a key nor an identity.
+impl<S: Sync> OptionalFromRequestParts<S> for Caller {
+    type Rejection = MissingApiKey;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, MissingApiKey> {
+        let key = find(parts, "a Caller")?;
+        Ok(key.map_or_else(|keyless| keyless.identity().cloned().map(Self::Identity), |key| Some(Self::Key(key))))
     }
 }
 
 /// Returns the key, or the mark of a request that a layer accepted without one.
-fn find(parts: &Parts) -> Result<Result<ApiKey, Anonymous>, MissingApiKey> {
+fn find(parts: &Parts, wanted: &str) -> Result<Result<ApiKey, Keyless>, MissingApiKey> {
     if let Some(key) = parts.extensions.get::<ApiKey>() {
         return Ok(Ok(key.clone()));
     }
-    if let Some(anonymous) = parts.extensions.get::<Anonymous>() {
-        return Ok(Err(anonymous.clone()));
+    if let Some(keyless) = parts.extensions.get::<Keyless>() {
+        return Ok(Err(keyless.clone()));
     }
     tracing::error!(
-        "a handler takes an ApiKey, and no ApiKeyLayer is outside it (a route that is added after the layer is not behind \
+        "a handler takes {wanted}, and no ApiKeyLayer is outside it (a route that is added after the layer is not behind \
          it); answering 500"
     );
     let response = Responder::documented().respond(Rejection::Misconfigured, RequestHead::of_parts(parts));
-    Err(MissingApiKey { rejection: Rejection::Misconfigured, response: Box::new(response), anonymous: None })
+    Err(MissingApiKey { rejection: Rejection::Misconfigured, response: Box::new(response), keyless: None })
 }
 
-/// A handler takes an [`ApiKey`](crate::ApiKey), and the request has none.
+/// A handler takes an [`ApiKey`](crate::ApiKey) or a [`Caller`], and the request has none.
 ///
-/// On a public route and for an anonymous request the response is the 401 of the layer that accepted the request, in that
+/// On a public route, for an anonymous request, and for an [identity](Caller::Identity) where the handler takes a key, the
+/// response is the 401 of the layer that accepted the request, in that
 /// layer's form, and the layer's event reports the rejection. Otherwise the response is a 500, and the log names the
 /// mistake: no layer is outside the handler, or the client has sent a key and the route is public.
 #[derive(thiserror::Error)]
-#[error("a handler takes an ApiKey, and the request has none: {rejection}")]
+#[error("a handler takes an ApiKey or a Caller, and the request has none: {rejection}")]
 pub struct MissingApiKey {
     rejection: Rejection,
     response: Box<HttpResponse<Bytes>>,
-    anonymous: Option<Anonymous>,
+    keyless: Option<Box<Keyless>>,
 }
 
 impl MissingApiKey {
+    fn of(keyless: Keyless, guard: &str, parts: &Parts) -> Self {
+        let rejection = keyless.missing(guard);
+        let response = keyless.render(rejection, RequestHead::of_parts(parts));
+        Self { rejection, response: Box::new(response), keyless: Some(Box::new(keyless)) }
+    }
+
     /// Returns the reason.
     #[must_use]
     pub const fn rejection(&self) -> Rejection {
@@ -89,8 +120,8 @@ impl MissingApiKey {
 impl IntoResponse for MissingApiKey {
     fn into_response(self) -> Response {
         // Not before: a handler may take a `Result` and respond itself.
-        if let Some(anonymous) = &self.anonymous {
-            anonymous.note(self.rejection);
+        if let Some(keyless) = &self.keyless {
+            keyless.note(self.rejection);
         }
         self.response.map(Body::from)
     }

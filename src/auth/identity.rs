@@ -1,17 +1,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::Response;
-
-use super::config::Config;
 use super::handler_rejection::HandlerRejection;
-use crate::decision::authorize;
+use super::origin::Origin;
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId};
-use crate::observe::{Nesting, Outer};
 use crate::rejection::reason::Rejection;
-use crate::rejection::{CredentialError, Responder, Unmet};
-use crate::request::{MatchedRoute, RequestHead};
+use crate::request::RequestHead;
 use crate::scope::{Access, Requirement, Scope};
 
 /// The authenticated key of a request, without its secret.
@@ -104,7 +98,7 @@ impl ApiKey {
     /// line names the route.
     #[must_use]
     pub fn matched_route(&self) -> Option<&str> {
-        Some(self.origin.as_ref()?.matched_route()?.as_str())
+        Origin::pattern(self.origin.as_ref())
     }
 
     /// Returns the record of the key.
@@ -142,124 +136,13 @@ impl ApiKey {
         requirement: &Requirement,
         request: impl Into<RequestHead<'a>>,
     ) -> Result<(), HandlerRejection> {
-        match authorize(self.access(), requirement) {
-            Ok(()) => Ok(()),
-            Err(denial) => {
-                Err(self.rejected(denial.into(), Some(Unmet::new(requirement, self.access())), request.into()))
-            }
-        }
+        Origin::require(self.origin.as_ref(), self.access(), requirement, request.into())
     }
 
     /// Rejects the request in a handler, for another reason than a [requirement](Self::require). A handler returns the value:
     /// it responds in the form of the layer that authenticated the key, and the events of the layer report it.
     pub fn reject<'a>(&self, rejection: impl Into<Rejection>, request: impl Into<RequestHead<'a>>) -> HandlerRejection {
-        self.rejected(rejection.into(), None, request.into())
-    }
-
-    fn rejected(&self, rejection: Rejection, unmet: Option<Unmet>, request: RequestHead<'_>) -> HandlerRejection {
-        let response = match &self.origin {
-            Some(origin) => origin.explain(rejection, unmet.as_ref(), request),
-            None => Responder::documented().explain(rejection, unmet.as_ref(), request),
-        };
-        let nesting = self.origin.as_ref().and_then(|origin| origin.nesting.clone());
-        HandlerRejection::new(rejection, unmet, response, nesting)
-    }
-}
-
-/// Marks a request that a layer accepted without a key.
-#[derive(Clone)]
-pub(crate) struct Anonymous {
-    origin: Origin,
-    /// Whether the layer has removed a credential that it did not read.
-    removed: bool,
-}
-
-impl Anonymous {
-    pub(super) const fn new(origin: Origin, removed: bool) -> Self {
-        Self { origin, removed }
-    }
-
-    pub(super) const fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
-    pub(super) const fn has_removed_credential(&self) -> bool {
-        self.removed
-    }
-
-    /// Returns why this guard rejects a request without a key. To report a key as missing that was sent and removed would
-    /// hide the mistake.
-    pub(super) fn missing(&self, guard: &str) -> Rejection {
-        if !self.removed {
-            return CredentialError::Missing.into();
-        }
-        tracing::error!(
-            "{guard} is inside an ApiKeyLayer for which the route is public or the request a preflight, and which removes \
-             the key: list the route with a requirement instead; answering 500"
-        );
-        Rejection::Misconfigured
-    }
-
-    /// Rejects an anonymous request after all, in the form of the layer that accepted it.
-    pub(crate) fn reject(&self, rejection: Rejection, request: RequestHead<'_>) -> Response<Bytes> {
-        self.origin.reject(rejection, request)
-    }
-
-    /// Returns the response to a rejected request, in the form of the layer that accepted it, without a report.
-    #[cfg(feature = "axum")]
-    pub(super) fn render(&self, rejection: Rejection, request: RequestHead<'_>) -> Response<Bytes> {
-        self.origin.explain(rejection, None, request)
-    }
-
-    /// Reports to the layer that accepted the request that it is rejected after all.
-    #[cfg(feature = "axum")]
-    pub(super) fn note(&self, rejection: Rejection) {
-        self.origin.note(rejection);
-    }
-}
-
-/// The layer that accepted the request. Inner layers and handlers reject in its form, and it reports that they did.
-#[derive(Clone)]
-pub(super) struct Origin {
-    config: Arc<Config>,
-    /// `None` if the layer reports nothing and is inside no other one.
-    nesting: Option<Arc<Nesting>>,
-    /// The entry of the route table.
-    entry: Option<usize>,
-}
-
-impl Origin {
-    pub(super) const fn new(config: Arc<Config>, nesting: Option<Arc<Nesting>>, entry: Option<usize>) -> Self {
-        Self { config, nesting, entry }
-    }
-
-    pub(super) fn config(&self) -> &Config {
-        &self.config
-    }
-
-    fn matched_route(&self) -> Option<&MatchedRoute> {
-        self.config.pattern(self.entry)
-    }
-
-    fn explain(&self, rejection: Rejection, unmet: Option<&Unmet>, request: RequestHead<'_>) -> Response<Bytes> {
-        let request = request.with_path_from(self.config.path_from).with_matched_route(self.matched_route());
-        self.config.responder.explain(rejection, unmet, request)
-    }
-
-    /// Returns what this layer and those around it have done for a request with this key.
-    pub(super) fn outer(&self, key: Option<KeyId>) -> Outer {
-        Outer::new(self.config.usage.clone().zip(key), self.nesting.clone())
-    }
-
-    fn note(&self, rejection: Rejection) {
-        if let Some(nesting) = &self.nesting {
-            nesting.note(rejection, None);
-        }
-    }
-
-    fn reject(&self, rejection: Rejection, request: RequestHead<'_>) -> Response<Bytes> {
-        self.note(rejection);
-        self.explain(rejection, None, request)
+        Origin::rejected(self.origin.as_ref(), rejection.into(), None, request.into())
     }
 }
 

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use http::Response;
 
-use super::identity::{Anonymous, ApiKey};
+use super::identity::ApiKey;
+use super::keyless::Keyless;
 use crate::rejection::reason::Rejection;
 use crate::request::RequestHead;
 
@@ -14,5 +15,5 @@ pub(crate) fn reject_inside(rejection: Rejection, request: RequestHead<'_>) -> O
     if let Some(key) = extensions.get::<ApiKey>() {
         return Some(key.reject(rejection, request).respond());
     }
-    extensions.get::<Anonymous>().map(|anonymous| anonymous.reject(rejection, request))
+    extensions.get::<Keyless>().map(|keyless| keyless.reject(rejection, request))
 }

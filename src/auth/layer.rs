@@ -12,6 +12,7 @@ use super::legacy::{LegacyKeysError, LegacyVerifier, Verifications};
 use super::limit::{Limiter, both};
 use super::service::ApiKeyService;
 use crate::credential::{CredentialSource, Kind};
+use crate::identity::Identity;
 use crate::key::KeyFormat;
 use crate::manage::manager::KeyManager;
 use crate::observe::{DecisionEvent, Hook};
@@ -64,6 +65,7 @@ use crate::usage::UsageTracker;
 /// |---|---|
 /// | read the credential, look it up | the outer layer has authenticated the request, and both layers have the same store, sources and formats |
 /// | decide whether the key is valid, by the own clock | never |
+/// | call the functions of `accept_identity` | never, for a request in which this layer finds no key |
 /// | route table, `require`, `require_fn` | never |
 /// | call a hook of `on_decision` | an outer layer calls the same hook: a clone of it, or a function without state |
 /// | count the use of the key | an outer layer has counted this key in the same `UsageTracker` |
@@ -102,6 +104,7 @@ impl ApiKeyLayer {
             hooks: None,
             usage,
             cache_control: true,
+            identify: None,
             anonymous: false,
             preflight: false,
             expose_route: false,
@@ -400,7 +403,8 @@ impl ApiKeyLayer {
     /// of the limit. A request beyond the limit gets the documented 429 with `Retry-After` in whole seconds.
     ///
     /// Public routes, CORS preflights and requests with an invalid key do not count. Anonymous requests count as
-    /// [`LimitCaller::Anonymous`](super::LimitCaller::Anonymous). A request that is dropped while it waits for the limiter may
+    /// [`LimitCaller::Anonymous`](super::LimitCaller::Anonymous), requests with the identity of an outer authenticator as
+    /// [`LimitCaller::Identity`](super::LimitCaller::Identity). A request that is dropped while it waits for the limiter may
     /// be counted. The layer waits for the store and the limiter no longer than the
     /// [`lookup_timeout`](Self::lookup_timeout) together.
     ///
@@ -542,6 +546,74 @@ impl ApiKeyLayer {
         self.with(|config| config.anonymous = true)
     }
 
+    /// Also accepts a request without a key that carries the identity of an outer authenticator: a session, a JWT or a client
+    /// certificate. The identity needs what a key needs on the route. A second call adds a function, which is called if the
+    /// earlier ones return `None`.
+    ///
+    /// The function gets the extensions of the request, which no client can write. The outer layer verifies what the client
+    /// sent, and puts what it has established there. A panic of the function propagates; it never accepts a request.
+    ///
+    /// | request | decides |
+    /// |---|---|
+    /// | one key, with or without an identity | the key: an invalid one is rejected |
+    /// | several keys | a 401 |
+    /// | no key, an identity | the access of the identity: the 403 and 404 of a key |
+    /// | neither | a 401, or [`allow_anonymous`](Self::allow_anonymous) |
+    ///
+    /// A [`Bearer`](Self::accept_bearer) token is a key, unless [`require_formats`](Self::require_formats) names the formats
+    /// of keys and the token begins as none of them does.
+    ///
+    /// Handlers take a [`Caller`](super::Caller). Events have the [identity](DecisionEvent::identity), limits count it as
+    /// [`LimitCaller::Identity`](super::LimitCaller::Identity), and `RouteTableOpenApi::or_scheme` documents it. The `Vary` of a
+    /// response that is [shared](Self::without_cache_control) also has `Authorization` and `Cookie`. An inner layer accepts the
+    /// identities of its own function alone.
+    ///
+    /// ```
+    /// use http::Request;
+    /// use tower::{Layer, ServiceExt, service_fn};
+    /// use tower_api_key::auth::{Caller, Identity};
+    /// use tower_api_key::scope::avala;
+    /// use tower_api_key::{Access, ApiKeyLayer, MemoryStore};
+    /// # use http::Response;
+    /// # use std::convert::Infallible;
+    ///
+    /// /// What the outer layer has read from its session.
+    /// #[derive(Clone)]
+    /// struct Session {
+    ///     user: &'static str,
+    /// }
+    ///
+    /// # futures::executor::block_on(async {
+    /// let layer = ApiKeyLayer::new(MemoryStore::new()).require(avala::DATASETS_READ).accept_identity(|extensions| {
+    ///     let session = extensions.get::<Session>()?;
+    ///     let access = Access::scoped([avala::DATASETS_READ]);
+    ///     Some(Identity::new("acme".parse().ok()?, access, session.user))
+    /// });
+    /// let service = layer.layer(service_fn(|request: Request<String>| async move {
+    ///     let caller = Caller::of(request.extensions()).expect("behind the layer");
+    ///     Ok::<_, Infallible>(Response::new(caller.organization().to_string()))
+    /// }));
+    ///
+    /// let request = || Request::builder().extension(Session { user: "ada" });
+    /// assert_eq!(service.clone().oneshot(request().body(String::new())?).await?.status(), 200);
+    /// let invalid = request().header("X-Avala-Api-Key", "invalid").body(String::new())?;
+    /// assert_eq!(service.oneshot(invalid).await?.status(), 401);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn accept_identity<F>(self, identity: F) -> Self
+    where
+        F: Fn(&Extensions) -> Option<Identity> + Send + Sync + 'static,
+    {
+        self.with(|config| {
+            config.identify = Some(match config.identify.take() {
+                Some(earlier) => Arc::new(move |extensions| earlier(extensions).or_else(|| identity(extensions))),
+                None => Arc::new(identity),
+            });
+            config.name_credentials();
+        })
+    }
+
     /// Accepts CORS preflights without a key, for an inner CORS layer.
     ///
     /// Prefer an outer CORS layer: it answers preflights itself, and scripts can read rejections too.
@@ -619,7 +691,7 @@ impl ApiKeyLayer {
         self.with(|config| {
             config.source.set(change(config.source.list().to_vec()));
             config.responder.challenge = config.responder.challenge.with_sources(config.source.list());
-            config.responder.credentials = config.source.headers();
+            config.name_credentials();
         })
     }
 

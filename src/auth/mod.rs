@@ -5,6 +5,7 @@
 
 mod authorize;
 mod body;
+mod caller;
 mod check;
 mod config;
 mod count;
@@ -18,6 +19,7 @@ mod handler_rejection;
 pub(crate) mod identity;
 #[cfg(feature = "transport")]
 mod inside;
+mod keyless;
 pub(crate) mod layer;
 mod legacy;
 mod limit;
@@ -25,6 +27,7 @@ mod lookup;
 #[cfg(feature = "axum")]
 mod make_service;
 mod offer;
+mod origin;
 mod preflight;
 #[cfg(feature = "transport")]
 mod rejector;
@@ -34,6 +37,7 @@ mod service;
 mod waiting;
 
 pub use self::body::ResponseBody;
+pub use self::caller::Caller;
 #[cfg(feature = "axum")]
 pub use self::extract::MissingApiKey;
 pub use self::future::ResponseFuture;
@@ -44,6 +48,7 @@ pub use self::limit::{Attempt, Limit, LimitCaller, LimitHeaders, LimitState, Lim
 pub use self::require::RequireScopesLayer;
 pub use self::service::ApiKeyService;
 pub use crate::credential::{AuthScheme, CredentialSource, InvalidAuthScheme};
+pub use crate::identity::Identity;
 
 #[cfg(feature = "routes")]
 pub(crate) use self::authorize::{Authorizer, RouteClass};
@@ -52,9 +57,9 @@ pub(crate) use self::gate::Gate;
 #[cfg(feature = "throttle")]
 pub(crate) use self::gate::take_ready;
 #[cfg(feature = "throttle")]
-pub(crate) use self::identity::Anonymous;
-#[cfg(feature = "throttle")]
 pub(crate) use self::inside::reject_inside;
+#[cfg(feature = "throttle")]
+pub(crate) use self::keyless::Keyless;
 #[cfg(feature = "throttle")]
 pub(crate) use self::limit::{Answered, Pending, RenderedLimit, Unanswered, answer, log_unanswered};
 #[cfg(feature = "transport")]

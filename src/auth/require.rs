@@ -6,14 +6,17 @@ use tower_layer::Layer;
 
 use super::gate::{Gate, GateService};
 use super::handler_rejection::HandlerRejection;
-use super::identity::{Anonymous, ApiKey};
+use super::identity::ApiKey;
+use super::keyless::Keyless;
+use super::origin::Origin;
 use crate::rejection::Responder;
 use crate::rejection::reason::Rejection;
 use crate::request::RequestHead;
 use crate::scope::Requirement;
 
-/// Requires scopes of the keys that an outer [`ApiKeyLayer`](crate::ApiKeyLayer) has authenticated: one layer
-/// authenticates for a whole router, and each route has its own requirement.
+/// Requires scopes of the keys and [identities](crate::ApiKeyLayer::accept_identity) that an outer
+/// [`ApiKeyLayer`](crate::ApiKeyLayer) has accepted: one layer authenticates for a whole router, and each route has its own
+/// requirement.
 ///
 /// It responds and reports as that layer does. An anonymous request gets the 401. Without an outer layer the response is
 /// 500 and the log names the mistake; the request never reaches the inner service.
@@ -49,7 +52,7 @@ pub struct RequireScopesLayer {
 }
 
 impl RequireScopesLayer {
-    /// Returns a layer that requires this of every key.
+    /// Returns a layer that requires this of every key and identity.
     pub fn new(requirement: impl Into<Requirement>) -> Self {
         Self { requirement: Arc::new(requirement.into()) }
     }
@@ -75,8 +78,15 @@ impl RequireScopesLayer {
         if let Some(key) = extensions.get::<ApiKey>() {
             return key.require(&self.requirement, request).err().map(HandlerRejection::respond);
         }
-        if let Some(anonymous) = extensions.get::<Anonymous>() {
-            return Some(anonymous.reject(anonymous.missing("a RequireScopesLayer"), request));
+        if let Some(keyless) = extensions.get::<Keyless>() {
+            return match keyless.identity() {
+                Some(identity) => {
+                    let origin = Some(keyless.origin());
+                    let required = Origin::require(origin, identity.access(), &self.requirement, request);
+                    required.err().map(HandlerRejection::respond)
+                }
+                None => Some(keyless.reject(keyless.missing("a RequireScopesLayer"), request)),
+            };
         }
         tracing::error!(
             "a RequireScopesLayer got a request without an API key: no ApiKeyLayer is outside it (in an axum Router, the \

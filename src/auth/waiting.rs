@@ -14,6 +14,7 @@ use super::identity::ApiKey;
 use super::legacy::Candidate;
 use super::limit::{Answered, LimitCaller, Pending, Unanswered, answer};
 use super::lookup::{self, Awaited};
+use crate::identity::Identity;
 use crate::key::KeyDigest;
 use crate::observe::LegacyCheck;
 use crate::rejection::reason::Rejection;
@@ -53,6 +54,8 @@ pub(super) struct Counted {
 pub(super) enum Next {
     /// The requirements of the route and of this layer. The clock may have been read.
     Authorize { key: ApiKey, read: Option<SystemTime> },
+    /// The same requirements, of an identity.
+    Identity(Identity),
     /// A request without a key is accepted.
     Anonymous,
     /// A failed attempt is rejected.
@@ -94,6 +97,7 @@ impl Next {
     pub(super) const fn caller(&self) -> LimitCaller<'_> {
         match self {
             Self::Authorize { key, .. } => LimitCaller::Key(key),
+            Self::Identity(identity) => LimitCaller::Identity(identity),
             Self::Anonymous => LimitCaller::Anonymous,
             Self::Reject(_) => LimitCaller::Unknown,
         }

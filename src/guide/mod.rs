@@ -12,6 +12,7 @@
 //! | separate live keys from test keys | [`live_and_test_keys`] |
 //! | replace middleware of your own | [`moving_from_own_middleware`] |
 //! | keep keys in a table of your own | [`own_store`] |
+//! | accept sessions, JWTs or client certificates beside keys | [`logins_and_jwt`] |
 //! | test handlers, and keys that expire | [`testing`] |
 //! | replace a key, with or without downtime | [`rotation`] |
 //! | rename, annotate, limit, suspend, purge keys | [`key_life`] |
@@ -52,6 +53,8 @@ pub mod leaked_keys {}
 pub mod limits {}
 #[doc = include_str!("live_and_test_keys.md")]
 pub mod live_and_test_keys {}
+#[doc = include_str!("logins_and_jwt.md")]
+pub mod logins_and_jwt {}
 #[doc = include_str!("moving_from_own_middleware.md")]
 pub mod moving_from_own_middleware {}
 #[doc = include_str!("openapi.md")]

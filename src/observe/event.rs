@@ -7,6 +7,7 @@ use http::{HeaderValue, Method, StatusCode};
 
 use crate::BoxError;
 use crate::client::ClientInfo;
+use crate::identity::Identity;
 use crate::key::{Environment, KeyDigest, KeyFormat, KeyRecord};
 use crate::rejection::Unmet;
 use crate::rejection::reason::Rejection;
@@ -109,6 +110,13 @@ impl<'a> DecisionEvent<'a> {
     #[must_use]
     pub fn key(&self) -> Option<&KeyRecord> {
         self.facts.record.as_deref()
+    }
+
+    /// Returns who an outer authenticator has established, for a request without a key, accepted or not. See
+    /// [`ApiKeyLayer::accept_identity`](crate::ApiKeyLayer::accept_identity).
+    #[must_use]
+    pub const fn identity(&self) -> Option<&Identity> {
+        self.facts.identity.as_ref()
     }
 
     /// Returns whether the key was regenerated and works until the end of an overlap: its user still has to change to the
@@ -233,6 +241,7 @@ pub(crate) struct Facts {
     pub(crate) digest: Option<KeyDigest>,
     pub(crate) format: Option<KeyFormat>,
     pub(crate) record: Option<Arc<KeyRecord>>,
+    pub(crate) identity: Option<Identity>,
     pub(crate) lookup: LookupKind,
     pub(crate) legacy: Option<LegacyCheck>,
     pub(crate) unmet: Option<Unmet>,
@@ -247,6 +256,7 @@ impl fmt::Debug for DecisionEvent<'_> {
             .field("outcome", &self.outcome)
             .field("status", &self.status)
             .field("key", &self.key().map(KeyRecord::id))
+            .field("identity", &self.identity())
             .field("digest", &self.digest())
             .field("environment", &self.environment())
             .field("client", &self.client())

@@ -73,6 +73,7 @@ impl Report {
                 digest: None,
                 format: None,
                 record: None,
+                identity: None,
                 lookup: LookupKind::None,
                 legacy: None,
                 unmet: None,

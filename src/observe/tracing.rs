@@ -4,6 +4,7 @@ use ::tracing::{Span, field, info, warn};
 
 use super::{DecisionEvent, Outcome};
 use crate::error_chain::error_chain;
+use crate::identity::Identity;
 use crate::key::{KeyId, KeyRecord, OrganizationId};
 use crate::manage::{ChangeEvent, ChangeOutcome, ManageError};
 use crate::rejection::reason::Rejection;
@@ -17,7 +18,7 @@ use crate::rejection::reason::Rejection;
 ///
 /// A rejection has the level `INFO`, or `WARN` where the service is at fault (5xx). An outage of the store is this event
 /// and no other line. The event has the [reason](Rejection::code), the
-/// status, the id of a known key and the digest of an unknown one. It never has a key, and no path, into which people paste
+/// status, the id of a known key, the digest of an unknown one and the actor of an identity. It never has a key, and no path, into which people paste
 /// secrets: the span of the request has that.
 ///
 /// ```
@@ -45,13 +46,14 @@ pub fn record_decision(event: &DecisionEvent<'_>) {
     let (reason, status) = (rejection.code(), rejection.status().as_u16());
     // An unknown key has no id; its digest finds it in a table of leaked keys.
     let digest = event.digest().filter(|_| id.is_none()).map(field::debug);
+    let actor = event.identity().map(Identity::actor);
     let cause = event.store_error().map(|error| error_chain(error));
     event.set_logged();
     match rejection {
         Rejection::Unavailable(_) | Rejection::Misconfigured => {
             warn!(reason, status, api_key.id = id, cause, "request rejected");
         }
-        _ => info!(reason, status, api_key.id = id, api_key.digest = digest, "request rejected"),
+        _ => info!(reason, status, actor, api_key.id = id, api_key.digest = digest, "request rejected"),
     }
 }
 

@@ -7,7 +7,7 @@ use http::{Request, Response};
 use tower_layer::Layer;
 
 use super::service::ThrottleService;
-use crate::auth::{Anonymous, Attempt, LimitCaller, Limiter, Rejector, reject_inside};
+use crate::auth::{Attempt, Keyless, LimitCaller, Limiter, Rejector, reject_inside};
 use crate::rejection::Responder;
 use crate::rejection::reason::Rejection;
 use crate::request::RequestHead;
@@ -73,9 +73,9 @@ impl ThrottleLayer {
 
     pub(super) fn try_acquire(&self, request: RequestHead<'_>) -> Attempt {
         let extensions = request.extensions();
-        let caller = match (extensions.get::<ApiKey>(), extensions.get::<Anonymous>()) {
+        let caller = match (extensions.get::<ApiKey>(), extensions.get::<Keyless>()) {
             (Some(key), _) => LimitCaller::Key(key),
-            (None, Some(_)) => LimitCaller::Anonymous,
+            (None, Some(keyless)) => keyless.identity().map_or(LimitCaller::Anonymous, LimitCaller::Identity),
             (None, None) => LimitCaller::Unknown,
         };
         self.limiter.try_acquire(request, caller)

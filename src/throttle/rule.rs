@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::counter::{Counted, Counter, Counting};
 use super::{Acquired, Hit, LimitStore, MemoryLimits, Subject};
-use crate::auth::{Attempt, LimitCaller, LimitHeaders, Limiter, Limits};
+use crate::auth::{Attempt, Identity, LimitCaller, LimitHeaders, Limiter, Limits};
 use crate::client::{ClientInfo, ClientNetwork, log_missing};
 use crate::hooks::call_each;
 use crate::observe::{LimitEvent, LimitOutcome};
@@ -70,18 +70,24 @@ enum Counts {
 }
 
 impl LimitRule {
-    /// Counts by the id of the API key. Anonymous requests count by [`ClientInfo::network`], or all together where no
+    /// Counts by the id of the API key. The [identity](Identity) of an outer authenticator has a count of its own, by its
+    /// organization and actor. Anonymous requests count by [`ClientInfo::network`], or all together where no
     /// [`ClientInfoLayer`](crate::transport::ClientInfoLayer) is outside.
     ///
     /// In a [`ThrottleLayer`](super::ThrottleLayer) it requires an outer [`ApiKeyLayer`](crate::ApiKeyLayer): without it the
     /// response is 500, and the log names the missing layer.
     pub fn per_key(limits: impl Into<Limits>) -> Self {
-        Self::per_caller(limits, |key| Subject::key(key.id()))
+        Self::per_caller(limits, |key| Subject::key(key.id()), Subject::identity)
     }
 
-    /// Counts by the organization of the API key, and otherwise as [`per_key`](Self::per_key).
+    /// Counts by the organization of the API key, the identities of an organization together in a count of their own, and
+    /// otherwise as [`per_key`](Self::per_key).
     pub fn per_organization(limits: impl Into<Limits>) -> Self {
-        Self::per_caller(limits, |key| Subject::organization(key.organization()))
+        Self::per_caller(
+            limits,
+            |key| Subject::organization(key.organization()),
+            |identity| Subject::identities(identity.organization()),
+        )
     }
 
     /// Counts by [`ClientInfo::network`], IPv6 by its /64. All clients without an [`address`](ClientInfo::address) share one
@@ -179,9 +185,14 @@ impl LimitRule {
         self.with(|parts| parts.hooks.push(Arc::new(hook)))
     }
 
-    fn per_caller(limits: impl Into<Limits>, of_key: fn(&ApiKey) -> Subject) -> Self {
+    fn per_caller(
+        limits: impl Into<Limits>,
+        of_key: fn(&ApiKey) -> Subject,
+        of_identity: fn(&Identity) -> Subject,
+    ) -> Self {
         Self::new(limits, move |request, caller| match caller {
             LimitCaller::Key(key) => Counts::By(of_key(key)),
+            LimitCaller::Identity(identity) => Counts::By(of_identity(identity)),
             LimitCaller::Anonymous => {
                 let client = request.extensions().get::<ClientInfo>();
                 Counts::By(Subject::anonymous(client.map_or(ClientNetwork::UNKNOWN, ClientInfo::network)))

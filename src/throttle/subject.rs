@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use crate::auth::Identity;
 use crate::client::ClientNetwork;
 use crate::key::{KeyId, OrganizationId};
 
@@ -25,6 +26,8 @@ enum Kind {
     Organization(OrganizationId),
     Client(ClientNetwork),
     Anonymous(ClientNetwork),
+    Identity([u8; 32]),
+    Identities(OrganizationId),
     Text(Arc<str>),
     LongText([u8; 32]),
 }
@@ -52,6 +55,20 @@ impl Subject {
     #[must_use]
     pub const fn anonymous(network: ClientNetwork) -> Self {
         Self(Kind::Anonymous(network))
+    }
+
+    /// The requests of one identity of an outer authenticator.
+    #[must_use]
+    pub fn identity(identity: &Identity) -> Self {
+        let organization = identity.organization().as_str();
+        let digest = Sha256::new_with_prefix((organization.len() as u64).to_be_bytes());
+        Self(Kind::Identity(digest.chain_update(organization).chain_update(identity.actor()).finalize().into()))
+    }
+
+    /// The requests of all identities of an organization.
+    #[must_use]
+    pub fn identities(organization: &OrganizationId) -> Self {
+        Self(Kind::Identities(organization.clone()))
     }
 
     /// Any other subject. A text of more than 64 bytes is kept as its SHA-256.
@@ -107,6 +124,8 @@ impl fmt::Display for Subject {
             Kind::Organization(id) => write!(f, "organization:{id}"),
             Kind::Client(network) => write!(f, "client:{network}"),
             Kind::Anonymous(network) => write!(f, "anonymous:{network}"),
+            Kind::Identity(digest) => write!(f, "identity:{}", base16ct::HexDisplay(digest)),
+            Kind::Identities(organization) => write!(f, "identities:{organization}"),
             Kind::Text(text) => write!(f, "text:{text}"),
             Kind::LongText(digest) => write!(f, "sha256:{}", base16ct::HexDisplay(digest)),
         }
@@ -119,6 +138,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
+    use crate::scope::Access;
 
     #[test]
     fn each_subject_has_a_text_of_its_own() {
@@ -129,6 +149,9 @@ mod tests {
             Subject::client(network),
             Subject::anonymous(network),
             Subject::client(ClientNetwork::UNKNOWN),
+            Subject::identities(&organization),
+            Subject::identity(&Identity::new(organization.clone(), Access::Full, "1")),
+            Subject::identity(&Identity::new("127.0.0.11".parse().unwrap(), Access::Full, "")),
             Subject::text("127.0.0.1"),
             Subject::text(&long[1..]),
             Subject::text(&long),
@@ -136,8 +159,8 @@ mod tests {
         ];
         let texts: Vec<_> = subjects.iter().map(Subject::to_string).collect();
         for (at, text) in texts.iter().enumerate() {
-            assert!(!texts[..at].contains(text) && text.len() <= 71, "{text}");
+            assert!(!texts[..at].contains(text) && text.len() <= 73, "{text}");
         }
-        assert_eq!(subjects[6], Subject::text(&long));
+        assert_eq!(subjects[9], Subject::text(&long));
     }
 }

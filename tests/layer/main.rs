@@ -8,6 +8,8 @@ mod events;
 mod forms;
 mod grpc;
 mod hooks;
+#[cfg(all(feature = "axum", feature = "routes", feature = "throttle"))]
+mod identities;
 mod nested;
 mod observe;
 mod optional;

@@ -65,10 +65,10 @@ impl Sources {
         &self.list
     }
 
-    /// Returns the names of the headers that are read.
-    pub(super) fn headers(&self) -> CredentialHeaders {
+    /// Returns the names of the headers that are read here, and of those that others read.
+    pub(super) fn headers(&self, others: &[HeaderName]) -> CredentialHeaders {
         let mut names: Vec<HeaderName> = Vec::new();
-        for name in self.list.iter().map(CredentialSource::header_name) {
+        for name in self.list.iter().map(CredentialSource::header_name).chain(others) {
             if !names.contains(name) {
                 names.push(name.clone());
             }

@@ -8,6 +8,7 @@ use futures::future::join_all;
 use super::LimitState;
 use crate::BoxError;
 use crate::auth::identity::ApiKey;
+use crate::identity::Identity;
 use crate::rejection::reason::Rejection;
 use crate::request::RequestHead;
 
@@ -50,6 +51,8 @@ pub trait Limiter: Send + Sync + 'static {
 pub enum LimitCaller<'a> {
     /// The holder of this valid key.
     Key(&'a ApiKey),
+    /// Who an outer authenticator has established, for a request without a key.
+    Identity(&'a Identity),
     /// A client without a key, where the layer accepts anonymous requests.
     Anonymous,
     /// A client that no layer has authenticated.

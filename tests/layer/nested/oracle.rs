@@ -18,6 +18,7 @@ pub(super) struct Case {
     pub(super) watched: Watched,
     /// Whether the outer and the inner layer accept anonymous requests.
     pub(super) anonymous: [bool; 2],
+    pub(super) login: Login,
     pub(super) public: Public,
     pub(super) keep: bool,
     /// In the header of the outer layer.
@@ -44,6 +45,15 @@ pub(super) enum Watched {
     Same,
     /// Each has a hook and a tracker of its own.
     Each,
+}
+
+/// Which layers accept the identity that the request carries. It may do what a key may do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Login {
+    None,
+    Outer,
+    Inner,
+    Both,
 }
 
 /// For which layer the route is public.
@@ -84,6 +94,7 @@ pub(super) const SAME_STORE: Rule = |case| case.same_store;
 #[derive(Clone, Copy)]
 enum Passed {
     With(Sent),
+    Identified,
     Without(Outcome),
 }
 
@@ -95,7 +106,7 @@ impl Case {
         let status = inner.map_or_else(|rejection| rejection.status().as_u16(), |_| 200);
         let event = |passed: Result<Passed, Rejection>| {
             let outcome = match passed {
-                Ok(Passed::With(_)) => Outcome::Accepted,
+                Ok(Passed::With(_) | Passed::Identified) => Outcome::Accepted,
                 Ok(Passed::Without(outcome)) => outcome,
                 Err(rejection) => Outcome::Rejected(rejection),
             };
@@ -135,6 +146,7 @@ impl Case {
             return Ok(Passed::Without(Outcome::Public));
         }
         match self.sent {
+            Sent::Nothing if matches!(self.login, Login::Outer | Login::Both) => Ok(Passed::Identified),
             Sent::Nothing if self.anonymous[0] => Ok(Passed::Without(Outcome::Anonymous)),
             Sent::Nothing => Err(CredentialError::Missing.into()),
             Sent::Plain if self.formats == Formats::Both => Err(CredentialError::Malformed.into()),
@@ -148,26 +160,25 @@ impl Case {
         if self.public == Public::Inner {
             return Ok(Passed::Without(Outcome::Public));
         }
-        let key = match outer {
-            Passed::With(key) if skips(self) => key,
+        let passed = match outer {
+            Passed::With(key) if skips(self) => Passed::With(key),
             _ => self.read_inside()?,
         };
-        match key {
-            Sent::Plain | Sent::Formatted if !self.same_clock => Err(Denial::Expired.into()),
-            Sent::Nothing => Ok(Passed::Without(Outcome::Anonymous)),
-            key => Ok(Passed::With(key)),
+        match passed {
+            Passed::With(_) if !self.same_clock => Err(Denial::Expired.into()),
+            passed => Ok(passed),
         }
     }
 
     fn authorized(&self, passed: Passed) -> Result<Passed, Rejection> {
         match passed {
-            Passed::With(_) if self.scope => Err(Denial::InsufficientScope.into()),
+            Passed::With(_) | Passed::Identified if self.scope => Err(Denial::InsufficientScope.into()),
             passed => Ok(passed),
         }
     }
 
     /// The inner layer's own check.
-    fn read_inside(&self) -> Result<Sent, Rejection> {
+    fn read_inside(&self) -> Result<Passed, Rejection> {
         let removed = self.same_header && !self.keep;
         let read = match self.same_header {
             true if removed => Sent::Nothing,
@@ -176,11 +187,12 @@ impl Case {
         };
         match read {
             Sent::Nothing if removed && self.sent != Sent::Nothing => Err(Rejection::Misconfigured),
-            Sent::Nothing if self.anonymous[1] && !self.scope => Ok(Sent::Nothing),
+            Sent::Nothing if matches!(self.login, Login::Inner | Login::Both) => Ok(Passed::Identified),
+            Sent::Nothing if self.anonymous[1] && !self.scope => Ok(Passed::Without(Outcome::Anonymous)),
             Sent::Nothing => Err(CredentialError::Missing.into()),
             Sent::Plain if self.formats != Formats::None => Err(CredentialError::Malformed.into()),
             Sent::Unknown => Err(Denial::Unknown.into()),
-            key => Ok(key),
+            key => Ok(Passed::With(key)),
         }
     }
 }

@@ -1,0 +1,97 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+
+use super::config::Config;
+use super::handler_rejection::HandlerRejection;
+use crate::decision::authorize;
+use crate::key::KeyId;
+use crate::observe::{Nesting, Outer};
+use crate::rejection::reason::Rejection;
+use crate::rejection::{Responder, Unmet};
+use crate::request::{MatchedRoute, RequestHead};
+use crate::scope::{Access, Requirement};
+
+/// The layer that accepted the request. Inner layers and handlers reject in its form, and it reports that they did.
+#[derive(Clone)]
+pub(super) struct Origin {
+    config: Arc<Config>,
+    /// `None` if the layer reports nothing and is inside no other one.
+    nesting: Option<Arc<Nesting>>,
+    /// The entry of the route table.
+    entry: Option<usize>,
+}
+
+impl Origin {
+    pub(super) const fn new(config: Arc<Config>, nesting: Option<Arc<Nesting>>, entry: Option<usize>) -> Self {
+        Self { config, nesting, entry }
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Returns what this layer and those around it have done for a request with this key.
+    pub(super) fn outer(&self, key: Option<KeyId>) -> Outer {
+        Outer::new(self.config.usage.clone().zip(key), self.nesting.clone())
+    }
+
+    /// Returns the pattern of the route, if a layer has accepted the request.
+    pub(super) fn pattern(origin: Option<&Self>) -> Option<&str> {
+        Some(origin?.matched_route()?.as_str())
+    }
+
+    /// Requires this of a caller in a handler. Without a layer, a rejection has the documented form.
+    pub(super) fn require(
+        origin: Option<&Self>,
+        access: &Access,
+        requirement: &Requirement,
+        request: RequestHead<'_>,
+    ) -> Result<(), HandlerRejection> {
+        authorize(access, requirement).map_err(|denial| {
+            let unmet = Unmet::new(requirement, access);
+            Self::rejected(origin, denial.into(), Some(unmet), request)
+        })
+    }
+
+    /// Rejects a request in a handler.
+    pub(super) fn rejected(
+        origin: Option<&Self>,
+        rejection: Rejection,
+        unmet: Option<Unmet>,
+        request: RequestHead<'_>,
+    ) -> HandlerRejection {
+        let response = match origin {
+            Some(origin) => origin.explain(rejection, unmet.as_ref(), request),
+            None => Responder::documented().explain(rejection, unmet.as_ref(), request),
+        };
+        let nesting = origin.and_then(|origin| origin.nesting.clone());
+        HandlerRejection::new(rejection, unmet, response, nesting)
+    }
+
+    pub(super) fn explain(
+        &self,
+        rejection: Rejection,
+        unmet: Option<&Unmet>,
+        request: RequestHead<'_>,
+    ) -> Response<Bytes> {
+        let request = request.with_path_from(self.config.path_from).with_matched_route(self.matched_route());
+        self.config.responder.explain(rejection, unmet, request)
+    }
+
+    pub(super) fn note(&self, rejection: Rejection) {
+        if let Some(nesting) = &self.nesting {
+            nesting.note(rejection, None);
+        }
+    }
+
+    pub(super) fn reject(&self, rejection: Rejection, request: RequestHead<'_>) -> Response<Bytes> {
+        self.note(rejection);
+        self.explain(rejection, None, request)
+    }
+
+    fn matched_route(&self) -> Option<&MatchedRoute> {
+        self.config.pattern(self.entry)
+    }
+}
