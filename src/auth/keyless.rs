@@ -13,7 +13,7 @@ pub(crate) struct Keyless {
     origin: Origin,
     /// Whether the layer has removed a credential that it did not read.
     removed: bool,
-    /// Who an outer authenticator says is calling.
+    /// Who an outer authenticator has established.
     identity: Option<Identity>,
 }
 

@@ -12,7 +12,7 @@
 //! | separate live keys from test keys | [`live_and_test_keys`] |
 //! | replace middleware of your own | [`moving_from_own_middleware`] |
 //! | keep keys in a table of your own | [`own_store`] |
-//! | accept sessions, JWTs or client certificates beside keys | [`logins_and_jwt`] |
+//! | accept sessions, JWTs or client certificates in addition to keys | [`logins_and_jwt`] |
 //! | test handlers, and keys that expire | [`testing`] |
 //! | replace a key, with or without downtime | [`rotation`] |
 //! | rename, annotate, limit, suspend, purge keys | [`key_life`] |
