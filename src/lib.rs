@@ -162,6 +162,7 @@
 //! | [`rejection`] | why a request is rejected, and the response |
 //! | [`observe`] | the event of each request; `tracing` and `metrics` |
 //! | [`auth`] | the layer's service and body, and scopes on a route |
+//! | [`mod@console`] | the management API and its page, as services to mount |
 //! | [`routes`] | the route table, and OpenAPI |
 //! | [`throttle`] | limits by key, organization or client, with plans, and of failed attempts |
 //! | [`transport`] | the client's address, trusted proxies, HTTPS |
@@ -285,6 +286,7 @@
 //! |---|---|
 //! | `axum` | extractors for axum handlers: `ApiKey`, `Option<ApiKey>`, `Caller`, `ClientInfo`; `axum::original_uri` for a layer inside `nest` |
 //! | `cache` | [`store::CachedStore`], which remembers lookups for a few seconds and never serves what was invalidated |
+//! | `console` | [`console::Console`]: a JSON API and a page on which people manage keys, to be mounted behind your login |
 //! | `metrics` | [`observe::metrics`], hooks for the `metrics` facade |
 //! | `openapi` | `RouteTable::openapi`: the table as an OpenAPI document, or added to one of `utoipa` |
 //! | `postgres` | `store::PostgresStore`: keys in a PostgreSQL database that many processes share. TLS needs `tls-ring` or `tls-aws-lc-rs` |
@@ -332,6 +334,8 @@ pub mod rejection;
 
 pub mod auth;
 
+#[cfg(feature = "console")]
+pub mod console;
 #[cfg(feature = "routes")]
 pub mod routes;
 #[cfg(feature = "throttle")]

@@ -17,7 +17,7 @@ mod future;
 mod gate;
 mod handler_rejection;
 pub(crate) mod identity;
-#[cfg(feature = "transport")]
+#[cfg(any(feature = "console", feature = "transport"))]
 mod inside;
 mod keyless;
 pub(crate) mod layer;
@@ -56,7 +56,7 @@ pub(crate) use self::authorize::{Authorizer, RouteClass};
 pub(crate) use self::gate::Gate;
 #[cfg(feature = "throttle")]
 pub(crate) use self::gate::take_ready;
-#[cfg(feature = "throttle")]
+#[cfg(any(feature = "console", feature = "throttle"))]
 pub(crate) use self::inside::reject_inside;
 #[cfg(feature = "throttle")]
 pub(crate) use self::keyless::Keyless;

@@ -17,6 +17,7 @@
 //! | replace a key, with or without downtime | [`rotation`] |
 //! | rename, annotate, limit, suspend, purge keys | [`key_life`] |
 //! | find and revoke a key that leaked | [`leaked_keys`] |
+//! | give people a page on which they manage their keys | [`console`] |
 //! | log, trace and count requests and changes; see when a key was last used | [`audit`] |
 //! | reject in a format of your own | [`own_rejections`] |
 //! | require HTTPS | [`https`] |
@@ -35,6 +36,8 @@ pub mod audit {}
 pub mod axum_service {}
 #[doc = include_str!("browsers.md")]
 pub mod browsers {}
+#[doc = include_str!("console.md")]
+pub mod console {}
 #[doc = include_str!("deployment.md")]
 pub mod deployment {}
 #[doc = include_str!("grpc.md")]

@@ -105,6 +105,16 @@ impl<B> KeyManager<B> {
         Self { actor: Some(actor.into()), ..self.clone() }
     }
 
+    /// Returns a manager of the same keys without the type of their store.
+    #[cfg(feature = "console")]
+    pub(crate) fn erased(self) -> KeyManager<crate::store::DynKeyBackend>
+    where
+        B: KeyBackend,
+    {
+        let Self { backend, rules, hooks, actor } = self;
+        KeyManager { backend: crate::store::DynKeyBackend::new(backend), rules, hooks, actor }
+    }
+
     /// Returns the store. Changes that are made through it are not reported.
     pub const fn backend(&self) -> &B {
         &self.backend

@@ -153,6 +153,18 @@ impl IssueRules {
         &self.aliases
     }
 
+    /// Returns the scopes that new keys may have, if full access is not granted.
+    #[cfg(feature = "console")]
+    pub(crate) const fn grantable(&self) -> Option<&ScopeSet> {
+        self.grantable.as_ref()
+    }
+
+    /// Returns whether every scope is known, by its present or an old name.
+    #[cfg(feature = "console")]
+    pub(crate) fn knows(&self, scopes: &ScopeSet) -> bool {
+        self.catalog.as_ref().is_none_or(|catalog| catalog.check_all(&self.aliases.read_set(scopes)).is_ok())
+    }
+
     /// Returns a key whose scopes are known, by their present names.
     pub(super) fn known(&self, key: NewKey) -> Result<NewKey, ManageError> {
         let access = self.aliases.read(key.access());

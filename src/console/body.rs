@@ -1,0 +1,44 @@
+use std::convert::Infallible;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+/// The body of every response of the console: one piece of bytes, or nothing.
+pub struct ConsoleBody(Option<Bytes>);
+
+impl ConsoleBody {
+    pub(super) fn new(bytes: impl Into<Bytes>) -> Self {
+        Self(Some(bytes.into()).filter(|bytes| !bytes.is_empty()))
+    }
+
+    pub(super) const fn empty() -> Self {
+        Self(None)
+    }
+}
+
+impl Body for ConsoleBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}
+
+/// Shows no content, which may be a key.
+impl fmt::Debug for ConsoleBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConsoleBody").finish_non_exhaustive()
+    }
+}
