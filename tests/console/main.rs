@@ -4,6 +4,7 @@
 mod api;
 mod askers;
 mod bodies;
+mod browser;
 mod client;
 mod outage;
 mod page;

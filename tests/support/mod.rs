@@ -3,6 +3,7 @@
 
 pub(crate) mod awaited;
 pub(crate) mod axum_server;
+pub(crate) mod browser;
 pub(crate) mod calls;
 pub(crate) mod clock;
 pub(crate) mod cluster;

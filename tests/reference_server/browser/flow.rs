@@ -3,9 +3,9 @@ use std::time::{Duration, SystemTime};
 use fantoccini::key::Key;
 use serde_json::json;
 
-use super::driver::Browser;
 use crate::client::{Api, INVALID_KEY, text};
 use crate::server::Server;
+use crate::support::browser::Browser;
 
 const EMAIL: &str = "ada@example.com";
 const PASSWORD: &str = "correct horse battery staple";
@@ -16,7 +16,7 @@ const HOSTILE: &str = "<img src=x onerror=alert(1)>";
 async fn key_lifecycle_works_in_the_page() {
     let server = Server::start(&["--requests-per-minute", "off"]);
     let (api, page) = (Api::of(&server), format!("http://{}/settings/security", server.address()));
-    let browser = Browser::start().await;
+    let browser = Browser::start("mission-control").await;
     let granted = json!({"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]});
     browser.chrome("Browser.grantPermissions", granted).await;
     browser.client.goto(&page).await.expect("the page");
@@ -193,7 +193,7 @@ async fn throttled(browser: &Browser) {
 #[ignore = "needs chromium"]
 async fn session_expires_in_the_page() {
     let server = Server::start(&["--session-ttl", "3s"]);
-    let browser = Browser::start().await;
+    let browser = Browser::start("mission-control").await;
     browser.client.goto(&format!("http://{}/settings/security", server.address())).await.expect("the page");
     browser.click("#door-switch").await;
     browser.fill("#door-email", EMAIL).await;

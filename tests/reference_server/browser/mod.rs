@@ -2,5 +2,4 @@
 //!
 //! Debian's packages are `chromium` and `chromium-driver`. The screenshots are left in `target/mission-control`.
 
-mod driver;
 mod flow;
