@@ -2,7 +2,11 @@
 //!
 //! `KeyId`, `KeyDigest` (in hexadecimal digits), `KeyHint`, `KeyStatus`, `OrganizationId` and `Scope` are texts, and a
 //! `ScopeSet` is a list of them. `Access` is `"full"` or `{"scoped": ["datasets.read"]}`. `OrganizationPolicy` is
-//! `{"max_key_age_seconds": 7776000, "disabled": false}`, where both fields may be absent.
+//! `{"max_key_age_seconds": 7776000, "disabled": false}`, where both fields may be absent. `KeyRecord` is an object: see
+//! `guide::keys_from_file`.
+
+mod record;
+mod time_text;
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -10,7 +14,8 @@ use std::time::Duration;
 use ::serde::de::Error;
 use ::serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::key::{KeyDigest, KeyHint, KeyId, KeyStatus, OrganizationId, OrganizationPolicy};
+use crate::client::AllowedNetworks;
+use crate::key::{Environment, KeyDigest, KeyHint, KeyId, KeyStatus, OrganizationId, OrganizationPolicy};
 use crate::scope::{Access, Scope, ScopeSet};
 
 /// Serializes a type as a text, and deserializes it by parsing the text.
@@ -31,6 +36,8 @@ macro_rules! serialize_as_text {
 }
 
 serialize_as_text! {
+    AllowedNetworks: ToString::to_string, str::parse;
+    Environment: Environment::as_str, Environment::new;
     KeyId: ToString::to_string, str::parse;
     KeyDigest: KeyDigest::to_hex, KeyDigest::from_hex;
     KeyHint: KeyHint::as_str, |text: &String| Ok::<_, Infallible>(KeyHint::from_stored(text));
@@ -103,14 +110,14 @@ mod tests {
     use super::*;
     use crate::scope::avala::{PROJECTS_READ, TASKS_READ};
 
-    fn round_trips<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, json: &str) {
+    pub(super) fn round_trips<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, json: &str) {
         assert_eq!(serde_json::to_string(value).unwrap(), json);
         assert_eq!(&serde_json::from_str::<T>(json).unwrap(), value);
         // A borrowed text, and an owned one.
         assert_eq!(&serde_json::from_reader::<_, T>(json.as_bytes()).unwrap(), value);
     }
 
-    fn is_rejected<T: DeserializeOwned + Debug>(json: &[&str]) {
+    pub(super) fn is_rejected<T: DeserializeOwned + Debug>(json: &[&str]) {
         for json in json {
             let result = serde_json::from_str::<T>(json);
             assert!(result.is_err(), "{json} is read as {result:?}");

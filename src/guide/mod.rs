@@ -12,6 +12,7 @@
 //! | separate live keys from test keys | [`live_and_test_keys`] |
 //! | replace middleware of your own | [`moving_from_own_middleware`] |
 //! | keep keys in a table of your own | [`own_store`] |
+//! | keep keys in a file of the deployment | [`keys_from_file`] |
 //! | accept sessions, JWTs or client certificates in addition to keys | [`logins_and_jwt`] |
 //! | test handlers, and keys that expire | [`testing`] |
 //! | replace a key, with or without downtime | [`rotation`] |
@@ -50,6 +51,8 @@ pub mod hyper_service {}
 pub mod key_life {}
 #[doc = include_str!("layer_order.md")]
 pub mod layer_order {}
+#[doc = include_str!("keys_from_file.md")]
+pub mod keys_from_file {}
 #[doc = include_str!("leaked_keys.md")]
 pub mod leaked_keys {}
 #[doc = include_str!("limits.md")]

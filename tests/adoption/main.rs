@@ -1,5 +1,6 @@
 //! What a service brings along: the keys of an old table, a table of its own, keys in a file.
 
+mod key_file;
 mod legacy;
 
 #[path = "../support/mod.rs"]

@@ -6,18 +6,19 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
+use tokio::time::timeout;
 
 use super::CachedStore;
 use crate::BoxError;
 use crate::error_chain::{error_chain, panic_text};
-use crate::store::{ChangeFeed, KeyStore};
+use crate::store::{ChangeFeed, FeedEvent, KeyStore};
 
 impl<S: KeyStore + ChangeFeed> CachedStore<S> {
     /// Forgets what other processes change. Runs until it is dropped: spawn it next to the server.
     ///
     /// While changes are received, they apply within milliseconds. While they are not, entries serve to the end of their
     /// time to live. Whenever changes are received again, everything is forgotten once, since some may have been missed.
-    /// A panic of the feed counts as such a loss. The log has one line for each loss and one for its end.
+    /// A feed that panics, or reports nothing within its [`silence_limit`](ChangeFeed::silence_limit), counts as lost. The log has one line for each loss and one for its end.
     ///
     /// Postgres notifies through a connection of its own, and a heartbeat every 5 seconds finds a connection that has
     /// died silently; `PostgresStore::heartbeat_interval` sets another interval. An SQLite file is read 10 times a second. Behind a pooler that swallows `LISTEN`, such as PgBouncer
@@ -60,19 +61,23 @@ impl<S: KeyStore + ChangeFeed> CachedStore<S> {
 /// Forgets what the feed reports, until it ends or fails. Sets `received` when changes are received.
 async fn follow<S: KeyStore + ChangeFeed>(cache: &CachedStore<S>, received: &mut bool) -> Loss {
     let feed = cache.get_ref();
-    let changes = match feed.listen().await {
-        Ok(changes) => changes,
-        Err(error) => return Loss::by(feed, error),
+    let limit = feed.silence_limit();
+    let changes = match timeout(limit, feed.listen()).await {
+        Ok(Ok(changes)) => changes,
+        Ok(Err(error)) => return Loss::by(feed, error),
+        Err(_elapsed) => return Loss::by_silence("did not begin", limit),
     };
     *received = true;
     cache.flush();
     tracing::info!("receiving change notifications of other processes");
     let mut changes = pin!(changes);
     loop {
-        match changes.next().await {
-            Some(Ok(change)) => cache.forget(&change),
-            Some(Err(error)) => return Loss::by(feed, error),
-            None => return Loss::by_end(),
+        match timeout(limit, changes.next()).await {
+            Ok(Some(Ok(FeedEvent::Change(change)))) => cache.forget(&change),
+            Ok(Some(Ok(FeedEvent::Alive))) => {}
+            Ok(Some(Err(error))) => return Loss::by(feed, error),
+            Ok(None) => return Loss::by_end(),
+            Err(_elapsed) => return Loss::by_silence("was silent", limit),
         }
     }
 }
@@ -94,6 +99,11 @@ impl Loss {
         Self { cause: "the feed ended".to_owned(), retry_after: Duration::from_millis(250) }
     }
 
+    fn by_silence(what: &str, limit: Duration) -> Self {
+        let cause = format!("the feed {what} for {limit:?}: it must report that it is alive");
+        Self { cause, retry_after: Duration::from_millis(250) }
+    }
+
     fn by_panic(panic: &(dyn Any + Send)) -> Self {
         Self { cause: format!("the feed panicked: {}", panic_text(panic)), retry_after: Duration::from_secs(1) }
     }
@@ -104,6 +114,7 @@ impl Loss {
 mod tests {
     use std::collections::VecDeque;
     use std::io;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, Mutex};
 
     use futures::Stream;
@@ -143,14 +154,22 @@ mod tests {
     impl ChangeFeed for Remote {
         type Error = io::Error;
 
-        async fn listen(&self) -> Result<impl Stream<Item = Result<Invalidation, io::Error>> + Send, io::Error> {
+        async fn listen(&self) -> Result<impl Stream<Item = Result<FeedEvent, io::Error>> + Send, io::Error> {
             let feed = self.feeds.lock().unwrap().pop_front().unwrap_or_else(|| Err(io::Error::other("no feed")))?;
-            Ok(feed.inspect(|change| assert!(!matches!(change, Ok(change) if *change == PANIC), "broken")))
+            let feed = feed.inspect(|change| assert!(!matches!(change, Ok(change) if *change == PANIC), "broken"));
+            Ok(feed.map(|change| change.map(event)))
         }
 
         fn retry_after(&self, _: &io::Error) -> Duration {
             RETRY
         }
+    }
+
+    /// A change on whose message nothing but the life of the feed is reported.
+    const ALIVE: Invalidation = Invalidation::Key(KeyId::from_u128(u128::MAX - 1));
+
+    fn event(change: Invalidation) -> FeedEvent {
+        if change == ALIVE { FeedEvent::Alive } else { change.into() }
     }
 
     impl Remote {
@@ -239,5 +258,78 @@ mod tests {
             assert!(is_revoked(&cache, &digest).await);
             watching.abort();
         }
+    }
+
+    /// Cases: 217.
+    ///
+    /// A connection that has died, and nothing reports it.
+    #[tokio::test(start_paused = true)]
+    async fn silent_feed_is_followed_again_and_flushes() {
+        let remote = Remote::new();
+        let limit = remote.silence_limit();
+        let (digest, first) = (remote.add(1), remote.feed());
+        let second = remote.feed();
+        let cache = CachedStore::new(remote.clone());
+        let watching = tokio::spawn(cache.watch());
+        settle().await;
+        // Heartbeats keep it.
+        for _ in 0..3 {
+            advance(limit - Duration::from_millis(1)).await;
+            first.unbounded_send(Ok(ALIVE)).unwrap();
+            settle().await;
+        }
+        assert!(!is_revoked(&cache, &digest).await);
+        remote.keys.revoke(&acme(), KEY).await.unwrap();
+        advance(limit - Duration::from_millis(1)).await;
+        settle().await;
+        assert!(!is_revoked(&cache, &digest).await && !first.is_closed(), "not silent for long enough");
+        advance(Duration::from_millis(1)).await;
+        settle().await;
+        assert!(first.is_closed(), "the feed is lost");
+        advance(RETRY).await;
+        settle().await;
+        assert!(is_revoked(&cache, &digest).await && !second.is_closed());
+        watching.abort();
+    }
+
+    /// Cases: 217.
+    #[tokio::test(start_paused = true)]
+    async fn feed_that_never_begins_is_tried_again() {
+        /// Whose first attempt to listen hangs.
+        struct Hangs(Remote, AtomicBool);
+
+        impl KeyStore for Hangs {
+            type Error = Infallible;
+
+            async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, Infallible> {
+                self.0.find(digest).await
+            }
+        }
+
+        impl ChangeFeed for Hangs {
+            type Error = io::Error;
+
+            async fn listen(&self) -> Result<impl Stream<Item = Result<FeedEvent, io::Error>> + Send, io::Error> {
+                if !self.1.swap(true, Ordering::Relaxed) {
+                    std::future::pending::<()>().await;
+                }
+                self.0.listen().await
+            }
+        }
+
+        let remote = Remote::new();
+        let (digest, feed) = (remote.add(1), remote.feed());
+        let cache = CachedStore::new(Hangs(remote.clone(), AtomicBool::new(false)));
+        cache.find(&digest).await.unwrap();
+        let watching = tokio::spawn(cache.watch());
+        settle().await;
+        remote.keys.revoke(&acme(), KEY).await.unwrap();
+        advance(cache.get_ref().silence_limit() + RETRY).await;
+        settle().await;
+        advance(RETRY).await;
+        settle().await;
+        assert!(cache.find(&digest).await.unwrap().unwrap().is_revoked());
+        assert!(!feed.is_closed());
+        watching.abort();
     }
 }

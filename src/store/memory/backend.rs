@@ -13,14 +13,14 @@ use crate::store::{
 /// The records of the table, by id and by organization.
 #[derive(Default)]
 pub(super) struct Index {
-    records: HashMap<KeyId, Arc<KeyRecord>>,
-    organizations: HashMap<OrganizationId, Organization>,
+    pub(super) records: HashMap<KeyId, Arc<KeyRecord>>,
+    pub(super) organizations: HashMap<OrganizationId, Organization>,
 }
 
 #[derive(Default)]
-struct Organization {
-    policy: OrganizationPolicy,
-    keys: BTreeSet<Cursor>,
+pub(super) struct Organization {
+    pub(super) policy: OrganizationPolicy,
+    pub(super) keys: BTreeSet<Cursor>,
 }
 
 impl Organization {

@@ -3,6 +3,7 @@
 mod backend;
 #[cfg(all(test, loom_model))]
 mod loom;
+mod replace_all;
 mod table;
 
 use std::convert::Infallible;
@@ -17,9 +18,12 @@ use crate::key::{KeyDigest, KeyRecord};
 use crate::sync::{Mutex, MutexGuard};
 use crate::time::{Clock, SystemClock};
 
+pub use self::replace_all::DuplicateKey;
+
 /// Keys in the memory of one process: for tests, examples and keys that come from a configuration.
 ///
-/// A clone is a handle to the same keys. A lookup takes the read lock of one of 64 shards. A change is visible to every
+/// [`replace_all`](Self::replace_all) replaces all of them at once, and [`KeyFile`](crate::store::KeyFile) keeps them as a
+/// file has them. A clone is a handle to the same keys. A lookup takes the read lock of one of 64 shards. A change is visible to every
 /// lookup that starts after the change returned.
 ///
 /// ```

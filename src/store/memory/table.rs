@@ -34,12 +34,28 @@ impl DigestTable {
         shard.replace(ByDigest(record));
     }
 
+    /// Stores these records in place of all others, in one step: a lookup that starts after another one has found a new
+    /// record finds no old one.
+    pub(super) fn replace_all<'a>(&self, records: impl IntoIterator<Item = &'a Arc<KeyRecord>>) {
+        // Every other writer locks one shard, so that the order cannot matter.
+        let mut shards: Vec<_> =
+            self.shards.iter().map(|shard| shard.write().unwrap_or_else(PoisonError::into_inner)).collect();
+        shards.iter_mut().for_each(|shard| shard.clear());
+        for record in records {
+            shards[Self::place(record.digest())].insert(ByDigest(Arc::clone(record)));
+        }
+    }
+
     pub(super) fn remove(&self, digest: &KeyDigest) {
         self.shard(digest).write().unwrap_or_else(PoisonError::into_inner).remove(digest);
     }
 
     fn shard(&self, digest: &KeyDigest) -> &Shard {
-        &self.shards[usize::from(digest.as_bytes()[8]) % SHARDS]
+        &self.shards[Self::place(digest)]
+    }
+
+    fn place(digest: &KeyDigest) -> usize {
+        usize::from(digest.as_bytes()[8]) % SHARDS
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use futures::StreamExt;
 use tower_api_key::key::{KeyStatus, OrganizationPolicy};
-use tower_api_key::store::{ChangeFeed, Invalidation, KeyBackend, ListKeys};
+use tower_api_key::store::{ChangeFeed, FeedEvent, Invalidation, KeyBackend, ListKeys};
 use tower_api_key::{Access, ApiKeyLayer, OrganizationId};
 
 use super::database::Database;
@@ -117,7 +117,8 @@ async fn changed_policy_is_reported_for_its_organization<D: Database>() {
     let database = D::new().await;
     let (store, elsewhere) = (database.store().await, database.store().await);
     let key = issue(&store, full()).await;
-    let mut notified = pin!(elsewhere.listen().await.unwrap());
+    let events = elsewhere.listen().await.unwrap().map(Result::unwrap);
+    let mut notified = pin!(events.filter(|event| std::future::ready(*event != FeedEvent::Alive)));
     let other: OrganizationId = "@other: a\u{e9}".parse().unwrap();
     let disabled = OrganizationPolicy::default().with_disabled(true);
     let aged = disabled.with_max_key_age(Duration::MAX);
@@ -139,8 +140,8 @@ async fn changed_policy_is_reported_for_its_organization<D: Database>() {
     store.revoke(acme(), key.record.id()).await.unwrap();
     let changed = steps.iter().filter(|(_, _, changes)| *changes).map(|(organization, ..)| *organization);
     let expected = changed.chain([acme()]).cloned().map(Invalidation::Organization);
-    let expected: Vec<_> = expected.chain([Invalidation::Key(key.record.id())]).collect();
-    let seen = notified.by_ref().take(expected.len()).map(Result::unwrap).collect::<Vec<_>>();
+    let expected: Vec<_> = expected.chain([Invalidation::Key(key.record.id())]).map(FeedEvent::from).collect();
+    let seen = notified.by_ref().take(expected.len()).collect::<Vec<_>>();
     let seen = tokio::time::timeout(Duration::from_secs(5), seen).await.expect("a change for each");
     assert_eq!(seen, expected);
 }

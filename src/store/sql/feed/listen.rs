@@ -10,7 +10,7 @@ use crate::key::KeyId;
 use crate::store::sql::database::{Database, Value};
 use crate::store::sql::postgres::Postgres;
 use crate::store::sql::{ACQUIRE_TIMEOUT, SqlError, SqlStore};
-use crate::store::{ChangeFeed, Invalidation};
+use crate::store::{ChangeFeed, FeedEvent};
 
 /// How soon the first heartbeat must arrive.
 const SELF_TEST: Duration = Duration::from_secs(2);
@@ -28,17 +28,22 @@ const NOTIFY: &str = "SELECT pg_notify($1, $2)::text";
 impl ChangeFeed for SqlStore<Postgres> {
     type Error = SqlFeedError;
 
-    async fn listen(&self) -> Result<impl Stream<Item = Result<Invalidation, SqlFeedError>> + Send, SqlFeedError> {
+    async fn listen(&self) -> Result<impl Stream<Item = Result<FeedEvent, SqlFeedError>> + Send, SqlFeedError> {
         let mut listener = Listener::connect(&self.database).await?;
         listener.test().await?;
         Ok(stream::try_unfold(listener, |mut listener| async move {
-            let change = listener.next().await?;
-            Ok(Some((change, listener)))
+            let event = listener.next().await?;
+            Ok(Some((event, listener)))
         }))
     }
 
     fn retry_after(&self, error: &SqlFeedError) -> Duration {
         error.retry_after()
+    }
+
+    /// The listener itself finds sooner that heartbeats do not arrive.
+    fn silence_limit(&self) -> Duration {
+        self.database.heartbeat_interval.saturating_add(4 * ARRIVAL)
     }
 }
 
@@ -106,17 +111,20 @@ impl<'a> Listener<'a> {
         Err(SqlFeedError::Swallowed)
     }
 
-    /// Returns the next change, and sends heartbeats while there is none.
-    async fn next(&mut self) -> Result<Invalidation, SqlFeedError> {
+    /// Returns the next change, or that a heartbeat has arrived, and sends heartbeats while there is no change.
+    async fn next(&mut self) -> Result<FeedEvent, SqlFeedError> {
         loop {
             let Some(notification) = self.receive().await? else {
                 self.beat().await?;
                 continue;
             };
             match notification.payload() {
-                payload if payload == self.beat => self.arrived(),
+                payload if payload == self.beat => {
+                    self.arrived();
+                    return Ok(FeedEvent::Alive);
+                }
                 payload if payload.starts_with(BEAT_MARK) => {}
-                payload => return Ok(invalidation(Some(payload))),
+                payload => return Ok(invalidation(Some(payload)).into()),
             }
         }
     }

@@ -9,7 +9,7 @@ use super::{SqlFeedError, invalidation};
 use crate::store::sql::database::{Rows, Value, query, values};
 use crate::store::sql::sqlite::Sqlite;
 use crate::store::sql::{SqlError, SqlStore, int};
-use crate::store::{ChangeFeed, Invalidation};
+use crate::store::{ChangeFeed, FeedEvent, Invalidation};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -24,11 +24,11 @@ const SINCE: &str = "SELECT subject FROM tower_api_key_changes WHERE seq > $1 AN
 impl ChangeFeed for SqlStore<Sqlite> {
     type Error = SqlFeedError;
 
-    async fn listen(&self) -> Result<impl Stream<Item = Result<Invalidation, SqlFeedError>> + Send, SqlFeedError> {
+    async fn listen(&self) -> Result<impl Stream<Item = Result<FeedEvent, SqlFeedError>> + Send, SqlFeedError> {
         let poller = Poller::connect(self.pool()).await?;
         Ok(stream::try_unfold(poller, |mut poller| async move {
-            let change = poller.next().await?;
-            Ok(Some((change, poller)))
+            let event = poller.next().await?;
+            Ok(Some((event, poller)))
         }))
     }
 
@@ -57,14 +57,13 @@ impl Poller {
         Ok(Self { connection, version, seen, pending: VecDeque::new() })
     }
 
-    async fn next(&mut self) -> Result<Invalidation, SqlError> {
-        loop {
-            if let Some(change) = self.pending.pop_front() {
-                return Ok(change);
-            }
+    /// Returns the next change, or after a while that there is none.
+    async fn next(&mut self) -> Result<FeedEvent, SqlError> {
+        if self.pending.is_empty() {
             tokio::time::sleep(INTERVAL).await;
             self.poll().await?;
         }
+        Ok(self.pending.pop_front().map_or(FeedEvent::Alive, FeedEvent::Change))
     }
 
     async fn poll(&mut self) -> Result<(), SqlError> {
