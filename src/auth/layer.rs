@@ -274,7 +274,8 @@ impl ApiKeyLayer {
     ///   in no legacy format, or in a format that the manager issues, is hashed at once like any other.
     /// - With [`require_formats`](Self::require_formats), keys in a legacy format are accepted too.
     ///
-    /// [`DecisionEvent::legacy`] shows which requests still needed the old table.
+    /// [`DecisionEvent::legacy`] shows which requests still needed the old table. The guide has verifiers for the tables of
+    /// several libraries: [`moving_from_old_keys`](crate::guide::moving_from_old_keys).
     ///
     /// # Errors
     /// [`LegacyKeysError`] when the manager is on another store than the layer, or the verifier has no format. Of a

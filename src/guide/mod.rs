@@ -11,6 +11,8 @@
 //! | define scopes, a key prefix and a header of your own | [`own_scopes`] |
 //! | separate live keys from test keys | [`live_and_test_keys`] |
 //! | replace middleware of your own | [`moving_from_own_middleware`] |
+//! | keep the keys that your customers have, with any hash | [`moving_from_old_keys`] |
+//! | keep the keys of a library | [`moving_from_django`], [`moving_from_sanctum`], [`moving_from_better_auth`], [`moving_from_keyshield`], [`moving_from_bcrypt`] |
 //! | keep keys in a table of your own | [`own_store`] |
 //! | keep keys in a file of the deployment | [`keys_from_file`] |
 //! | accept sessions, JWTs or client certificates in addition to keys | [`logins_and_jwt`] |
@@ -61,8 +63,35 @@ pub mod limits {}
 pub mod live_and_test_keys {}
 #[doc = include_str!("logins_and_jwt.md")]
 pub mod logins_and_jwt {}
+#[doc = include_str!("moving_from_bcrypt.md")]
+#[doc = "```rust,ignore"]
+#[doc = include_str!("../../examples/legacy_keys/bcrypt.rs")]
+#[doc = "```"]
+pub mod moving_from_bcrypt {}
+#[doc = include_str!("moving_from_better_auth.md")]
+#[doc = "```rust,ignore"]
+#[doc = include_str!("../../examples/legacy_keys/better_auth.rs")]
+#[doc = "```"]
+pub mod moving_from_better_auth {}
+#[doc = include_str!("moving_from_django.md")]
+#[doc = "```rust,ignore"]
+#[doc = include_str!("../../examples/legacy_keys/django.rs")]
+#[doc = "```"]
+pub mod moving_from_django {}
+#[doc = include_str!("moving_from_keyshield.md")]
+#[doc = "```rust,ignore"]
+#[doc = include_str!("../../examples/legacy_keys/keyshield.rs")]
+#[doc = "```"]
+pub mod moving_from_keyshield {}
+#[doc = include_str!("moving_from_old_keys.md")]
+pub mod moving_from_old_keys {}
 #[doc = include_str!("moving_from_own_middleware.md")]
 pub mod moving_from_own_middleware {}
+#[doc = include_str!("moving_from_sanctum.md")]
+#[doc = "```rust,ignore"]
+#[doc = include_str!("../../examples/legacy_keys/sanctum.rs")]
+#[doc = "```"]
+pub mod moving_from_sanctum {}
 #[doc = include_str!("openapi.md")]
 pub mod openapi {}
 #[doc = include_str!("own_rejections.md")]
