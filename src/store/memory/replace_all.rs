@@ -126,7 +126,7 @@ mod tests {
 
     /// Cases: 218.
     #[test]
-    fn organization_has_the_strictest_policy_of_its_records() {
+    fn organization_has_strictest_policy_of_its_keys() {
         let store = MemoryStore::new();
         let disabled = OrganizationPolicy::default().with_disabled(true);
         store.replace_all([record(1, "acme").with_policy(disabled), record(2, "acme"), record(3, "other")]).unwrap();
