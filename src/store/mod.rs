@@ -45,7 +45,7 @@ pub use self::memory::{DuplicateKey, MemoryStoreBuilder};
 pub use self::new_record::{ImportedFacts, NewRecord};
 pub use self::replacement::{Expiry, Replaced, Replacement};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
-pub use self::sql::{InvalidRow, RowErrorKind, SchemaError, SqlError, SqlFeedError, SqlStore};
+pub use self::sql::{CheckedRows, InvalidRow, RowErrorKind, SchemaError, SqlError, SqlFeedError, SqlStore};
 #[cfg(feature = "postgres")]
 pub use self::sql::{Postgres, PostgresStore};
 #[cfg(feature = "sqlite")]

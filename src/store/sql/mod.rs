@@ -1,6 +1,7 @@
 //! Keys in an SQL database: one set of statements, for SQLite and for Postgres.
 
 mod backend;
+mod check;
 mod database;
 mod error;
 mod feed;
@@ -30,6 +31,7 @@ use crate::error_chain::error_chain;
 use crate::key::{KeyDigest, KeyRecord};
 use crate::scope::{ScopeAliases, ScopeCatalog};
 
+pub use self::check::CheckedRows;
 pub use self::error::{SchemaError, SqlError};
 pub use self::feed::SqlFeedError;
 #[cfg(feature = "postgres")]
@@ -115,10 +117,23 @@ impl<B: Database> SqlStore<B> {
         schema::check(&*self.database).await
     }
 
-    fn record(&self, row: &[Value]) -> Result<Arc<KeyRecord>, SqlError> {
+    /// Returns the version of the tables, 0 if there are none. For an operator's eyes: a program decides by
+    /// [`check_schema`](Self::check_schema).
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn schema_version(&self) -> Result<i64, SchemaError> {
+        schema::version(&*self.database).await
+    }
+
+    fn decode(&self, row: &[Value]) -> Result<(KeyRecord, Vec<RowErrorKind>), SqlError> {
         let scopes = row::ScopesRead { aliases: &self.aliases, catalog: self.catalog.as_deref() };
         let decoded = row::decode(row, &scopes, schema::known::<B>());
-        let (record, kinds) = decoded.map_err(|error| error.in_row(row.first().and_then(Value::text)))?;
+        decoded.map_err(|error| error.in_row(row.first().and_then(Value::text)))
+    }
+
+    fn record(&self, row: &[Value]) -> Result<Arc<KeyRecord>, SqlError> {
+        let (record, kinds) = self.decode(row)?;
         for kind in kinds {
             let invalid = InvalidRow::new(record.id(), kind);
             tracing::warn!("{invalid}");

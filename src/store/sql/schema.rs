@@ -35,9 +35,17 @@ pub(super) async fn check<B: Database>(database: &B) -> Result<(), SchemaError> 
     check_encoding(database).await?;
     let applied = present(database).await?;
     compatible::<B>(&applied)?;
-    let found = applied.iter().map(|(version, _)| *version).max().unwrap_or(0);
+    let found = newest(&applied);
     let needed = known::<B>();
     if found < needed { Err(SchemaError::Behind { found, needed }) } else { Ok(()) }
+}
+
+pub(super) async fn version<B: Database>(database: &B) -> Result<i64, SchemaError> {
+    Ok(newest(&present(database).await?))
+}
+
+fn newest(applied: &[(i64, i64)]) -> i64 {
+    applied.iter().map(|(version, _)| *version).max().unwrap_or(0)
 }
 
 async fn check_encoding<B: Database>(database: &B) -> Result<(), SchemaError> {
