@@ -179,8 +179,25 @@ impl<B: KeyBackend> KeyManager<B> {
         organization: &OrganizationId,
         keys: impl IntoIterator<Item = ImportedKey, IntoIter: Send> + Send,
     ) -> Result<ImportReport, ManageError> {
-        let checked: Vec<_> = keys.into_iter().map(|key| self.imported(organization, key)).collect();
-        let mut requests: Vec<_> = checked.iter().map(|_| self.request(Change::Imported, Some(organization))).collect();
+        let keys: Vec<_> = keys.into_iter().map(|key| (organization, key)).collect();
+        self.import_each(keys).await
+    }
+
+    /// Takes over many keys in one step, each for an organization of its own, as [`import_many`](Self::import_many) does:
+    /// for operators.
+    ///
+    /// # Errors
+    /// [`ManageError::Store`] when the store fails: then no key is imported, or all are.
+    pub async fn import_all(&self, keys: &[(OrganizationId, ImportedKey)]) -> Result<ImportReport, ManageError> {
+        self.import_each(keys.iter().map(|(organization, key)| (organization, key.clone())).collect()).await
+    }
+
+    async fn import_each(&self, keys: Vec<(&OrganizationId, ImportedKey)>) -> Result<ImportReport, ManageError> {
+        let (mut requests, mut checked) = (Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len()));
+        for (organization, key) in keys {
+            requests.push(self.request(Change::Imported, Some(organization)));
+            checked.push(self.imported(organization, key));
+        }
         let records = checked.iter().flatten().cloned().collect();
         let stored = self.backend.insert_many(records, self.rules.insert_rules()).await;
         let stored = match stored.map_err(ManageError::from) {

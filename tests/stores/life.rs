@@ -44,6 +44,7 @@ on_two_stores! {
     erased_organization_leaves_no_key
     leaked_key_is_identified_and_revoked
     import_keeps_what_happened_and_reports_the_rest
+    import_of_several_organizations_is_one_step
     regenerated_key_stays_in_its_environment
     rules_reject_before_anything_is_stored
     hundred_racers_get_exactly_the_most_active_keys
@@ -185,6 +186,30 @@ async fn import_keeps_what_happened_and_reports_the_rest<K: Manage>(keys: K) {
     let policy = tower_api_key::key::OrganizationPolicy::default().with_max_key_age(90 * day);
     manager.set_organization_policy(acme(), policy).await.unwrap();
     assert_eq!(ask(&keys, "old", None).await.0, 401);
+}
+
+/// Cases: 193.
+async fn import_of_several_organizations_is_one_step<K: Manage>(keys: K) {
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&events);
+    let manager = keys.manage().on_change(move |event| {
+        log.lock().unwrap().push((event.organization().unwrap().to_string(), event.outcome().code()));
+    });
+    let other = OrganizationId::new("other").unwrap();
+    let new = |organization: &OrganizationId, text: &str| {
+        let credential = StoredCredential::from_plaintext(text.as_bytes());
+        (organization.clone(), ImportedKey::new(full(), credential))
+    };
+    let report = manager.import_all(&[new(acme(), "one"), new(&other, "two"), new(acme(), "two")]).await.unwrap();
+    assert_eq!(report.rejected().map(|(place, _)| place).collect::<Vec<_>>(), [2]);
+    for (key, organization) in [("one", acme()), ("two", &other)] {
+        let found = manager.identify(key.as_bytes()).await.unwrap().unwrap();
+        assert_eq!(found.organization(), organization);
+        assert_eq!(ask(&keys, key, None).await.0, 200);
+    }
+    let reported: Vec<_> = events.lock().unwrap().drain(..).collect();
+    let expected = [("acme", "done"), ("other", "done"), ("acme", "rejected")];
+    assert_eq!(reported, expected.map(|(organization, outcome)| (organization.to_owned(), outcome)));
 }
 
 /// Cases: 186.
