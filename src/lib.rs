@@ -286,6 +286,7 @@
 //! |---|---|
 //! | `axum` | extractors for axum handlers: `ApiKey`, `Option<ApiKey>`, `Caller`, `ClientInfo`; `axum::original_uri` for a layer inside `nest` |
 //! | `cache` | [`store::CachedStore`], which remembers lookups for a few seconds and never serves what was invalidated |
+//! | `cli` | no item, but the program `tower-api-key`, which manages the keys in a database: [`guide::command_line`]. Includes `postgres`, `sqlite`, `tls-ring` and `serde` |
 //! | `console` | [`console::Console`]: a JSON API and a page on which people manage keys, to be mounted behind your login |
 //! | `metrics` | [`observe::metrics`], hooks for the `metrics` facade |
 //! | `openapi` | `RouteTable::openapi`: the table as an OpenAPI document, or added to one of `utoipa` |

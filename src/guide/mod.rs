@@ -31,6 +31,8 @@
 //! | protect a gRPC service, with scopes for its methods | [`grpc`] |
 //! | run several processes, behind PgBouncer or on a serverless Postgres | [`processes`] |
 //! | encrypt connections to Postgres | [`postgres_tls`] |
+//! | issue, list, revoke and import keys without code, with the program `tower-api-key` | [`command_line`] |
+//! | operate: deploy, back up, rotate, revoke, purge, monitor, with alerts | [`operators`] |
 //! | deploy, migrate, and survive an outage of the database | [`deployment`] |
 
 #[doc = include_str!("audit.md")]
@@ -39,6 +41,8 @@ pub mod audit {}
 pub mod axum_service {}
 #[doc = include_str!("browsers.md")]
 pub mod browsers {}
+#[doc = include_str!("command_line.md")]
+pub mod command_line {}
 #[doc = include_str!("console.md")]
 pub mod console {}
 #[doc = include_str!("deployment.md")]
@@ -94,6 +98,8 @@ pub mod moving_from_own_middleware {}
 pub mod moving_from_sanctum {}
 #[doc = include_str!("openapi.md")]
 pub mod openapi {}
+#[doc = include_str!("operators.md")]
+pub mod operators {}
 #[doc = include_str!("own_rejections.md")]
 pub mod own_rejections {}
 #[doc = include_str!("own_scopes.md")]
