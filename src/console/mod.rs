@@ -72,6 +72,8 @@ mod api;
 mod asker;
 mod body;
 mod builder;
+#[cfg(feature = "openapi")]
+mod openapi;
 mod operator;
 mod origin;
 mod page;

@@ -11,11 +11,11 @@ pub(super) enum Endpoint {
 
 /// Returns what the part of a path after the prefix names. What is no id is the id of no key.
 pub(super) fn endpoint(rest: &str) -> Option<Endpoint> {
-    let rest = rest.strip_prefix('/').unwrap_or(rest);
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    if rest.is_empty() {
+    if matches!(rest, "" | "/") {
         return Some(Endpoint::All);
     }
+    let rest = rest.strip_prefix('/').unwrap_or(rest);
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
     let (id, action) = match rest.split_once('/') {
         Some((id, action)) => (id, Some(action)),
         None => (rest, None),
