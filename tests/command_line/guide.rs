@@ -36,7 +36,7 @@ fn script(page: &str) -> String {
 async fn commands_of_the_command_line_page_work(database: Database) {
     let out = run_page(&database, include_str!("../../src/guide/command_line.md"));
     assert!(out.contains("2 valid, 0 rejected") && out.contains("2 imported, 0 there already"), "{out}");
-    assert!(out.contains("Revoked key") && out.contains("maximum key age  7776000 s"), "{out}");
+    assert!(out.contains("Revoked key") && out.contains("maximum key age  90d"), "{out}");
 }
 
 /// Cases: 245.

@@ -55,7 +55,10 @@ async fn final_change_is_asked_on_a_terminal(database: Database) {
         (format!("update {key} --scope a"), "Change scopes of key"),
         (format!("regenerate {key}"), "The old key stops at once."),
         (format!("revoke {key}"), "(\"ci\", avk_..."),
-        ("purge --organization acme --older-than 90d".to_owned(), "Delete the keys of acme that ended 90 days ago"),
+        (
+            "purge --organization acme --older-than 90d".to_owned(),
+            "Delete the keys of acme that ended at least 90d ago",
+        ),
         ("erase --organization acme".to_owned(), "Delete all 1 keys of acme, 1 of them active"),
     ] {
         // Without a terminal, no one can be asked.

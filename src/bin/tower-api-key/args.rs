@@ -29,6 +29,7 @@ Exit codes:
 const DATABASE: &str = "Database with the keys: sqlite:PATH or postgres://USER@HOST/NAME";
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Options {
     #[arg(long, global = true, value_name = "URL", env = "DATABASE_URL", hide_env_values = true, help = DATABASE)]
     pub(crate) database: Option<String>,
@@ -42,11 +43,11 @@ pub(crate) struct Options {
     pub(crate) yes: bool,
 
     /// Who makes the change, by default cli:USER
-    #[arg(long, global = true, value_name = "NAME", env = "TOWER_API_KEY_ACTOR")]
+    #[arg(long, global = true, value_name = "NAME", env = "TOWER_API_KEY_ACTOR", hide_env_values = true)]
     pub(crate) actor: Option<String>,
 
     /// Append a line of JSON for each change to this file
-    #[arg(long, global = true, value_name = "FILE", env = "TOWER_API_KEY_AUDIT_LOG")]
+    #[arg(long, global = true, value_name = "FILE", env = "TOWER_API_KEY_AUDIT_LOG", hide_env_values = true)]
     pub(crate) audit_log: Option<PathBuf>,
 }
 

@@ -82,6 +82,7 @@ pub(crate) struct FormatArgs {
         long,
         value_name = "PREFIX",
         env = "TOWER_API_KEY_PREFIX",
+        hide_env_values = true,
         default_value = "avk_",
         value_parser = values::prefix
     )]

@@ -18,6 +18,15 @@ pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
         .ok_or("expected a duration of at least a second, such as 90d or 24h")
 }
 
+/// Returns a duration in the form that [`duration`] parses.
+pub(crate) fn shown_duration(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds if seconds % 86_400 == 0 => format!("{}d", seconds / 86_400),
+        seconds if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        seconds => format!("{seconds}s"),
+    }
+}
+
 /// Parses a date, which begins in UTC, or a time with its offset.
 pub(crate) fn time(text: &str) -> Result<SystemTime, &'static str> {
     let is_date = text.len() == "2027-01-31".len();
@@ -69,6 +78,9 @@ mod tests {
     fn durations_are_whole_days_and_smaller() {
         for (text, seconds) in [("90d", 7_776_000), ("24h", 86_400), ("1h30m", 5400), ("2 weeks", 1_209_600)] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["90d", "36h", "61s"] {
+            assert_eq!(duration(text).map(shown_duration), Ok(text.to_owned()));
         }
         for text in ["", "90", "soon", "0s", "999ms", "-1d", "1 month", "1y"] {
             assert!(duration(text).is_err(), "{text}");

@@ -43,8 +43,8 @@ impl Purge {
             Some(organization) => format!("of {}", shown(organization.as_str())),
             None => "of every organization".to_owned(),
         };
-        let days = self.older_than.as_secs() / (24 * 60 * 60);
-        confirmation.ask(&format!("Delete the keys {whose} that ended {days} days ago or earlier? This is final."))?;
+        let age = values::shown_duration(self.older_than);
+        confirmation.ask(&format!("Delete the keys {whose} that ended at least {age} ago? This is final."))?;
         let deleted = progress::awaited("deleting", async {
             match &self.whose.organization {
                 Some(organization) => keys.purge(organization, self.older_than).await,

@@ -44,14 +44,13 @@ impl Policy {
         if policy != before {
             keys.set_organization_policy(&self.organization, policy).await?;
         }
-        let age = policy.max_key_age().map(|age| age.as_secs());
         let mut out = Output::new(options.json);
         let object = json!({
             "organization": self.organization.as_str(),
-            "max_key_age_seconds": age,
+            "max_key_age_seconds": policy.max_key_age().map(|age| age.as_secs()),
             "disabled": policy.is_disabled(),
         });
-        let shown_age = age.map_or_else(|| "none".to_owned(), |age| format!("{age} s"));
+        let shown_age = policy.max_key_age().map_or_else(|| "none".to_owned(), values::shown_duration);
         let state = if policy.is_disabled() { "disabled" } else { "enabled" };
         out.either(&object, &format!("maximum key age  {shown_age}\nkeys             {state}"))?;
         out.finish()
