@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tower_api_key::BoxError;
 
-/// Stands for the old table, with an index on the column that finds a row.
+/// In place of the old table, with an index on the column that finds a row.
 pub(crate) struct Table<K, R>(HashMap<K, R>);
 
 impl<K: Hash + Eq, R: Clone> Table<K, R> {

@@ -14,6 +14,7 @@
 //! | keep the keys that your customers have, with any hash | [`moving_from_old_keys`] |
 //! | keep the keys of a library | [`moving_from_django`], [`moving_from_sanctum`], [`moving_from_better_auth`], [`moving_from_keyshield`], [`moving_from_bcrypt`] |
 //! | keep keys in a table of your own | [`own_store`] |
+//! | follow the changes of such a table, or of Redis, in several processes | [`own_table`] |
 //! | keep keys in a file of the deployment | [`keys_from_file`] |
 //! | accept sessions, JWTs or client certificates in addition to keys | [`logins_and_jwt`] |
 //! | test handlers, and keys that expire | [`testing`] |
@@ -106,6 +107,8 @@ pub mod own_rejections {}
 pub mod own_scopes {}
 #[doc = include_str!("own_store.md")]
 pub mod own_store {}
+#[doc = include_str!("own_table.md")]
+pub mod own_table {}
 #[doc = include_str!("postgres_tls.md")]
 pub mod postgres_tls {}
 #[doc = include_str!("processes.md")]

@@ -15,6 +15,7 @@ use crate::BoxError;
 /// A connection that has died silently looks like one without changes. The stream must therefore report that it is
 /// [alive](FeedEvent::Alive), well within each [`silence_limit`](Self::silence_limit): send a message of your own through the
 /// channel that the changes take, and report it when it arrives. A stream that never does is logged, and listened to anew.
+/// [`own_table`](crate::guide::own_table) has a feed over LISTEN and NOTIFY of Postgres.
 ///
 /// ```
 /// use futures::{Stream, stream};
