@@ -4,8 +4,9 @@ use serde_json::json;
 
 use crate::database::Database;
 use crate::program::{program, run};
-use crate::support::postgres::Schema;
+use crate::support::postgres::{Schema, with};
 use crate::support::sqlite::Dir;
+use crate::support::tls_cluster::with_tls;
 
 /// Cases: 245.
 async fn check_counts_keys_and_invalid_rows(database: Database) {
@@ -113,6 +114,35 @@ fn unusable_database_is_one_line() {
     let mut command = program();
     command.arg("check");
     assert!(run(command, "").error(2).contains("set DATABASE_URL, or pass --database URL"));
+}
+
+/// Cases: 245.
+///
+/// The program has one provider of TLS, which is that of the process too: `verify-ca` takes it from there.
+#[tokio::test]
+#[ignore = "needs Postgres"]
+async fn database_over_tls_is_verified() {
+    let (cluster, ca, _dir) = with_tls();
+    let by_address = cluster.url();
+    let by_name = by_address.replace("127.0.0.1", "localhost");
+    let run_on = |command: &str, url: &str, mode: &str, authority: bool| {
+        let mut url = with(url, "sslmode", mode);
+        if authority {
+            url = with(&url, "sslrootcert", &ca.display().to_string());
+        }
+        let mut program = program();
+        program.env("DATABASE_URL", url).arg(command);
+        run(program, "")
+    };
+    run_on("migrate", &by_name, "verify-full", true).ok();
+    run_on("check", &by_name, "verify-full", true).ok();
+    run_on("check", &by_address, "verify-ca", true).ok();
+    for (url, mode, authority) in
+        [(&by_name, "verify-full", false), (&by_address, "verify-full", true), (&by_address, "verify-ca", false)]
+    {
+        let error = run_on("check", url, mode, authority).error(1);
+        assert!(error.contains("certificate"), "{mode}: {error}");
+    }
 }
 
 on_each_database! {

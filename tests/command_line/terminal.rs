@@ -8,6 +8,10 @@ use rexpect::session::{Options, PtySession, spawn_with_options};
 use crate::database::Database;
 use crate::program::run;
 
+/// An interrupt is for the program, and ends the shell only after it.
+const SCRIPT: &str = "trap : INT; stty echo && \"$0\" \"$@\"; code=$?; \
+    stty -a | grep -q ' echo ' && echo 'echo is on'; echo \"exit code $code\"";
+
 /// Runs the program on a terminal that echoes what is typed, unless the program stops that.
 struct Terminal {
     session: PtySession,
@@ -17,10 +21,7 @@ impl Terminal {
     fn run(database: &Database, arguments: &str) -> Self {
         let program = database.command(arguments);
         let mut command = Command::new("sh");
-        command
-            .args(["-c", "stty echo && \"$0\" \"$@\"; echo \"exit code $?\""])
-            .arg(program.get_program())
-            .args(program.get_args());
+        command.args(["-c", SCRIPT]).arg(program.get_program()).args(program.get_args());
         for (name, value) in program.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
@@ -110,6 +111,36 @@ async fn key_typed_on_a_terminal_is_not_echoed(database: Database) {
     assert!(!asked.contains(secret) && !rest.contains(secret), "{asked}{rest}");
 }
 
+/// Cases: 241.
+///
+/// What is typed after the question must be seen again.
+async fn interrupted_question_restores_the_echo(database: Database) {
+    for key in ['c', 'd'] {
+        let mut terminal = Terminal::run(&database, "revoke");
+        terminal.expect("Key (is not shown): ");
+        terminal.session.send_control(key).unwrap();
+        let (rest, code) = terminal.end();
+        let expected = if key == 'c' { 130 } else { 1 };
+        assert!(code == expected && !rest.contains("panicked"), "{key}: {code} {rest}");
+        assert!(rest.contains("echo is on"), "{key}: {rest}");
+    }
+}
+
+/// Cases: 241.
+///
+/// The question about the key holds an interrupt back, and the next question must not.
+async fn interrupt_ends_the_program_at_each_question(database: Database) {
+    let secret = database.run("issue --organization acme --name ci --scope a").ok();
+    let mut terminal = Terminal::run(&database, "revoke");
+    terminal.expect("Key (is not shown): ");
+    terminal.type_line(secret.trim());
+    terminal.expect("[y/N]");
+    terminal.session.send_control('c').unwrap();
+    let (rest, code) = terminal.end();
+    assert!(code == 130 && rest.contains("echo is on"), "{code} {rest}");
+    assert_eq!(database.run_with("identify --json", &secret).object()["status"], "active");
+}
+
 /// Cases: 241, 244.
 async fn progress_is_shown_on_a_terminal_alone(database: Database) {
     let path =
@@ -130,5 +161,7 @@ async fn progress_is_shown_on_a_terminal_alone(database: Database) {
 on_each_database! {
     final_change_is_asked_on_a_terminal
     key_typed_on_a_terminal_is_not_echoed
+    interrupted_question_restores_the_echo
+    interrupt_ends_the_program_at_each_question
     progress_is_shown_on_a_terminal_alone
 }

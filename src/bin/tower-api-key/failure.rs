@@ -16,6 +16,8 @@ pub(crate) struct Failure {
 const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 const NOT_FOUND: u8 = 3;
+/// What shells return for a process that an interrupt has ended.
+const INTERRUPTED: u8 = 130;
 
 impl Failure {
     /// The command could not do what it was asked.
@@ -26,6 +28,11 @@ impl Failure {
     /// The command cannot be asked in this way.
     pub(crate) fn usage(line: impl Into<String>) -> Self {
         Self { status: USAGE, line: Some(line.into()) }
+    }
+
+    /// The user has interrupted the command.
+    pub(crate) const fn interrupted() -> Self {
+        Self { status: INTERRUPTED, line: None }
     }
 
     /// There is no such key.

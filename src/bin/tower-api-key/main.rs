@@ -11,6 +11,7 @@ mod commands;
 mod confirm;
 mod database;
 mod failure;
+mod interrupt;
 mod output;
 mod plaintext;
 mod progress;

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Read};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
+use crate::interrupt::HeldInterrupt;
 
 /// A key as a client presents it.
 pub(crate) type Plaintext = Zeroizing<Vec<u8>>;
@@ -14,8 +15,12 @@ const MAX_INPUT: u64 = 1024 * 1024;
 /// Reads keys, one on each line, with the numbers of their lines. On a terminal, asks for one, which is not echoed.
 pub(crate) fn read() -> Result<Vec<(usize, Plaintext)>, Failure> {
     let input = if io::stdin().is_terminal() {
-        let key = rpassword::prompt_password("Key (is not shown): ");
-        Zeroizing::new(key.map_err(|error| unreadable(&error))?.into_bytes())
+        let _held = HeldInterrupt::new().map_err(|error| unreadable(&error))?;
+        match rpassword::prompt_password("Key (is not shown): ") {
+            Ok(key) => Zeroizing::new(key.into_bytes()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(Failure::interrupted()),
+            Err(error) => return Err(unreadable(&error)),
+        }
     } else {
         // Allocated once, since growing would leave a copy in freed memory.
         let mut input = Zeroizing::new(Vec::with_capacity(MAX_INPUT as usize + 1));
