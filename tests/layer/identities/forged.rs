@@ -50,7 +50,7 @@ async fn identity_from_a_client_or_another_layer_is_none() {
     let layer = [ApiKeyLayer::new(MemoryStore::new()).accept_identity(identity)];
     let named = Request::builder().header("identity", "ada").header("x-identity", "ada").header("cookie", "login=ada");
     assert_eq!(ask(&layer, named.body(String::new()).unwrap()).await.0, 401);
-    // An identity that only stands in the extensions is that of another program, or of a test.
+    // An identity that is only in the extensions is that of another program, or of a test.
     let foreign = Request::builder().extension(Identity::new(ACME, Access::Full, "ada"));
     assert_eq!(ask(&layer, foreign.body(String::new()).unwrap()).await.0, 401);
     let key = Request::builder().extension(ApiKey::for_test("acme", Access::Full));

@@ -108,7 +108,7 @@ async fn identity_has_a_count_of_its_own() {
     const BOB: Option<Login> = Some(Login("globex", "bob"));
     const EVE: Option<Login> = Some(Login("acme", "ada"));
     let one = Limit::per_minute(1);
-    // By key, everyone counts alone. By organization, ada and bob count together, and nobody counts as a key of acme.
+    // By key, everyone counts alone. By organization, ada and bob count together, and no identity counts as a key of acme.
     for (rule, second_of_globex) in [
         (LimitRule::per_key as fn(Limit) -> LimitRule, 200),
         (LimitRule::per_organization as fn(Limit) -> LimitRule, 429),

@@ -9,7 +9,7 @@ use tower_api_key::rejection::CredentialError;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Case {
     pub(super) sent: Sent,
-    /// `None` for a request that nobody has logged in for.
+    /// `None` for a request without a login.
     pub(super) identity: Option<May>,
     /// Whether the layer accepts identities.
     pub(super) accepts: bool,
