@@ -268,8 +268,9 @@
 //! headers serves one customer's data to the next, and so does one that ignores `Vary` for a handler that sets
 //! `public`.
 //!
-//! **Open streams.** Keys are checked once per request. An open WebSocket, upload or event stream survives revocation
-//! of its key, until the handler ends it.
+//! **Open streams.** Keys are checked once per request. [`EndStreamsLayer`](auth::EndStreamsLayer) ends event streams,
+//! downloads and gRPC streams with their key. A handler selects on [`ApiKey::ended`] to end a WebSocket or an upload. Without
+//! them, an open stream survives revocation of its key.
 //!
 //! **Logs.** Outer layers see the key header. Mark it as sensitive before another layer logs headers, with tower-http's
 //! `SetSensitiveRequestHeadersLayer`.

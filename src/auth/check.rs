@@ -55,7 +55,7 @@ pub(super) enum Progress {
 pub(super) struct Rejected {
     pub(super) rejection: Rejection,
     /// The requirement that the key does not meet, where a hook or a renderer sees it.
-    unmet: Option<Box<Unmet>>,
+    pub(super) unmet: Option<Box<Unmet>>,
 }
 
 impl<'a> Check<'a> {
@@ -239,7 +239,7 @@ impl<'a> Check<'a> {
     }
 
     /// Step 3: what the store can answer at once, or else a lookup to wait for.
-    fn look_up<B>(&mut self, digest: &KeyDigest, request: &mut Request<B>) -> Progress {
+    pub(super) fn look_up<B>(&mut self, digest: &KeyDigest, request: &mut Request<B>) -> Progress {
         match self.try_find(digest) {
             Answer::Found(record) => self.decide(digest, self.limiter(), record, request),
             Answer::NotFound => Progress::Rejected(Denial::Unknown.into()),
@@ -369,7 +369,7 @@ impl<'a> Check<'a> {
 
     fn origin(&self) -> Origin {
         let nesting = self.report.as_ref().map(|report| Arc::clone(report.nesting()));
-        Origin::new(Arc::clone(self.config), nesting, self.route.entry())
+        Origin::new(Arc::clone(self.config), nesting, self.route)
     }
 
     fn response_headers(&self) -> ResponseHeaders {
@@ -427,15 +427,19 @@ impl<'a> Check<'a> {
     #[cold]
     pub(super) fn reject<B>(&mut self, rejected: Rejected, request: &Request<B>) -> Response<Bytes> {
         let Rejected { rejection, unmet } = rejected;
-        if let Some(report) = &mut self.report {
-            report.rejection = Some(rejection);
-            report.facts.unmet = unmet.as_deref().cloned();
-        }
+        self.note_rejected(rejection, unmet.as_deref());
         let mut response = self.config.responder.explain(rejection, unmet.as_deref(), self.head(request));
         if let Some(limit) = &self.limit {
             limit.apply(response.headers_mut());
         }
         response
+    }
+
+    pub(super) fn note_rejected(&mut self, rejection: Rejection, unmet: Option<&Unmet>) {
+        if let Some(report) = &mut self.report {
+            report.rejection = Some(rejection);
+            report.facts.unmet = unmet.cloned();
+        }
     }
 
     fn respond<B>(&self, rejection: Rejection, request: &Request<B>) -> Response<Bytes> {

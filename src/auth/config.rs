@@ -9,6 +9,7 @@ use super::credential::Sources;
 use super::legacy::LegacyKeys;
 use super::limit::Limiter;
 use super::lookup::GuardedStore;
+use super::streams::OpenStreams;
 use crate::episode::Episode;
 use crate::identity::Identity;
 use crate::observe::Hooks;
@@ -45,6 +46,7 @@ pub(crate) struct Config {
     pub(super) preflight: bool,
     pub(super) expose_route: bool,
     pub(super) responder: Responder,
+    pub(super) streams: Arc<OpenStreams>,
     /// Whether the log has the line about requests without a `ClientInfo`.
     pub(super) missing_client: Arc<Once>,
 }

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::handler_rejection::HandlerRejection;
-use super::origin::Origin;
+use super::origin::{Origin, Required};
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId};
 use crate::rejection::reason::Rejection;
 use crate::request::RequestHead;
@@ -110,6 +110,13 @@ impl ApiKey {
     /// Returns the layer that authenticated it.
     pub(super) const fn origin(&self) -> Option<&Origin> {
         self.origin.as_ref()
+    }
+
+    /// Notes what an inner layer requires of the key.
+    pub(super) fn note_required(&mut self, required: &Arc<Required>) {
+        if let Some(origin) = &mut self.origin {
+            origin.note_required(required);
+        }
     }
 
     /// Requires this of the key in a handler, where the requirement depends on the body or on a database.

@@ -10,7 +10,9 @@ use super::config::Config;
 use super::credential::Sources;
 use super::legacy::{LegacyKeysError, LegacyVerifier, Verifications};
 use super::limit::{Limiter, both};
+use super::lookup::GuardedStore;
 use super::service::ApiKeyService;
+use super::streams::OpenStreams;
 use crate::credential::{CredentialSource, Kind};
 use crate::identity::Identity;
 use crate::key::KeyFormat;
@@ -87,9 +89,12 @@ impl ApiKeyLayer {
     pub fn new(store: impl KeyStore) -> Self {
         let header = CredentialSource::header(HeaderName::from_static("x-avala-api-key"));
         let usage = store.usage_sink().map(UsageTracker::of);
+        let store_id = store.id().unwrap_or_else(StoreId::new);
+        let store: Arc<dyn GuardedStore> = Arc::new(store);
         let config = Config {
-            store_id: store.id().unwrap_or_else(StoreId::new),
-            store: Arc::new(store),
+            streams: Arc::new(OpenStreams::new(Arc::clone(&store))),
+            store_id,
+            store,
             source: Sources::new([header]),
             legacy: None,
             requirement: Requirement::any_key(),
@@ -696,7 +701,11 @@ impl ApiKeyLayer {
         })
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+    pub(super) const fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    pub(super) fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(Arc::make_mut(&mut self.config));
         self
     }

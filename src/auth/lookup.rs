@@ -17,7 +17,7 @@ use crate::error_chain::panic_text;
 use crate::key::{KeyDigest, KeyRecord};
 use crate::observe::LegacyCheck;
 use crate::rejection::Outage;
-use crate::store::{KeyStore, Lookup};
+use crate::store::{Changes, KeyStore, Lookup};
 
 /// A lookup that is under way.
 pub(super) type Waiting = BoxFuture<'static, Awaited>;
@@ -48,6 +48,7 @@ pub(super) struct LookupError {
 pub(super) trait GuardedStore: Send + Sync {
     fn try_find(&self, digest: &KeyDigest) -> Answer;
     fn find(self: Arc<Self>, digest: KeyDigest, timeout: Option<Duration>) -> Waiting;
+    fn changes(&self) -> Option<&Changes>;
 }
 
 impl<S: KeyStore> GuardedStore for S {
@@ -58,6 +59,10 @@ impl<S: KeyStore> GuardedStore for S {
             Ok(Lookup::Pending) => Answer::Pending,
             Err(panic) => Answer::Failed(panicked(panic)),
         }
+    }
+
+    fn changes(&self) -> Option<&Changes> {
+        KeyStore::changes(self)
     }
 
     fn find(self: Arc<Self>, digest: KeyDigest, timeout: Option<Duration>) -> Waiting {

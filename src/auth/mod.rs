@@ -3,6 +3,7 @@
 //! `check.rs` has the steps of a request in their order. [`ApiKeyLayer`](crate::ApiKeyLayer) configures them,
 //! [`ApiKeyService`] runs them, and [`ApiKey`](crate::ApiKey) is what a handler sees of them.
 
+mod authenticator;
 mod authorize;
 mod body;
 mod caller;
@@ -34,8 +35,10 @@ mod rejector;
 mod require;
 mod response_headers;
 mod service;
+mod streams;
 mod waiting;
 
+pub use self::authenticator::Authenticator;
 pub use self::body::ResponseBody;
 pub use self::caller::Caller;
 #[cfg(feature = "axum")]
@@ -47,6 +50,7 @@ pub use self::legacy::{LegacyFormat, LegacyFormatError, LegacyKey, LegacyKeysErr
 pub use self::limit::{Attempt, Limit, LimitCaller, LimitHeaders, LimitState, Limiter, Limits};
 pub use self::require::RequireScopesLayer;
 pub use self::service::ApiKeyService;
+pub use self::streams::{EndStreamsBody, EndStreamsFuture, EndStreamsLayer, EndStreamsService, KeyEnded, StreamEnded};
 pub use crate::credential::{AuthScheme, CredentialSource, InvalidAuthScheme};
 pub use crate::identity::Identity;
 

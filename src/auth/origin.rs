@@ -3,6 +3,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Response;
 
+use super::authorize::RouteClass;
 use super::config::Config;
 use super::handler_rejection::HandlerRejection;
 use crate::decision::authorize;
@@ -19,17 +20,49 @@ pub(super) struct Origin {
     config: Arc<Config>,
     /// `None` if the layer reports nothing and is inside no other one.
     nesting: Option<Arc<Nesting>>,
-    /// The entry of the route table.
-    entry: Option<usize>,
+    route: RouteClass,
+    /// What inner layers require of the key.
+    inner: Option<Arc<Required>>,
+}
+
+/// The requirement of an inner layer, and those of the layers around it.
+pub(super) struct Required {
+    pub(super) requirement: Requirement,
+    pub(super) and: Option<Arc<Required>>,
 }
 
 impl Origin {
-    pub(super) const fn new(config: Arc<Config>, nesting: Option<Arc<Nesting>>, entry: Option<usize>) -> Self {
-        Self { config, nesting, entry }
+    pub(super) const fn new(config: Arc<Config>, nesting: Option<Arc<Nesting>>, route: RouteClass) -> Self {
+        Self { config, nesting, route, inner: None }
     }
 
     pub(super) fn config(&self) -> &Config {
         &self.config
+    }
+
+    pub(super) const fn shared_config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    pub(super) const fn route(&self) -> RouteClass {
+        self.route
+    }
+
+    pub(super) const fn inner(&self) -> Option<&Arc<Required>> {
+        self.inner.as_ref()
+    }
+
+    /// Notes that an inner layer requires this, for as long as the response is open.
+    pub(super) fn note_required(&mut self, required: &Arc<Required>) {
+        self.inner = Some(match self.inner.take() {
+            None => Arc::clone(required),
+            earlier => Arc::new(Required { requirement: required.requirement.clone(), and: earlier }),
+        });
+    }
+
+    /// Returns the request as the layer has seen it.
+    pub(super) fn head<'r>(&'r self, request: RequestHead<'r>) -> RequestHead<'r> {
+        request.with_path_from(self.config.path_from).with_matched_route(self.matched_route())
     }
 
     /// Returns what this layer and those around it have done for a request with this key.
@@ -76,8 +109,7 @@ impl Origin {
         unmet: Option<&Unmet>,
         request: RequestHead<'_>,
     ) -> Response<Bytes> {
-        let request = request.with_path_from(self.config.path_from).with_matched_route(self.matched_route());
-        self.config.responder.explain(rejection, unmet, request)
+        self.config.responder.explain(rejection, unmet, self.head(request))
     }
 
     pub(super) fn note(&self, rejection: Rejection) {
@@ -92,6 +124,6 @@ impl Origin {
     }
 
     fn matched_route(&self) -> Option<&MatchedRoute> {
-        self.config.pattern(self.entry)
+        self.config.pattern(self.route.entry())
     }
 }

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use super::gate::{Gate, GateService};
 use super::handler_rejection::HandlerRejection;
 use super::identity::ApiKey;
 use super::keyless::Keyless;
-use super::origin::Origin;
+use super::origin::{Origin, Required};
 use crate::rejection::Responder;
 use crate::rejection::reason::Rejection;
 use crate::request::RequestHead;
@@ -45,16 +46,16 @@ use crate::scope::Requirement;
 ///     .route("/exports/", post(create_export.layer(exports)))
 ///     .layer(ApiKeyLayer::new(MemoryStore::new()));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a layer does nothing until it is applied to a service"]
 pub struct RequireScopesLayer {
-    requirement: Arc<Requirement>,
+    required: Arc<Required>,
 }
 
 impl RequireScopesLayer {
     /// Returns a layer that requires this of every key and identity.
     pub fn new(requirement: impl Into<Requirement>) -> Self {
-        Self { requirement: Arc::new(requirement.into()) }
+        Self { required: Arc::new(Required { requirement: requirement.into(), and: None }) }
     }
 }
 
@@ -68,6 +69,12 @@ impl<S> Layer<S> for RequireScopesLayer {
 
 impl Gate for RequireScopesLayer {
     fn enter<B>(&self, request: &mut Request<B>) -> Option<Response<Bytes>> {
+        if let Some(key) = request.extensions_mut().get_mut::<ApiKey>()
+            && key.meets(&self.required.requirement)
+        {
+            key.note_required(&self.required);
+            return None;
+        }
         self.reject(RequestHead::new(request))
     }
 }
@@ -76,13 +83,13 @@ impl RequireScopesLayer {
     fn reject(&self, request: RequestHead<'_>) -> Option<Response<Bytes>> {
         let extensions = request.extensions();
         if let Some(key) = extensions.get::<ApiKey>() {
-            return key.require(&self.requirement, request).err().map(HandlerRejection::respond);
+            return key.require(&self.required.requirement, request).err().map(HandlerRejection::respond);
         }
         if let Some(keyless) = extensions.get::<Keyless>() {
             return match keyless.identity() {
                 Some(identity) => {
                     let origin = Some(keyless.origin());
-                    let required = Origin::require(origin, identity.access(), &self.requirement, request);
+                    let required = Origin::require(origin, identity.access(), &self.required.requirement, request);
                     required.err().map(HandlerRejection::respond)
                 }
                 None => Some(keyless.reject(keyless.missing("a RequireScopesLayer"), request)),
@@ -93,5 +100,11 @@ impl RequireScopesLayer {
              layer that is added last runs first); answering 500"
         );
         Some(Responder::documented().respond(Rejection::Misconfigured, request))
+    }
+}
+
+impl fmt::Debug for RequireScopesLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequireScopesLayer").field("requirement", &self.required.requirement).finish()
     }
 }

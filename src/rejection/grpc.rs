@@ -8,7 +8,7 @@ use super::reason::Rejection;
 use crate::decision::Denial;
 
 /// Returns the content type of a response to this request, if it is a gRPC call.
-pub(super) fn content_type(headers: &HeaderMap) -> Option<&'static str> {
+pub(crate) fn content_type(headers: &HeaderMap) -> Option<&'static str> {
     let sent = headers.get(CONTENT_TYPE)?.as_bytes();
     // The longer name first: `application/grpc` begins all of them.
     ["application/grpc-web-text", "application/grpc-web", "application/grpc"].into_iter().find(|known| {
@@ -23,9 +23,16 @@ pub(super) fn response(rejection: Rejection, content_type: &'static str) -> Resp
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(HeaderName::from_static("grpc-status"), status(rejection).into());
-    headers.insert(HeaderName::from_static("grpc-message"), message(rejection));
+    headers.extend(trailers(rejection));
     response
+}
+
+/// Returns the trailers of a stream that ends for this reason.
+pub(crate) fn trailers(rejection: Rejection) -> HeaderMap {
+    HeaderMap::from_iter([
+        (HeaderName::from_static("grpc-status"), status(rejection).into()),
+        (HeaderName::from_static("grpc-message"), message(rejection)),
+    ])
 }
 
 /// The status code, out of those of `google.rpc.Code`.

@@ -16,5 +16,6 @@ pub use self::challenge::{InvalidRealm, Realm};
 pub use self::reason::{CredentialError, Outage};
 pub use self::rejected::RejectedRequest;
 
+pub(crate) use self::grpc::{content_type as grpc_content_type, trailers as grpc_trailers};
 pub(crate) use self::responder::Responder;
 pub(crate) use self::unmet::Unmet;

@@ -88,6 +88,6 @@ async fn upgrade_is_guarded_and_open_stream_continues() {
     keys.revoke(&acme, issued.record.id()).await.unwrap();
     let (_, head) = handshake(address, &good).await;
     assert!(head.starts_with("HTTP/1.1 401 "), "{head}");
-    // As SECURITY.md documents: the handler must end it, on a change event of the `KeyManager`.
+    // This handler does not select on `ApiKey::ended`.
     assert_eq!(says(&mut open, "still here").await, "still here");
 }

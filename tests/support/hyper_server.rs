@@ -1,6 +1,5 @@
 //! hyper's own connections, a listener for each version, and nothing between them and the service.
 
-use std::error::Error;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -19,7 +18,7 @@ use super::server::Server;
 pub(crate) async fn serve_hyper<S, B>(service: S) -> Server
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send> + Clone + Send + 'static,
-    B: Body<Data = Bytes, Error: Error + Send + Sync> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let mut tasks = JoinSet::new();
     let of_http1 = TowerToHyperService::new(service.clone());

@@ -153,7 +153,12 @@ impl Sources {
         if self.formats.is_empty() {
             return None;
         }
-        self.with_key(headers, |key| self.formats.iter().find(|format| format.matches(key)))
+        self.with_key(headers, |key| self.format_of(key))
+    }
+
+    /// Returns the first format that this key is in.
+    pub(super) fn format_of(&self, key: &[u8]) -> Option<&KeyFormat> {
+        self.formats.iter().find(|format| format.matches(key))
     }
 
     /// Returns what is made of the one credential of `headers`. `None` where there is not one that can be looked up.
@@ -202,7 +207,7 @@ impl Sources {
     }
 
     #[inline]
-    fn digest(&self, presented: &[u8]) -> Result<KeyDigest, CredentialError> {
+    pub(super) fn digest(&self, presented: &[u8]) -> Result<KeyDigest, CredentialError> {
         if presented.len() > LONGEST {
             return Err(CredentialError::TooLong);
         }
