@@ -17,6 +17,8 @@
 //! | follow the changes of such a table, or of Redis, in several processes | [`own_table`] |
 //! | keep keys in a file of the deployment | [`keys_from_file`] |
 //! | accept sessions, JWTs or client certificates in addition to keys | [`logins_and_jwt`] |
+//! | end event streams, downloads and WebSockets with their key | [`streams`] |
+//! | check keys of queues, WebSocket messages or MQTT | [`outside_http`] |
 //! | test handlers, and keys that expire | [`testing`] |
 //! | replace a key, with or without downtime | [`rotation`] |
 //! | rename, annotate, limit, suspend, purge keys | [`key_life`] |
@@ -101,6 +103,8 @@ pub mod moving_from_sanctum {}
 pub mod openapi {}
 #[doc = include_str!("operators.md")]
 pub mod operators {}
+#[doc = include_str!("outside_http.md")]
+pub mod outside_http {}
 #[doc = include_str!("own_rejections.md")]
 pub mod own_rejections {}
 #[doc = include_str!("own_scopes.md")]
@@ -119,5 +123,7 @@ pub mod proxies {}
 pub mod rotation {}
 #[doc = include_str!("scopes_per_route.md")]
 pub mod scopes_per_route {}
+#[doc = include_str!("streams.md")]
+pub mod streams {}
 #[doc = include_str!("testing.md")]
 pub mod testing {}
