@@ -141,7 +141,7 @@
 //!    a blank one is a 401; several, or more than 512 bytes, are a 401. Neither costs a lookup.
 //! 2. **Lookup.** [`KeyStore::try_find`] answers from memory, or else [`KeyStore::find`] is awaited, for one second unless
 //!    [`ApiKeyLayer::lookup_timeout`] sets another limit. A store that fails, hangs or panics is a 503: an outage never
-//!    looks like an invalid key.
+//!    looks like an invalid key. With [`ApiKeyLayer::legacy_keys`], a key that no record has may be one of an old table.
 //! 3. **Decision.** [`decide`](decision::decide) is one pure function of the record, the time and the [`Requirement`]. Its
 //!    checks, in their order: unknown, revoked, suspended, organization disabled, expired, networks, scopes.
 //! 4. **Service.** An accepted request reaches the inner service with an [`ApiKey`] in its extensions. A rejected one never
