@@ -239,6 +239,8 @@ impl<'a> Check<'a> {
     }
 
     /// Step 3: what the store can answer at once, or else a lookup to wait for.
+    // Inlined, since most requests take it from one of its callers.
+    #[inline(always)]
     pub(super) fn look_up<B>(&mut self, digest: &KeyDigest, request: &mut Request<B>) -> Progress {
         match self.try_find(digest) {
             Answer::Found(record) => self.decide(digest, self.limiter(), record, request),
