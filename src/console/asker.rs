@@ -30,7 +30,7 @@ impl Asker {
     /// Returns who is asking, or the response to a request that comes from no one who may.
     pub(super) fn of(request: &Parts, origins: &[HeaderValue]) -> Result<Self, Box<Response<Bytes>>> {
         let operator = request.extensions.get::<Operator>();
-        if operator.is_some() && !origin::is_allowed(request, origins) {
+        if operator.is_some() && !origin::is_allowed(RequestHead::of_parts(request), origins) {
             return Err(Box::new(foreign()));
         }
         match (request.extensions.get::<ApiKey>(), operator) {

@@ -83,5 +83,6 @@ pub use self::api::ConsoleApi;
 pub use self::body::ConsoleBody;
 pub use self::builder::Console;
 pub use self::operator::Operator;
+pub use self::origin::is_same_origin;
 pub use self::page::{ConsolePage, ConsoleText};
 pub use self::service::ConsoleFuture;

@@ -1,18 +1,38 @@
-//! Whether a request of an operator comes from a page of the same site.
+//! Whether a request of an operator comes from a page of the same origin.
 
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
-use http::request::Parts;
 
 use crate::client::ClientInfo;
+use crate::request::RequestHead;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Returns whether no other site can have made a browser send this request.
+/// Returns whether no page of another origin can have made a browser send this request: for the login and the logout of your
+/// service. The console checks the requests of an [`Operator`](super::Operator) by itself.
+///
+/// A request without `Sec-Fetch-Site` and `Origin` does not come from a page of a browser. Behind a proxy that changes `Host`,
+/// browsers are recognized by `Sec-Fetch-Site` alone, which they send over HTTPS.
+///
+/// ```
+/// use http::Request;
+/// use tower_api_key::console::is_same_origin;
+///
+/// let request = Request::post("/login").header("Host", "acme.example");
+/// assert!(is_same_origin(&request.header("Origin", "https://acme.example").body(())?));
+/// let request = Request::post("/login").header("Host", "acme.example");
+/// assert!(!is_same_origin(&request.header("Origin", "https://evil.example").body(())?));
+/// # Ok::<(), http::Error>(())
+/// ```
+pub fn is_same_origin<'a>(request: impl Into<RequestHead<'a>>) -> bool {
+    is_allowed(request.into(), &[])
+}
+
+/// Returns whether no page of an origin that is not allowed can have made a browser send this request.
 ///
 /// `Sec-Fetch-Site` is set by the browser and knows the origin of the page, whatever a proxy does to `Host`. A browser that
 /// does not send it sends `Origin` with each request that is not a plain `GET`.
-pub(super) fn is_allowed(request: &Parts, allowed: &[HeaderValue]) -> bool {
-    let headers = &request.headers;
+pub(super) fn is_allowed(request: RequestHead<'_>, allowed: &[HeaderValue]) -> bool {
+    let headers = request.headers();
     let (Ok(origin), Ok(site)) = (only(headers, &ORIGIN), only(headers, &SEC_FETCH_SITE)) else { return false };
     if origin.is_some_and(|origin| allowed.contains(origin)) {
         return true;
@@ -25,15 +45,15 @@ pub(super) fn is_allowed(request: &Parts, allowed: &[HeaderValue]) -> bool {
 }
 
 /// Returns whether this is the origin of the service, as far as the service knows it.
-fn is_own(origin: &HeaderValue, request: &Parts) -> bool {
+fn is_own(origin: &HeaderValue, request: RequestHead<'_>) -> bool {
     let Some((scheme, host)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else { return false };
-    let is_https = request.extensions.get::<ClientInfo>().is_some_and(ClientInfo::is_https);
+    let is_https = request.extensions().get::<ClientInfo>().is_some_and(ClientInfo::is_https);
     if is_https && scheme != "https" {
         return false;
     }
-    let named = match only(&request.headers, &HOST) {
+    let named = match only(request.headers(), &HOST) {
         Ok(Some(named)) => named.to_str().ok(),
-        Ok(None) => request.uri.authority().map(http::uri::Authority::as_str),
+        Ok(None) => request.uri().authority().map(http::uri::Authority::as_str),
         Err(Repeated) => None,
     };
     named.is_some_and(|named| named.eq_ignore_ascii_case(host))
@@ -60,8 +80,8 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let (request, ()) = request.body(()).unwrap().into_parts();
-        is_allowed(&request, &[HeaderValue::from_static("https://admin.example")])
+        let request = request.body(()).unwrap();
+        is_allowed((&request).into(), &[HeaderValue::from_static("https://admin.example")])
     }
 
     /// Cases: 233.

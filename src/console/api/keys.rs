@@ -98,7 +98,7 @@ impl<'a> Call<'a> {
         let mut form = self.form(body).await?;
         let rules = self.shared.keys.rules();
         let name = form.text("name", NewKey::MAX_NAME_LEN);
-        let access = access::access(&mut form, rules);
+        let access = access::access(&mut form);
         let expires_at = fields::expires_at(&mut form, self.shared.clock.now());
         let metadata = fields::metadata(&mut form).unwrap_or_default();
         let networks = fields::networks(&mut form).unwrap_or_default();
