@@ -79,7 +79,7 @@ fn json(value: &impl Serialize) -> Result<String, ApiError> {
     serde_json::to_string(value).map_err(ApiError::internal)
 }
 
-/// Mail servers that tell `Ada@` from `ada@` are rarer than people who write both.
+/// Mail servers that distinguish `Ada@` and `ada@` are rarer than people who write both.
 fn normal(email: &str) -> String {
     email.to_lowercase()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{ConnectInfo, FromRef};
 use axum::http::header::CONTENT_TYPE;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use tower::Layer;
 use tower_api_key::background::Background;
@@ -19,14 +19,15 @@ use tower_api_key::{ApiKeyLayer, BoxError};
 use crate::accounts::Accounts;
 use crate::data::Data;
 use crate::limits::Limits;
-use crate::mission_control::{self, Sessions};
+use crate::mission_control::{self, Sessions, identify, identity};
 use crate::options::Options;
 use crate::passwords::Passwords;
 use crate::reply::not_found;
 use crate::store::{Keys, Store};
-use crate::{audit, keys, openapi, policy, resources, routes, signup, unread};
+use crate::{audit, openapi, policy, resources, routes, signup, unread};
 
 pub(crate) const BASE: &str = "/api/v1";
+pub(crate) const API_KEYS: &str = "/api/v1/api-keys/";
 
 /// How often the last use of each key is reported to the store. Until then, the list of keys shows an older time.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
@@ -68,7 +69,8 @@ impl App {
 /// layer, unknown paths and methods too. Its limit counts every request of a valid key.
 pub(crate) fn router(app: App, options: &Options) -> Result<Router, BoxError> {
     let table = routes::table()?;
-    let document = openapi::document(&table, options)?;
+    let console = mission_control::console(&app.keys);
+    let document = openapi::document(&table, &console, options)?;
     let limits = Limits::at(&options.limits)?;
     let keys = ApiKeyLayer::new(app.keys.backend().clone()).on_decision(audit::record);
     let checked = limits
@@ -76,6 +78,8 @@ pub(crate) fn router(app: App, options: &Options) -> Result<Router, BoxError> {
         .track_usage(&app.usage)
         .routes(table.clone())
         .rejection_response(move |rejected| routes::reject(&table, rejected));
+    // A login manages keys, and does nothing else.
+    let managed = checked.clone().accept_identity(identity).layer(console.api().at(API_KEYS));
     let guarded = checked.layer(guarded().with_state(app.clone()));
     let sign_up =
         post(signup::sign_up).layer(limits.attempts("signups").reject_as(&keys)).fallback_service(guarded.clone());
@@ -84,8 +88,11 @@ pub(crate) fn router(app: App, options: &Options) -> Result<Router, BoxError> {
     let mut router = Router::new()
         .route(routes::SIGN_UP, sign_up)
         .route(routes::OPENAPI, document)
-        .merge(mission_control::router(&app.sessions, &keys, &limits))
+        .route_service(API_KEYS, managed.clone())
+        .route_service(&format!("{API_KEYS}{{*rest}}"), managed)
+        .merge(mission_control::router(&console, &keys, &limits))
         .fallback_service(guarded)
+        .layer(from_fn_with_state(app.sessions.clone(), identify))
         .with_state(app);
     if options.require_https {
         router = router.layer(RequireHttpsLayer::new(&keys));
@@ -113,7 +120,6 @@ fn guarded() -> Router<App> {
         .route("/exports/{uid}/", get(exports::read))
         .route("/exports/{uid}/download/", get(exports::download))
         .route("/users/me/permissions/", get(permissions))
-        .route("/organization/key-policy/", get(policy::read).put(policy::set))
-        .merge(keys::routes("/api-keys"));
+        .route("/organization/key-policy/", get(policy::read).put(policy::set));
     Router::new().nest(BASE, api).fallback(not_found)
 }

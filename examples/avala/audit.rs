@@ -6,9 +6,10 @@ use tower_api_key::observe::{self, DecisionEvent};
 /// Who used what: one line for each request that came to the key layer.
 pub(crate) fn record(event: &DecisionEvent<'_>) {
     observe::metrics::record_decision(event);
-    let (key, organization) = match event.key() {
-        Some(key) => (key.id().to_string(), key.organization().as_str()),
-        None => ("-".to_owned(), "-"),
+    let (key, organization) = match (event.key(), event.identity()) {
+        (Some(key), _) => (key.id().to_string(), key.organization().as_str()),
+        (None, Some(login)) => ("login".to_owned(), login.organization().as_str()),
+        (None, None) => ("-".to_owned(), "-"),
     };
     let outcome = event.outcome().code();
     let status = event.status().map_or("-".to_owned(), |status| status.as_u16().to_string());
@@ -46,11 +47,43 @@ pub(crate) fn record_change(event: &ChangeEvent<'_>) {
     }
 }
 
-/// The client chose the path: no control character may reach the log, and no key that somebody pasted into a
-/// URL where its uid belonged.
+/// The client chose the path: no control character may reach the log, and no key or session that was pasted into a URL in
+/// place of a uid, in whatever encoding.
 fn printable(path: &str) -> String {
     let shown = |segment: &str| {
-        if segment.contains("avk_") { "[redacted]".to_owned() } else { segment.escape_default().to_string() }
+        if may_be_secret(segment) { "[redacted]".to_owned() } else { segment.escape_default().to_string() }
     };
     path.split('/').map(shown).collect::<Vec<_>>().join("/")
+}
+
+/// Whether this has the beginning of a key or a session, or is as long as one in hexadecimal digits or base64.
+fn may_be_secret(segment: &str) -> bool {
+    const SHORTEST: usize = 40;
+    let mut text = segment.to_owned();
+    // Encoded again and again, if it was.
+    while let Some(decoded) = percent_decoded(&text) {
+        text = decoded;
+    }
+    let lower = text.to_ascii_lowercase();
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '+' | '_' | '=');
+    ["avk_", "mcs_"].iter().any(|prefix| lower.contains(prefix))
+        || lower.split(|letter| !is_part(letter)).any(|word| word.len() >= SHORTEST)
+}
+
+/// The text with its first escapes decoded; `None` where there is none.
+fn percent_decoded(text: &str) -> Option<String> {
+    let (mut bytes, mut rest, mut found) = (Vec::new(), text.as_bytes(), false);
+    while let Some((first, after)) = rest.split_first() {
+        let byte = match after {
+            [high, low, ..] if *first == b'%' => {
+                let digits = [*high, *low];
+                std::str::from_utf8(&digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok())
+            }
+            _ => None,
+        };
+        rest = if byte.is_some() { &after[2..] } else { after };
+        found |= byte.is_some();
+        bytes.push(byte.unwrap_or(*first));
+    }
+    found.then(|| String::from_utf8_lossy(&bytes).into_owned())
 }

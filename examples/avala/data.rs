@@ -12,7 +12,7 @@ use crate::reply::{ApiError, in_time};
 use crate::time::rfc3339;
 
 /// The data of each organization, one JSON document each, which is enough for an example. There is no way from one
-/// to another: whoever asks names the organization of their key and sees nothing else.
+/// to another: a request names the organization of its key and sees nothing else.
 #[derive(Clone)]
 pub(crate) struct Data(Database);
 
@@ -114,7 +114,7 @@ impl Data {
         parse(&self.document(id).await?)
     }
 
-    /// Does this work on the data of one organization. It is done again where somebody else, maybe in another
+    /// Does this work on the data of one organization. It is done again where another request, maybe in another
     /// process, has changed the data in the meantime. When it fails, nothing is changed.
     pub(crate) async fn change<T>(
         &self,
@@ -132,14 +132,14 @@ impl Data {
         }
     }
 
-    /// Where nobody signed up for the organization, there is nothing.
+    /// Returns not found for an organization that never signed up.
     async fn document(&self, id: &OrganizationId) -> Result<String, ApiError> {
         let rows = in_time(self.0.run(READ, &[id.as_str()])).await?;
         rows.into_iter().flatten().next().ok_or(ApiError::NOT_FOUND)
     }
 }
 
-/// What nobody can read, somebody wrote by hand: the client can only come back when that is mended.
+/// An unreadable document was written by hand: the client gets a 503 until it is corrected.
 fn parse(document: &str) -> Result<Organization, ApiError> {
     serde_json::from_str(document).map_err(ApiError::unavailable)
 }

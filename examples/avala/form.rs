@@ -1,16 +1,21 @@
+use std::time::Duration;
+
 use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use http_body_util::LengthLimitError;
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 
 use crate::reply::{ApiError, FieldErrors};
 
 const LONGEST: usize = 64 * 1024;
+/// How long a body may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The fields of a JSON body. Take them one by one, then call [`check`](Self::check): what a field that is not as
-/// it should be returned is a placeholder. Fields that nobody takes are ignored. No message repeats a value, since
+/// it should be returned is a placeholder. Fields that are not taken are ignored. No message repeats a value, since
 /// a value may be a secret in the wrong place.
 pub(crate) struct Form {
     fields: Map<String, Value>,
@@ -25,7 +30,8 @@ impl Form {
             let detail = "Unsupported media type. Send application/json.";
             return Err(ApiError::Other(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail.into()));
         }
-        let bytes = to_bytes(body, LONGEST).await.map_err(|error| {
+        let late = |_| ApiError::Other(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time.".into());
+        let bytes = timeout(PATIENCE, to_bytes(body, LONGEST)).await.map_err(late)?.map_err(|error| {
             let source = std::error::Error::source(&error);
             if source.is_some_and(|source| source.is::<LengthLimitError>()) {
                 let detail = format!("The body is longer than {LONGEST} bytes.");
@@ -42,14 +48,6 @@ impl Form {
                 Err(ApiError::bad_request(format!("The body is not JSON: line {line}, column {column}.")))
             }
         }
-    }
-
-    /// The same for a request that may come without a body.
-    pub(crate) async fn read_optional(request: Request) -> Result<Self, ApiError> {
-        if http_body::Body::is_end_stream(request.body()) {
-            return Ok(Self { fields: Map::new(), errors: FieldErrors::new() });
-        }
-        Self::read(request).await
     }
 
     /// A text that must be there.
@@ -85,14 +83,6 @@ impl Form {
             self.wrong(field, "A whole number from 0 on is required.");
         }
         number
-    }
-
-    pub(crate) fn boolean(&mut self, field: &'static str) -> Option<bool> {
-        let value = self.take(field)?;
-        if value.as_bool().is_none() {
-            self.wrong(field, "Must be a valid boolean.");
-        }
-        value.as_bool()
     }
 
     /// Whether the field is there, be it null.

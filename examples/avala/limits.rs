@@ -1,6 +1,9 @@
 //! How many requests are answered in any minute: the documented limits.
 
-use tower_api_key::throttle::{Limit, LimitRule, RedisLimits, ThrottleLayer};
+use tower_api_key::auth::LimitCaller;
+use tower_api_key::console::Operator;
+use tower_api_key::request::RequestHead;
+use tower_api_key::throttle::{Limit, LimitRule, RedisLimits, Subject, ThrottleLayer};
 use tower_api_key::{ApiKeyLayer, observe};
 
 use crate::options::RequestsPerMinute;
@@ -32,7 +35,15 @@ impl Limits {
         ThrottleLayer::new(self.count(LimitRule::per_client(Limit::per_minute(5)).name(name)))
     }
 
-    /// Counts the requests of each key.
+    /// Counts the calls of each login.
+    pub(crate) fn sessions(&self) -> ThrottleLayer {
+        let account = |request: RequestHead<'_>, _: LimitCaller<'_>| {
+            Some(Subject::text(request.extensions().get::<Operator>()?.actor()))
+        };
+        ThrottleLayer::new(self.count(LimitRule::by(Limit::per_minute(60), account).name("sessions")))
+    }
+
+    /// Counts the requests of each key, and those of each login.
     pub(crate) fn per_key(&self, keys: ApiKeyLayer, limit: RequestsPerMinute) -> ApiKeyLayer {
         match limit {
             RequestsPerMinute::AtMost(limit) => {

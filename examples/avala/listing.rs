@@ -4,6 +4,7 @@ use axum::http::header::HOST;
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use serde::Serialize;
+use tower_api_key::client::ClientInfo;
 use utoipa::ToSchema;
 
 use crate::reply::ApiError;
@@ -29,34 +30,20 @@ pub(crate) struct Page<T> {
 }
 
 impl Listing {
-    /// At most how many results the client wants.
-    pub(crate) const fn limit(&self) -> usize {
-        self.limit
-    }
-
     /// What the client gave for this parameter: the last one, as `next` and `previous` append theirs.
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().rev().find(|(given, _)| given == name).map(|(_, value)| &**value)
     }
 
-    /// Where the page begins, in whatever form the list writes its cursors.
-    pub(crate) fn cursor<T: std::str::FromStr>(&self) -> Result<Option<T>, ApiError> {
-        let parse = |text: &str| text.parse().map_err(|_| ApiError::field("cursor", "Invalid cursor."));
-        self.parameter("cursor").map(parse).transpose()
-    }
-
-    pub(crate) fn reply<T>(&self, results: Vec<T>, next: Option<String>, previous: Option<String>) -> Json<Page<T>> {
-        let url = |cursor| format!("{}cursor={cursor}", self.url);
-        Json(Page { next: next.map(url), previous: previous.map(url), results })
-    }
-
     /// A page of a list that only ever grows at its end: its cursors are positions.
     pub(crate) fn page<T>(&self, all: Vec<T>) -> Result<Json<Page<T>>, ApiError> {
-        let (start, total) = (self.cursor::<usize>()?.unwrap_or(0), all.len());
+        let parse = |text: &str| text.parse::<usize>().map_err(|_| ApiError::field("cursor", "Invalid cursor."));
+        let (start, total) = (self.parameter("cursor").map(parse).transpose()?.unwrap_or(0), all.len());
         let results = all.into_iter().skip(start).take(self.limit).collect();
         let next = start.checked_add(self.limit).filter(|&end| end < total);
         let previous = (start > 0).then(|| start.saturating_sub(self.limit));
-        Ok(self.reply(results, next.map(|next| next.to_string()), previous.map(|previous| previous.to_string())))
+        let url = |cursor| format!("{}cursor={cursor}", self.url);
+        Ok(Json(Page { next: next.map(url), previous: previous.map(url), results }))
     }
 }
 
@@ -67,7 +54,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Listing {
         let Ok(OriginalUri(uri)) = OriginalUri::from_request_parts(parts, state).await;
         let unreadable = |_| ApiError::bad_request("The query could not be read.");
         let Query(parameters) = Query::<Vec<(String, String)>>::try_from_uri(&uri).map_err(unreadable)?;
-        let url = format!("http://{}{}?{}", host(parts), uri.path(), without_cursor(uri.query().unwrap_or_default()));
+        let scheme =
+            if parts.extensions.get::<ClientInfo>().is_some_and(ClientInfo::is_https) { "https" } else { "http" };
+        let url =
+            format!("{scheme}://{}{}?{}", host(parts), uri.path(), without_cursor(uri.query().unwrap_or_default()));
         let mut listing = Self { limit: DEFAULT_LIMIT, parameters, url };
         if let Some(limit) = listing.parameter("limit") {
             let limit = limit.parse().ok().filter(|&limit| limit > 0);

@@ -14,9 +14,7 @@ mod app;
 mod audit;
 mod data;
 mod database;
-mod fields;
 mod form;
-mod keys;
 mod limits;
 mod listing;
 mod mission_control;
@@ -59,7 +57,7 @@ fn run() -> Result<(), String> {
     runtime.block_on(serve::run(options))
 }
 
-/// What `RUST_LOG` asks for, or else warnings of everybody and what this server itself has to say.
+/// Logs what `RUST_LOG` asks for; by default warnings, and everything that this server reports.
 fn log_to_stderr() -> Result<(), String> {
     let directives = match std::env::var("RUST_LOG") {
         Ok(directives) if !directives.trim().is_empty() => directives,

@@ -1,16 +1,16 @@
-//! The document that says what this server takes and answers. What an operation asks of a key, and how it is refused,
-//! comes from the table that the server enforces; what it answers, from the types that it answers with.
+//! The document of what this server takes and answers. What an operation requires of a key, and how it is rejected, comes
+//! from the table that the server enforces; what it answers, from the types that it answers with, and of keys from the console.
 
 use axum::body::Bytes;
 use serde_json::{Value, json};
 use tower_api_key::BoxError;
+use tower_api_key::console::Console;
 use tower_api_key::routes::RouteTable;
 use utoipa::OpenApi;
 use utoipa::openapi::Info;
 
-use crate::app::BASE;
+use crate::app::{API_KEYS, BASE};
 use crate::data::{Dataset, Export, ExportFile, Item, Project, Task};
-use crate::keys::{Issued, View};
 use crate::listing::Page;
 use crate::operations::{self, Operation, json_content};
 use crate::options::{Options, RequestsPerMinute};
@@ -25,26 +25,26 @@ use crate::signup::SignedUp;
     Dataset,
     Export,
     ExportFile,
-    Issued,
     Item,
     KeyPolicy,
     Page<Dataset>,
     Page<Item>,
     Page<Project>,
     Page<Task>,
-    Page<View>,
     Permissions,
     SignedUp,
     Task,
-    View,
 )))]
 struct Replies;
 
 /// The document of a server with these options.
-pub(crate) fn document(table: &RouteTable, options: &Options) -> Result<Bytes, BoxError> {
+pub(crate) fn document(table: &RouteTable, console: &Console, options: &Options) -> Result<Bytes, BoxError> {
     let mut info = Info::new("Avala look-alike", env!("CARGO_PKG_VERSION"));
     info.description = Some("The reference server of tower-api-key. Sign up for a key with full access.".into());
-    let mut document = serde_json::to_value(table.openapi().throttled().document(info))?;
+    let mut document = console.openapi(API_KEYS);
+    document.info = info;
+    table.openapi().throttled().add_to(&mut document);
+    let mut document = serde_json::to_value(document)?;
     let replies = serde_json::to_value(Replies::openapi())?;
     extend(&mut document["components"]["schemas"], &replies["components"]["schemas"]);
     extend(&mut document["components"]["responses"], &failures());
@@ -84,7 +84,7 @@ fn describe(document: &mut Value, operation: Operation, options: &Options) {
     }
 }
 
-/// How a handler says no, each in the documented form.
+/// How a handler rejects, each in the documented form.
 fn failures() -> Value {
     let text = |description: &str| json!({ "description": description, "content": json_content("Error") });
     let fields =
@@ -96,8 +96,8 @@ fn failures() -> Value {
             "description": "What is wrong with the request, or with each of its fields.",
             "content": { "application/json": { "schema": wrong } },
         },
-        "Conflict": text("The key is revoked, replaced or suspended."),
         "NotFound": text("There is no such thing in the organization of the key."),
+        "RequestTimeout": text("The body did not arrive in time."),
         "PayloadTooLarge": text("The body is too long."),
         "UnsupportedMediaType": text("The body is not sent as JSON."),
     })

@@ -29,7 +29,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value = "100", value_parser = requests_per_minute, allow_negative_numbers = true)]
     pub(crate) requests_per_minute: RequestsPerMinute,
 
-    /// Refuse plain HTTP; HTTPS requires a trusted proxy that sends X-Forwarded-Proto: https
+    /// Reject plain HTTP; HTTPS requires a trusted proxy that sends X-Forwarded-Proto: https
     #[arg(long)]
     pub(crate) require_https: bool,
 
@@ -41,8 +41,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DURATION", value_parser = age)]
     pub(crate) max_key_age: Option<Duration>,
 
-    /// How long somebody who logs in to Mission Control stays logged in, such as 15m
-    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = age)]
+    /// How long a login to Mission Control lasts, such as 12h
+    #[arg(long, value_name = "DURATION", default_value = "12h", value_parser = age)]
     pub(crate) session_ttl: Duration,
 
     /// Serve /metrics there, apart from the API
@@ -61,7 +61,7 @@ pub(crate) enum RequestsPerMinute {
 }
 
 impl Options {
-    /// The options of this process. Where they cannot be served, one line that says why.
+    /// The options of this process. Where they cannot be served, one line with the reason.
     pub(crate) fn from_args() -> Result<Self, String> {
         let options = Self::try_parse().map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),

@@ -65,7 +65,7 @@ fn work(queue: &Mutex<Receiver<Job>>) {
         // One thread waits for the next job, the others for their turn to wait.
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { password, wanted }) = next else { return };
-        // Whoever has gone away in the meantime costs nothing more.
+        // A client that has gone away in the meantime costs nothing more.
         match wanted {
             Wanted::Hash(reply) if !reply.is_closed() => {
                 let _ = reply.send(hash(password.as_bytes(), &mut memory));
@@ -112,6 +112,6 @@ fn verify(password: &[u8], hash: &str, memory: &mut Vec<Block>) -> Result<bool, 
 pub(crate) enum HashError {
     #[error("a password could not be hashed: {0}")]
     Argon2(#[from] password_hash::Error),
-    #[error("a password could not be hashed: nobody hashes any longer")]
+    #[error("a password could not be hashed: the threads have stopped")]
     Stopped,
 }

@@ -15,10 +15,10 @@ pub(crate) const PATH: &str = "/metrics";
 /// In seconds: from what a key in memory takes to what a database may take before it is given up.
 const BUCKETS: [f64; 10] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 10.0];
 
-/// How often what was measured is put into its bucket while nobody reads.
+/// How often what was measured is put into its bucket between reads.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// A listener apart from that of the API: whoever may read how the server is doing needs no key, and no client of the
+/// A listener apart from that of the API: a reader of the metrics needs no key, and no client of the
 /// API learns it.
 pub(crate) struct Prometheus {
     listener: TcpListener,

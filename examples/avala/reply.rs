@@ -15,7 +15,6 @@ use tower_api_key::Rejection;
 use tower_api_key::manage::ManageError;
 use tower_api_key::rejection::Outage;
 
-use crate::fields;
 use crate::store::causes;
 
 /// Every reply that is not a success.
@@ -79,18 +78,6 @@ impl From<Rejection> for ApiError {
 impl From<ManageError> for ApiError {
     fn from(error: ManageError) -> Self {
         match error {
-            ManageError::NotFound => Self::NOT_FOUND,
-            ManageError::Conflict => {
-                Self::Other(StatusCode::CONFLICT, "The key is revoked, replaced or suspended.".into())
-            }
-            ManageError::ExpiryInPast => Self::field("expires_at", "This time is in the past."),
-            ManageError::WouldWiden => Self::field("scopes", "A key cannot get more scopes."),
-            ManageError::WouldWidenNetworks => Self::field("allowed_networks", "A key cannot get more networks."),
-            ManageError::WouldExtend => Self::field("expires_at", "A key can only expire sooner."),
-            error @ ManageError::InvalidName => Self::field("name", format!("{error}.")),
-            error @ ManageError::InvalidMetadata(_) => Self::field("metadata", format!("{error}.")),
-            ManageError::UnknownEnvironment(_) => Self::field("environment", fields::UNKNOWN_ENVIRONMENT),
-            ManageError::UnknownScope(_) => Self::field("scopes", "Not a scope of this API."),
             ManageError::Unstorable(_) => Self::bad_request("The database cannot store this text."),
             failed @ ManageError::Store(_) => Self::unavailable(failed),
             other => Self::internal(other),
@@ -104,7 +91,7 @@ impl From<sqlx::Error> for ApiError {
     }
 }
 
-/// What asks a database, for as long as somebody would wait for it. A connection may fall silent without an error.
+/// Waits for a database, for as long as a client would. A connection may fall silent without an error.
 pub(crate) async fn in_time<T, E: Into<ApiError>>(asking: impl Future<Output = Result<T, E>>) -> Result<T, ApiError> {
     const PATIENCE: Duration = Duration::from_secs(10);
     match tokio::time::timeout(PATIENCE, asking).await {

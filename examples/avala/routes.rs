@@ -14,7 +14,7 @@ use crate::app::BASE;
 pub(crate) const SIGN_UP: &str = "/api/v1/signup/";
 pub(crate) const OPENAPI: &str = "/api/v1/openapi.json";
 
-/// A route that somebody forgot to list is closed.
+/// A route that is not listed is closed.
 pub(crate) fn table() -> Result<RouteTable, RouteTableError> {
     let read_tasks = || Requirement::any_of([avala::TASKS_READ, avala::PROJECTS_READ]);
     // A scoped key never manages keys: it could give itself more than it has.

@@ -1,11 +1,20 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{ConnectInfo, Request};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tower::ServiceBuilder;
 use tower_api_key::background::Background;
 
 use crate::app::{self, App};
@@ -14,8 +23,11 @@ use crate::options::Options;
 use crate::prometheus::{self, Prometheus};
 use crate::store::causes;
 
-/// How long requests that are under way may take after the server was told to stop.
+/// How long requests that are under way may take after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long the headers of a request may take.
+const HEADERS: Duration = Duration::from_secs(10);
 
 /// Serves until Ctrl-C or SIGTERM.
 pub(crate) async fn run(options: Options) -> Result<(), String> {
@@ -31,7 +43,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let app = App::open(&options, &background).await.map_err(|error| format!("cannot start: {}", causes(&*error)))?;
     let router = app::router(app, &options).map_err(|error| format!("cannot start: {error}"))?;
     if options.require_https && options.trusted_proxy.is_empty() {
-        tracing::warn!("every request will be refused: nothing but a --trusted-proxy can bring HTTPS to this server");
+        tracing::warn!("every request will be rejected: nothing but a --trusted-proxy can bring HTTPS to this server");
     }
     welcome(address);
     if let Some(metrics) = metrics {
@@ -40,37 +52,60 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         background.run(metrics.serve());
     }
 
-    let served = serve(listener, router, stop).await;
+    serve(listener, router, stop).await;
     // After the last request, which the last usage report includes.
     background.shutdown().await;
-    served.map_err(|error| format!("cannot serve any longer: {error}"))
+    Ok(())
 }
 
-/// Ends when no request is under way, and some time after `stop` in any case.
-async fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let app = router.into_make_service_with_connect_info::<SocketAddr>();
-    let (told_to_stop, draining) = oneshot::channel();
-    let server = axum::serve(listener, app).with_graceful_shutdown(async {
-        stop.await;
-        tracing::info!("stopping");
-        let _ = told_to_stop.send(());
-    });
-    let overdue = async {
-        match draining.await {
-            Ok(()) => tokio::time::sleep(DRAIN).await,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        served = server => served,
-        () = overdue => {
-            tracing::warn!("stopped {} seconds after the signal, with requests under way", DRAIN.as_secs());
-            Ok(())
-        }
+/// Ends when no request is under way, and some time after `stop` in any case. A client that sends its headers too slowly
+/// loses its connection.
+async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
+    server.http2().timer(TokioTimer::new()).keep_alive_interval(HEADERS);
+    let (connections, (running, _)) = (GracefulShutdown::new(), watch::channel(()));
+    let mut stop = pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // A client that went away, or too many open files: neither is a reason to stop.
+                tracing::warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        tracing::trace!("a connection from {peer}");
+        let with_peer = move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request
+        };
+        let service = ServiceBuilder::new().map_request(with_peer).service(router.clone());
+        let server = server.clone();
+        let (watcher, mut stopped) = (connections.watcher(), running.subscribe());
+        tokio::spawn(async move {
+            let mut byte = [0];
+            // Without a first byte, hyper does not know which version of HTTP to time.
+            tokio::select! {
+                first = timeout(HEADERS, stream.peek(&mut byte)) => if !matches!(first, Ok(Ok(1))) { return },
+                _ = stopped.changed() => return,
+            }
+            let _ = stream.set_nodelay(true);
+            let service = TowerToHyperService::new(service);
+            let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            // An error is the end of one connection, which its client sees.
+            let _ = watcher.watch(connection.into_owned()).await;
+        });
+    }
+    tracing::info!("stopping");
+    drop((listener, running));
+    if timeout(DRAIN, connections.shutdown()).await.is_err() {
+        tracing::warn!("stopped {} seconds after the signal, with requests under way", DRAIN.as_secs());
     }
 }
 
@@ -83,7 +118,7 @@ const OPEN: &str = if cfg!(target_os = "macos") {
     "xdg-open"
 };
 
-/// Nobody may be reading: a server whose output is closed serves all the same.
+/// Errors are ignored: a server whose output is closed still serves.
 fn welcome(address: SocketAddr) {
     let host = Reachable(address);
     let (base, page) = (format!("http://{host}{}", app::BASE), format!("http://{host}{}", mission_control::PATH));
@@ -100,7 +135,7 @@ fn welcome(address: SocketAddr) {
     );
 }
 
-/// Where a client on this machine reaches an address that may stand for all of the machine's addresses.
+/// Where a client on this machine reaches an address that may mean all of the machine's addresses.
 struct Reachable(SocketAddr);
 
 impl fmt::Display for Reachable {

@@ -15,7 +15,8 @@ use crate::policy;
 use crate::reply::{ApiError, in_time, with_secret};
 
 pub(crate) const LONGEST_EMAIL: usize = 254;
-/// Longer ones only cost time: nobody types them.
+pub(crate) const SHORTEST_PASSWORD: usize = 8;
+/// Longer ones only cost time: no one types them.
 pub(crate) const LONGEST_PASSWORD: usize = 1000;
 pub(crate) const LONGEST_NAME: usize = 150;
 /// Whom the audit trail names where there is no key yet.
@@ -35,6 +36,9 @@ pub(crate) async fn sign_up(State(app): State<App>, request: Request) -> Result<
         form.wrong("email", "Enter a valid email address.");
     }
     let password = Zeroizing::new(form.text("password", LONGEST_PASSWORD));
+    if (1..SHORTEST_PASSWORD).contains(&password.chars().count()) && !password.trim().is_empty() {
+        form.wrong("password", format!("Ensure this field has at least {SHORTEST_PASSWORD} characters."));
+    }
     let first_name = form.optional_text("first_name", LONGEST_NAME).unwrap_or_default();
     let last_name = form.optional_text("last_name", LONGEST_NAME).unwrap_or_default();
     form.check()?;
@@ -49,8 +53,8 @@ pub(crate) async fn sign_up(State(app): State<App>, request: Request) -> Result<
     let organization = OrganizationId::new(&uid).map_err(ApiError::internal)?;
     let first_data = Organization::for_signup(&username).map_err(ApiError::internal)?;
     let account = Account { user: User { uid, username, email, first_name, last_name }, password_hash };
-    // First the key, which nobody knows until the reply is sent, and then the account: whatever comes in between, nobody
-    // is left with an account that has no key.
+    // First the key, which no one knows until the reply is sent, and then the account: whatever comes in between, no account
+    // is left without a key.
     let issued = first_key(&app, &organization, &account.user.email).await?;
     let added = app.accounts.add(&account, &first_data).await;
     if !matches!(added, Ok(true)) {
@@ -79,7 +83,7 @@ async fn discard(app: &App, issued: &IssuedKey) {
     }
 }
 
-/// As Avala answers. It tells whoever asks that the address has an account; the limit keeps that slow.
+/// As Avala answers. It shows that the address has an account; the limit keeps a search slow.
 fn taken() -> ApiError {
     ApiError::bad_request("Email already registered.")
 }
@@ -95,8 +99,8 @@ fn is_email(text: &str) -> bool {
         && domain.split('.').all(|label| !label.is_empty())
 }
 
-/// What stands before the `@`, in characters that need no escaping in a URL, and enough of the uid to tell two
-/// people of the same name apart.
+/// The part before the `@`, in characters that need no escaping in a URL, and enough of the uid to distinguish two people of
+/// the same name.
 fn username(email: &str, uid: &str) -> String {
     let local = email.split('@').next().unwrap_or_default().to_lowercase();
     let name: String = local.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();

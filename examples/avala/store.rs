@@ -55,7 +55,7 @@ fn formats() -> Result<[KeyFormat; 2], BoxError> {
     Ok([KeyFormat::AVALA.with_environment(Environment::from_static("live")), test])
 }
 
-/// The driver tries again for a while where nobody listens, and then says only that it has waited.
+/// The driver tries again for a while where no server listens, and then reports only that it has waited.
 fn unreachable(error: SqlError) -> BoxError {
     match error {
         SqlError::Database(sqlx::Error::PoolTimedOut) => "the database server cannot be reached".into(),

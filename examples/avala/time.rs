@@ -6,8 +6,3 @@ use jiff::Timestamp;
 pub(crate) fn rfc3339(time: SystemTime) -> String {
     format!("{:.0}", Timestamp::try_from(time).unwrap_or(Timestamp::MAX))
 }
-
-/// A time that a client wrote, with any offset from UTC.
-pub(crate) fn parse(text: &str) -> Option<SystemTime> {
-    text.parse::<Timestamp>().ok()?.try_into().ok()
-}

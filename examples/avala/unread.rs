@@ -17,11 +17,11 @@ use http_body_util::BodyExt;
 const MOST: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Reads on after the reply. A refusal needs no body, but a connection with an unread one has to be closed, and a client
+/// Reads on after the reply. A rejection needs no body, but a connection with an unread one has to be closed, and a client
 /// that has just taken it for its next request loses that one.
 pub(crate) async fn read_on(request: Request, next: Next) -> Response {
     if request.headers().contains_key(EXPECT) {
-        // Whoever asks before sending a body keeps it, once it is not wanted.
+        // A client that asks before it sends a body keeps the body, once it is not wanted.
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
@@ -43,7 +43,7 @@ async fn discard(mut rest: Lent) {
     }
 }
 
-/// A body that somebody else goes on to read.
+/// A body that another task goes on to read.
 struct Lent(Arc<Mutex<Body>>);
 
 impl Lent {

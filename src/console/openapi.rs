@@ -35,7 +35,7 @@ impl Console {
 }
 
 fn document(rules: &IssueRules, base: &str) -> Value {
-    let uid = json!([parameter("uid", "path", json!({ "type": "string", "format": "uuid" }), "The id of the key.")]);
+    let uid = json!([parameter("uid", "path", &json!({ "type": "string", "format": "uuid" }), "The id of the key.")]);
     let mut paths = json!({});
     paths[format!("{base}/")] = json!({
         "get": operation("listKeys", "Lists keys, the newest first", list_parameters(), None, &[("200", "KeyPage")], &[]),
@@ -78,7 +78,7 @@ fn operation(
     let mut responses = json!({
         "400": {
             "description": "What is wrong with the request, or with each of its fields.",
-            "content": content(json!({
+            "content": content(&json!({
                 "type": "object",
                 "required": ["detail"],
                 "properties": { "detail": { "anyOf": [{ "type": "string" }, field_errors()] } },
@@ -90,7 +90,7 @@ fn operation(
     });
     for (status, schema) in answers {
         let reference = json!({ "$ref": format!("#/components/schemas/{schema}") });
-        responses[status] = json!({ "description": summary, "content": content(reference) });
+        responses[status] = json!({ "description": summary, "content": content(&reference) });
     }
     for (status, description) in failures {
         responses[status] = failure(description);
@@ -100,7 +100,7 @@ fn operation(
         operation["parameters"] = parameters;
     }
     if let Some((required, schema)) = body {
-        operation["requestBody"] = json!({ "content": content(schema), "required": required });
+        operation["requestBody"] = json!({ "content": content(&schema), "required": required });
         operation["responses"]["408"] = failure("The body did not arrive in time.");
         operation["responses"]["413"] = failure("The body is longer than 64 KiB.");
         operation["responses"]["415"] = failure("The body is not sent as JSON.");
@@ -110,23 +110,23 @@ fn operation(
 
 fn failure(description: &str) -> Value {
     let detail = json!({ "type": "object", "required": ["detail"], "properties": { "detail": { "type": "string" } } });
-    json!({ "description": description, "content": content(detail) })
+    json!({ "description": description, "content": content(&detail) })
 }
 
 fn field_errors() -> Value {
     json!({ "type": "object", "additionalProperties": { "type": "array", "items": { "type": "string" } } })
 }
 
-fn content(schema: Value) -> Value {
+fn content(schema: &Value) -> Value {
     json!({ "application/json": { "schema": schema } })
 }
 
-fn parameter(name: &str, place: &str, schema: Value, description: &str) -> Value {
+fn parameter(name: &str, place: &str, schema: &Value, description: &str) -> Value {
     json!({ "name": name, "in": place, "description": description, "required": place == "path", "schema": schema })
 }
 
 fn list_parameters() -> Value {
-    let query = |name, schema, description| parameter(name, "query", schema, description);
+    let query = |name, schema: Value, description| parameter(name, "query", &schema, description);
     let text = || json!({ "type": "string" });
     let cursor = "^[0-9]{1,18}_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$";
     json!([
@@ -165,7 +165,7 @@ fn name() -> Value {
     json!({ "type": "string", "pattern": pattern, "maxLength": NewKey::MAX_NAME_LEN })
 }
 
-fn scopes(kind: Value, rules: &IssueRules, granted: bool) -> Value {
+fn scopes(kind: &Value, rules: &IssueRules, granted: bool) -> Value {
     let known = rules.catalog().map(ScopeCatalog::scopes);
     let known = if granted { rules.grantable().or(known) } else { known };
     let mut scope = json!({ "type": "string", "pattern": r"^[!#-+\x2D-:<-\[\]-~]{1,128}$" });
@@ -217,7 +217,7 @@ fn new_key(rules: &IssueRules) -> Value {
     let scoped = alternative(
         &["name", "scopes"],
         json!({ "type": ["boolean", "null"], "enum": [false, null] }),
-        scopes("array".into(), rules, true),
+        scopes(&"array".into(), rules, true),
     );
     let full = json!({ "type": "boolean", "enum": [true] });
     let full = alternative(&["name", "full_access"], full, json!({ "type": "null" }));
@@ -231,7 +231,7 @@ fn update(rules: &IssueRules) -> Value {
         "properties": {
             "name": name(),
             "metadata": metadata(),
-            "scopes": scopes(json!(["array", "null"]), rules, false),
+            "scopes": scopes(&json!(["array", "null"]), rules, false),
             "expires_at": expires_at(),
             "suspended": { "type": ["boolean", "null"] },
             "allowed_networks": networks(),

@@ -137,7 +137,19 @@ def without_authentication(document: dict) -> str:
     return "readOpenApi"
 
 
+def another_status(document: dict) -> str:
+    document["components"]["schemas"]["Key"]["properties"]["status"]["enum"].remove("active")
+    return "listKeys"
+
+
+def without_400(document: dict) -> str:
+    del document["paths"][f"{BASE}/api-keys/"]["post"]["responses"]["400"]
+    return "createKey"
+
+
 WRONG = [
+    ("another-status-of-a-key", "Response violates schema", another_status),
+    ("a-missing-status-of-the-console", "Undocumented status code", without_400),
     ("a-missing-status", "Undocumented status code", without_404),
     ("another-type", "Response violates schema", another_type),
     ("another-limit", "Schema-violating request accepted", another_limit),

@@ -1,5 +1,7 @@
 //! The log: which key was used for what, and never a secret.
 
+use axum::http::Method;
+use base64ct::{Base64, Base64Url, Encoding};
 use serde_json::json;
 
 use super::client::{Api, raw, text};
@@ -117,14 +119,44 @@ async fn policy_change_is_one_log_line_per_organization() {
 #[tokio::test]
 async fn path_cannot_inject_log_lines() {
     let server = Server::start(&[]);
-    let key = Api::of(&server).sign_up("ada").await.key;
-    // No client library sends these: a key in the path, a quote, control and direction characters.
+    let api = Api::of(&server);
+    let key = api.sign_up("ada").await.key;
+    let body = json!({"email": "ada@example.com", "password": "correct horse battery staple"});
+    let url = format!("http://{}/mission-control/login/", server.address());
+    let login = api.post("", &url, body).await;
+    let session = login.header("set-cookie").split(['=', ';']).nth(1).unwrap().to_owned();
+    // No client library sends these: a key or a session in the path, encoded or not, a quote, control and direction
+    // characters.
+    let secrets = [key.clone(), session.clone()].into_iter().flat_map(|secret| {
+        let percent = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+        [
+            secret.replace('_', "%5F"),
+            secret.replace('_', "%255f"),
+            secret.to_uppercase(),
+            percent(&secret),
+            percent(&percent(&secret)),
+            secret[4..].to_owned(),
+            Base64Url::encode_string(secret.as_bytes()),
+            Base64::encode_string(secret.as_bytes()).replace('=', "%3D"),
+            base16ct::lower::encode_string(secret.as_bytes()),
+            secret,
+        ]
+    });
+    let mut pasted = Vec::new();
+    for secret in secrets {
+        raw(&server, &format!("GET /api/v1/tasks/{secret}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await;
+        pasted.push(secret);
+    }
     for path in [format!("/api/v1/api-keys/{key}/revoke/"), "/api/v1/\u{202e}\u{9b}31m\"'/".to_owned()] {
         raw(&server, &format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
             .await;
     }
     let (_, log) = server.stop();
-    assert!(!log.contains(&key), "{log}");
+    let known = log.to_lowercase();
+    for secret in pasted.iter().flat_map(|secret| [secret.clone(), secret[4..].to_owned()]) {
+        assert!(!known.contains(&secret.to_lowercase()), "{secret}: {log}");
+    }
+    assert_eq!(log.matches("path=/api/v1/tasks/[redacted]/ outcome=missing").count(), 20, "{log}");
     assert!(log.contains("path=/api/v1/api-keys/[redacted]/revoke/ outcome=missing"), "{log}");
     assert!(log.chars().all(|c| c == '\n' || c.is_ascii_graphic() || c == ' '), "{log:?}");
 }
@@ -147,9 +179,20 @@ async fn trace_log_contains_no_secret(store: &Store) {
     let http2 = Api::http2(&server);
     let over_http2 = http2.make_key(&owner, json!({"name": "y", "scopes": ["tasks.read"]})).await;
     http2.get(&text(&over_http2["api_key"]), marker).await.expect(404);
+    let login = json!({"email": "ada@example.com", "password": password});
+    let url = |path: &str| format!("http://{}{path}", server.address());
+    let login = api.post("", &url("/mission-control/login/"), login).await;
+    let session = login.header("set-cookie").split(['=', ';']).nth(1).unwrap().to_owned();
+    for api in [&api, &http2] {
+        let cookie = format!("mission_control={session}");
+        let headers = [("cookie", &*cookie)];
+        api.send(Method::GET, "", &url("/mission-control/session/"), &headers, "").await.expect(200);
+        api.send(Method::GET, "", "/api-keys/", &headers, "").await.expect(200);
+    }
     let (_, log) = server.stop();
 
     let secrets = [
+        session.trim_start_matches("mcs_").to_owned(),
         owner,
         text(&made["api_key"]),
         text(&regenerated["api_key"]),

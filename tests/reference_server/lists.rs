@@ -1,5 +1,6 @@
 //! Pages: every list has the same form.
 
+use axum::http::Method;
 use serde_json::{Value, json};
 
 use super::client::{Api, text};
@@ -20,7 +21,13 @@ async fn pages(api: &Api, key: &str, path: &str) -> Vec<Vec<String>> {
         assert!(pages.len() < 50, "{path} has no end");
         match &page["next"] {
             Value::Null => return pages,
-            next => url = text(next),
+            // Of keys, it is relative to the request.
+            next => {
+                url = match text(next) {
+                    query if query.starts_with('?') => format!("{}{query}", path.split('?').next().unwrap()),
+                    url => url,
+                }
+            }
         }
     }
 }
@@ -96,6 +103,23 @@ async fn links_use_the_host_of_the_request() {
     }
 }
 
+/// Behind a proxy that speaks HTTPS, a link over plain HTTP would not work, or give the key away.
+#[tokio::test]
+async fn links_have_the_scheme_of_the_client() {
+    let server = Server::start(&["--trusted-proxy", "127.0.0.1"]);
+    let api = Api::of(&server);
+    let key = seven_datasets(&api).await;
+    for (proto, scheme) in [("https", "https:"), ("http", "http:")] {
+        let headers = [("x-forwarded-proto", proto)];
+        let page = api.send(Method::GET, &key, "/datasets/?limit=1", &headers, "").await.expect(200);
+        assert!(text(&page["next"]).starts_with(&format!("{scheme}//")), "{page}");
+    }
+    // Of keys, any.
+    api.make_key(&key, json!({"name": "x", "full_access": true})).await;
+    let page = api.get(&key, "/api-keys/?limit=1").await.expect(200);
+    assert!(text(&page["next"]).starts_with("?limit=1&cursor="), "{page}");
+}
+
 #[tokio::test]
 async fn invalid_query_is_400_naming_the_parameter() {
     let server = Server::start(&[]);
@@ -107,7 +131,7 @@ async fn invalid_query_is_400_naming_the_parameter() {
             let reply = api.get(&key, &format!("{path}?limit={invalid}")).await;
             assert_eq!(reply.expect(400), json!({"detail": {"limit": limit}}), "{path} {invalid}");
         }
-        for invalid in ["x", "-1", "", "%ff"] {
+        for invalid in ["x", "-1", "", "%0a"] {
             let reply = api.get(&key, &format!("{path}?cursor={invalid}")).await;
             assert_eq!(reply.expect(400), json!({"detail": {"cursor": cursor}}), "{path} {invalid}");
         }

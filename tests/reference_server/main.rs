@@ -7,7 +7,14 @@
 //! ```
 //!
 //! The second line runs on Postgres what the first runs in memory and on SQLite. The third needs Chromium.
-#![cfg(all(feature = "axum", feature = "cache", feature = "postgres", feature = "redis", feature = "sqlite"))]
+#![cfg(all(
+    feature = "axum",
+    feature = "cache",
+    feature = "console",
+    feature = "postgres",
+    feature = "redis",
+    feature = "sqlite"
+))]
 
 #[macro_use]
 mod stores;

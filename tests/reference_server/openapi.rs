@@ -70,7 +70,7 @@ async fn valid_calls(api: &Api, owner: &str, username: &str) -> ByOperation<(Str
         // Sorted by name, so that the key is changed before it is regenerated, and that before it is revoked.
         ("PATCH /api-keys/{uid}/", format!("/api-keys/{key}/"), Some(json!({"name": "y"}))),
         ("POST /api-keys/{uid}/regenerate/", format!("/api-keys/{key}/regenerate/"), Some(json!({}))),
-        ("POST /api-keys/{uid}/revoke/", format!("/api-keys/{key}/revoke/"), None),
+        ("POST /api-keys/{uid}/revoke/", format!("/api-keys/{key}/revoke/"), Some(json!({}))),
     ];
     calls.into_iter().map(|(operation, path, body)| (operation.to_owned(), (path, body))).collect()
 }
@@ -128,7 +128,7 @@ async fn operations_give_only_documented_statuses() {
     for key in ["", "avk_unknown", &none, &other] {
         observer.all(key, |_, _, _| {}).await;
     }
-    observer.all(&owner, |path, _, _| path.push_str("?limit=0&cursor=-")).await;
+    observer.all(&owner, |path, _, _| path.push_str("?limit=0&cursor=-&x=%ff")).await;
     observer.all(&owner, |_, body, _| *body = body.take().map(|_| "[]".into())).await;
     observer.all(&owner, |_, body, kind| (*body, *kind) = (Some("{}".into()), "text/plain")).await;
     observer.all(&owner, |_, body, _| *body = body.take().map(|_| " ".repeat(64 * 1024 + 1))).await;
@@ -163,9 +163,12 @@ async fn operations_give_only_documented_statuses() {
         })
         .await;
 
-    let expected = documented(&document);
+    let mut expected = documented(&document);
     assert_eq!(expected.len(), 25);
-    for (operation, statuses) in &expected {
+    for (operation, statuses) in &mut expected {
+        // A body that is late takes longer than this test: `transport.rs` has one.
+        let has_body = statuses.remove(&408);
+        assert_eq!(has_body, statuses.contains(&415), "{operation}");
         assert_eq!(observer.seen[operation], *statuses, "{operation}");
     }
     assert_eq!(observer.seen.len(), expected.len());

@@ -36,8 +36,10 @@ async fn root_leads_to_the_page() {
     let (status, reply) = raw(&server, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert_eq!(status, 303);
     assert!(reply.contains("location: /settings/security\r\n"), "{reply}");
-    let (status, _) = raw(&server, "GET /settings/security HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-    assert_eq!(status, 200);
+    for (path, status) in [("/settings/security", 303), ("/mission-control/", 200)] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        assert_eq!(raw(&server, &request).await.0, status, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -64,9 +64,12 @@ async fn invalid_signup_is_400_naming_the_fields() {
     let not_null = json!(["This field may not be null."]);
     let type_error = json!(["Not a valid string."]);
     let address = json!(["Enter a valid email address."]);
+    let short = ["Ensure this field has at least 8 characters."];
     let mut table = vec![
         (json!({}), json!({"email": required, "password": required})),
         (json!({"email": "a@example.com"}), json!({"password": required})),
+        (json!({"email": "a@example.com", "password": "a"}), json!({"password": short})),
+        (json!({"email": "a@example.com", "password": "äöüßéñ7"}), json!({"password": short})),
         (json!({"password": PASSWORD}), json!({"email": required})),
         (json!({"email": "", "password": " "}), json!({"email": blank, "password": blank})),
         (json!({"email": null, "password": null}), json!({"email": not_null, "password": not_null})),

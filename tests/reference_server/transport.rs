@@ -1,7 +1,11 @@
 //! Rejected plain HTTP, and trusted proxies.
 
+use std::time::{Duration, Instant};
+
 use axum::http::Method;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::client::{Api, Reply};
 use super::server::Server;
@@ -91,4 +95,24 @@ async fn spoofed_forwarded_gives_no_more_attempts() {
 
 async fn forwarded(api: &Api, key: &str, headers: &[(&str, &str)]) -> Reply {
     api.send(Method::GET, key, "/tasks/", headers, "").await
+}
+
+/// A client that holds connections open costs the server nothing for long.
+#[tokio::test]
+async fn slow_headers_and_bodies_are_given_up() {
+    let server = Server::start(&[]);
+    let body = "POST /mission-control/login/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+    let answers = ["", "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", body].map(|start| async {
+        let mut stream = TcpStream::connect(server.address()).await.expect("a connection");
+        stream.write_all(start.as_bytes()).await.expect("sent");
+        let (began, mut answer) = (Instant::now(), String::new());
+        let ended = tokio::time::timeout(Duration::from_secs(40), stream.read_to_string(&mut answer)).await;
+        ended.expect("the server ends the connection").expect("UTF-8");
+        assert!(began.elapsed() > Duration::from_secs(8), "{:?}", began.elapsed());
+        answer
+    });
+    let answers = futures::future::join_all(answers).await;
+    assert_eq!(answers[0], "");
+    assert!(answers[1].is_empty() || answers[1].starts_with("HTTP/1.1 408"), "{answers:?}");
+    assert!(answers[2].starts_with("HTTP/1.1 408") && answers[2].contains("The body did not arrive"), "{answers:?}");
 }

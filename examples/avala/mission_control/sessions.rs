@@ -1,22 +1,23 @@
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use axum::http::header::HeaderName;
-use tower_api_key::key::{KeyDigest, KeyFormat, KeyId, KeyRecord, KeySecret, RandomError};
-use tower_api_key::store::Lookup;
+use axum::extract::{Request, State};
+use axum::http::header::{COOKIE, HeaderMap, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+use tower_api_key::OrganizationId;
+use tower_api_key::console::Operator;
+use tower_api_key::key::{KeyDigest, KeyFormat, KeySecret, RandomError};
 use tower_api_key::time::Clock;
-use tower_api_key::{Access, ApiKeyLayer, KeyStore, OrganizationId};
 
-pub(super) const HEADER: HeaderName = HeaderName::from_static("x-mission-control-session");
+const COOKIE_NAME: &str = "mission_control";
 
-/// Whoever opens more ends their own oldest one, and not somebody else's.
+/// A further login ends the oldest one of its account, and no other account's.
 const MOST_OF_ONE: usize = 8;
 const MOST: usize = 1000;
 
-/// Who is logged in. A session is a credential of full access with an expiry, of which, as of a key, only the digest is
-/// kept; its name is the email that logged in. All are gone with the process.
+/// Who is logged in. Of a session, as of a key, only the digest is kept. All are gone with the process.
 #[derive(Clone)]
 pub(crate) struct Sessions(Arc<Shared>);
 
@@ -24,7 +25,16 @@ struct Shared {
     lifetime: Duration,
     clock: Box<dyn Clock>,
     /// The oldest first, and so in the order in which they end.
-    open: Mutex<VecDeque<Arc<KeyRecord>>>,
+    open: Mutex<VecDeque<Session>>,
+}
+
+/// A login of one person.
+#[derive(Clone)]
+pub(crate) struct Session {
+    digest: KeyDigest,
+    pub(super) organization: OrganizationId,
+    pub(super) email: Arc<str>,
+    pub(super) expires_at: SystemTime,
 }
 
 impl Sessions {
@@ -32,31 +42,14 @@ impl Sessions {
         Self(Arc::new(Shared { lifetime, clock: Box::new(clock), open: Mutex::default() }))
     }
 
-    /// How long this one will last.
-    pub(super) fn left(&self, session: &KeyRecord) -> Duration {
-        let end = session.expires_at().and_then(|end| end.duration_since(self.0.clock.now()).ok());
-        end.unwrap_or_default()
-    }
-
-    /// Lets through whoever has a session, until its time is over.
-    pub(super) fn layer(&self) -> ApiKeyLayer {
-        let shared = Arc::clone(&self.0);
-        ApiKeyLayer::new(self.clone()).header(HEADER).require_formats([format()]).clock(move || shared.clock.now())
-    }
-
-    pub(super) fn open(
-        &self,
-        organization: OrganizationId,
-        email: &str,
-    ) -> Result<(KeySecret, Arc<KeyRecord>), RandomError> {
-        let (secret, id, now) = (format().generate()?, KeyId::random()?, self.0.clock.now());
-        let record = KeyRecord::new(id, secret.digest(), organization, Access::Full);
-        let record = record.with_name(email).with_created_at(now).with_expires_at(now + self.0.lifetime);
-        let record = Arc::new(record);
+    pub(super) fn open(&self, organization: OrganizationId, email: &str) -> Result<(KeySecret, Session), RandomError> {
+        let (secret, now) = (format().generate()?, self.0.clock.now());
+        let expires_at = now + self.0.lifetime;
+        let session = Session { digest: secret.digest(), organization, email: email.into(), expires_at };
 
         let mut open = self.lock();
-        open.retain(|session| !session.is_expired(|| now));
-        let of_one = |session: &Arc<KeyRecord>| session.organization() == record.organization();
+        open.retain(|session| session.expires_at > now);
+        let of_one = |other: &Session| other.organization == session.organization;
         if open.iter().filter(|session| of_one(session)).count() >= MOST_OF_ONE
             && let Some(oldest) = open.iter().position(of_one)
         {
@@ -65,33 +58,53 @@ impl Sessions {
         if open.len() >= MOST {
             open.pop_front();
         }
-        open.push_back(Arc::clone(&record));
-        Ok((secret, record))
+        open.push_back(session.clone());
+        Ok((secret, session))
     }
 
-    pub(super) fn end(&self, digest: &KeyDigest) {
-        self.lock().retain(|session| session.digest() != digest);
+    pub(super) fn lifetime(&self) -> Duration {
+        self.0.lifetime
     }
 
-    fn get(&self, digest: &KeyDigest) -> Option<Arc<KeyRecord>> {
-        self.lock().iter().find(|session| session.digest() == digest).map(Arc::clone)
+    pub(super) fn find(&self, token: &[u8]) -> Option<Session> {
+        let (digest, now) = (KeyDigest::hash(token), self.0.clock.now());
+        self.lock().iter().find(|session| session.digest == digest && session.expires_at > now).cloned()
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<KeyRecord>>> {
+    pub(super) fn end(&self, ended: &Session) {
+        self.lock().retain(|session| session.digest != ended.digest);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Session>> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl KeyStore for Sessions {
-    type Error = Infallible;
-
-    async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, Infallible> {
-        Ok(self.get(digest))
+/// Puts the session of a request into its extensions, and the operator that the console asks for.
+pub(crate) async fn identify(State(sessions): State<Sessions>, mut request: Request, next: Next) -> Response {
+    if let Some(session) = token(request.headers()).and_then(|token| sessions.find(token.as_bytes())) {
+        request.extensions_mut().insert(Operator::new(session.organization.clone(), Arc::clone(&session.email)));
+        request.extensions_mut().insert(session);
     }
+    next.run(request).await
+}
 
-    fn try_find(&self, digest: &KeyDigest) -> Lookup {
-        self.get(digest).into()
-    }
+/// The cookie, of which there may be one.
+fn token(headers: &HeaderMap) -> Option<&str> {
+    let pairs = headers.get_all(COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
+    let pairs = pairs.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut tokens = pairs.filter(|(name, _)| *name == COOKIE_NAME).map(|(_, token)| token);
+    tokens.next().filter(|_| tokens.next().is_none())
+}
+
+/// A cookie that no script can read and no other site can use. Without a token, it ends the one that there is.
+pub(super) fn cookie(token: Option<&str>, lifetime: Duration, https: bool) -> HeaderValue {
+    let age = token.map_or(0, |_| lifetime.as_secs());
+    let (token, secure) = (token.unwrap_or_default(), if https { "; Secure" } else { "" });
+    let cookie = format!("{COOKIE_NAME}={token}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}");
+    let mut cookie = HeaderValue::try_from(cookie).expect("letters and digits");
+    cookie.set_sensitive(true);
+    cookie
 }
 
 /// Not that of a key, so that neither passes for the other.

@@ -134,7 +134,8 @@ function row(key) {
   const environment = key.environment && config.environments.length > 1 ? [make("span", { className: "tag", textContent: key.environment })] : [];
   const of = key.organization ? [make("span", { className: "soft", textContent: key.organization })] : [];
   const head = make("th", { className: "name", role: "rowheader", scope: "row" },
-    make("span", { className: "key-name", textContent: key.name, tabIndex: -1 }), make("code", { textContent: key.hint }), ...environment, ...of);
+    make("span", { className: "key-name", textContent: key.name, tabIndex: -1 }),
+    make("span", { className: "of-key" }, make("code", { textContent: key.hint }), ...environment), ...of);
   const row = make("tr", { role: "row", className: key.status },
     head,
     cell("access", "Access", access(key)),
