@@ -117,7 +117,6 @@ async fn session_expires_in_the_page() {
     browser.fill("#door-password", PASSWORD).await;
     browser.click("#door-submit").await;
     browser.click("#saved").await;
-    browser.until_shown("#table, #ended, #door-form").await;
     browser.until("document.querySelector('#door-form')?.checkVisibility() || document.querySelector('#ended')?.checkVisibility() || void document.querySelector('#refresh')?.click()").await;
     browser.screenshot("session-ended").await;
     assert_eq!(browser.run("return document.querySelectorAll('tr[data-uid]').length").await, json!(0));
