@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::{
     BackendError, InsertRules, KeyCounts, KeyStore, KeyUpdate, ListKeys, NewRecord, Organizations, Page, Replacement,
 };
-use crate::key::{KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
+use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
 
 /// What management needs of a store. People call a [`KeyManager`](crate::KeyManager), which is built on one: a change that
 /// is made on the backend itself follows no issue rules and calls no hooks.
@@ -163,6 +163,16 @@ pub trait KeyBackend: KeyStore {
         let _ = usage;
         async { Ok(()) }
     }
+
+    /// Returns the digests of up to `limit` keys that are not revoked, the last used first, as of the last
+    /// [report](Self::record_usage). For a cache to warm up with. By default none.
+    ///
+    /// # Errors
+    /// [`BackendError::Store`] when the store fails.
+    fn recently_used(&self, limit: usize) -> impl Future<Output = Result<Vec<KeyDigest>, BackendError>> + Send {
+        let _ = limit;
+        async { Ok(Vec::new()) }
+    }
 }
 
 /// What became of one of [many keys](KeyBackend::insert_many).
@@ -286,5 +296,9 @@ impl<B: KeyBackend> KeyBackend for Arc<B> {
 
     fn record_usage(&self, usage: &[KeyUsage]) -> impl Future<Output = Result<(), BackendError>> + Send {
         B::record_usage(self, usage)
+    }
+
+    fn recently_used(&self, limit: usize) -> impl Future<Output = Result<Vec<KeyDigest>, BackendError>> + Send {
+        B::recently_used(self, limit)
     }
 }

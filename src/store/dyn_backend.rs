@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::{
-    BackendError, Changes, FindResult, InsertRules, Inserted, KeyBackend, KeyCounts, KeyStore, KeyUpdate, KeyUsage,
-    ListKeys, Lookup, NewRecord, Organizations, Page, Replacement, StoreId, UsageSink,
+    BackendError, BackgroundWork, Changes, FindResult, InsertRules, Inserted, KeyBackend, KeyCounts, KeyStore,
+    KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord, Organizations, Page, Replacement, StoreId, UsageSink,
 };
 use crate::BoxError;
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
@@ -79,6 +79,10 @@ impl KeyStore for DynKeyBackend {
 
     fn usage_sink(&self) -> Option<&UsageSink> {
         self.store.usage_sink()
+    }
+
+    fn background_work(&self) -> Option<BackgroundWork> {
+        self.store.background_work()
     }
 }
 
@@ -158,6 +162,10 @@ impl KeyBackend for DynKeyBackend {
     async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), BackendError> {
         self.store.record_usage(usage).await
     }
+
+    async fn recently_used(&self, limit: usize) -> Result<Vec<KeyDigest>, BackendError> {
+        self.store.recently_used(limit).await
+    }
 }
 
 type Managed<'a, T> = BoxFuture<'a, Result<T, BackendError>>;
@@ -170,6 +178,7 @@ trait ErasedBackend: Send + Sync {
     fn max_batch(&self) -> usize;
     fn changes(&self) -> Option<&Changes>;
     fn usage_sink(&self) -> Option<&UsageSink>;
+    fn background_work(&self) -> Option<BackgroundWork>;
     fn get<'a>(&'a self, organization: &'a OrganizationId, id: KeyId) -> Managed<'a, Arc<KeyRecord>>;
     fn list<'a>(&'a self, organizations: Organizations<'a>, query: &'a ListKeys) -> Managed<'a, Page>;
     fn counts<'a>(&'a self, organizations: Organizations<'a>) -> Managed<'a, KeyCounts>;
@@ -198,6 +207,7 @@ trait ErasedBackend: Send + Sync {
         policy: OrganizationPolicy,
     ) -> Managed<'a, ()>;
     fn record_usage<'a>(&'a self, usage: &'a [KeyUsage]) -> Managed<'a, ()>;
+    fn recently_used(&self, limit: usize) -> Managed<'_, Vec<KeyDigest>>;
 }
 
 impl<B: KeyBackend> ErasedBackend for B {
@@ -226,6 +236,10 @@ impl<B: KeyBackend> ErasedBackend for B {
 
     fn usage_sink(&self) -> Option<&UsageSink> {
         KeyStore::usage_sink(self)
+    }
+
+    fn background_work(&self) -> Option<BackgroundWork> {
+        KeyStore::background_work(self)
     }
 
     fn get<'a>(&'a self, organization: &'a OrganizationId, id: KeyId) -> Managed<'a, Arc<KeyRecord>> {
@@ -293,5 +307,9 @@ impl<B: KeyBackend> ErasedBackend for B {
 
     fn record_usage<'a>(&'a self, usage: &'a [KeyUsage]) -> Managed<'a, ()> {
         Box::pin(KeyBackend::record_usage(self, usage))
+    }
+
+    fn recently_used(&self, limit: usize) -> Managed<'_, Vec<KeyDigest>> {
+        Box::pin(KeyBackend::recently_used(self, limit))
     }
 }

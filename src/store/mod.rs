@@ -25,6 +25,7 @@ mod update;
 pub(crate) mod usage_counters;
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -149,7 +150,16 @@ pub trait KeyStore: Send + Sync + 'static {
     fn usage_sink(&self) -> Option<&UsageSink> {
         None
     }
+
+    /// Returns what [`Background::of`](crate::background::Background::of) runs for the store until it shuts down, such as
+    /// the refresh of a cache. `None`, the default, if there is nothing to run. Nothing begins before the first poll.
+    fn background_work(&self) -> Option<BackgroundWork> {
+        None
+    }
 }
+
+/// What a store does [in the background](KeyStore::background_work).
+pub type BackgroundWork = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What a lookup of one of [many digests](KeyStore::find_many) found.
 pub type FindResult<E> = Result<Option<Arc<KeyRecord>>, E>;
@@ -218,5 +228,9 @@ impl<S: KeyStore> KeyStore for Arc<S> {
 
     fn usage_sink(&self) -> Option<&UsageSink> {
         S::usage_sink(self)
+    }
+
+    fn background_work(&self) -> Option<BackgroundWork> {
+        S::background_work(self)
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::BoxError;
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
 use crate::store::{
-    BackendError, Changes, FindResult, InsertRules, Inserted, KeyBackend, KeyCounts, KeyStore, KeyUpdate, KeyUsage,
-    ListKeys, Lookup, NewRecord, Organizations, Page, Replacement, StoreId, UsageSink,
+    BackendError, BackgroundWork, Changes, FindResult, InsertRules, Inserted, KeyBackend, KeyCounts, KeyStore,
+    KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord, Organizations, Page, Replacement, StoreId, UsageSink,
 };
 
 /// A store in front of another one that fails when a test asks for it, and counts lookups.
@@ -219,6 +219,10 @@ impl<S: KeyStore> KeyStore for FaultyStore<S> {
     fn usage_sink(&self) -> Option<&UsageSink> {
         self.shared.store.usage_sink()
     }
+
+    fn background_work(&self) -> Option<BackgroundWork> {
+        self.shared.store.background_work()
+    }
 }
 
 impl<S: KeyBackend> KeyBackend for FaultyStore<S> {
@@ -296,6 +300,10 @@ impl<S: KeyBackend> KeyBackend for FaultyStore<S> {
 
     async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), BackendError> {
         self.managed().await?.record_usage(usage).await
+    }
+
+    async fn recently_used(&self, limit: usize) -> Result<Vec<KeyDigest>, BackendError> {
+        self.managed().await?.recently_used(limit).await
     }
 }
 

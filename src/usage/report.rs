@@ -22,7 +22,8 @@ const INTERVAL: Duration = Duration::from_secs(10);
 
 impl Background {
     /// Starts what this store needs in the background: usage is reported to it every 10 seconds, and a last time at
-    /// [`shutdown`](Self::shutdown). For a store without a [`usage_sink`](crate::KeyStore::usage_sink) nothing is started.
+    /// [`shutdown`](Self::shutdown), if it has a [`usage_sink`](crate::KeyStore::usage_sink). A cache is
+    /// [refreshed](crate::KeyStore::background_work), so that no request waits for a key in use.
     ///
     /// The layers on the store, or on a cache in front of it, count without a further setting.
     ///
@@ -55,8 +56,12 @@ impl Background {
     #[track_caller]
     pub fn of(store: impl KeyBackend) -> Self {
         let background = Self::new();
+        let work = store.background_work();
         if let Some(tracker) = store.usage_sink().map(UsageTracker::of) {
             background.report_usage(&tracker, store, INTERVAL);
+        }
+        if let Some(work) = work {
+            background.run(work);
         }
         background
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::CachedStore;
-use crate::key::{KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
+use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
 use crate::store::{
     BackendError, InsertRules, Inserted, Invalidation, KeyBackend, KeyCounts, KeyStore, KeyUpdate, KeyUsage, ListKeys,
     NewRecord, Organizations, Page, Replacement,
@@ -98,6 +98,10 @@ impl<S: KeyBackend> KeyBackend for CachedStore<S> {
     async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), BackendError> {
         // No decision depends on usage.
         self.get_ref().record_usage(usage).await
+    }
+
+    async fn recently_used(&self, limit: usize) -> Result<Vec<KeyDigest>, BackendError> {
+        self.get_ref().recently_used(limit).await
     }
 }
 

@@ -1,10 +1,11 @@
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::MemoryStore;
-use crate::key::{KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
+use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
 use crate::store::{
     BackendError, Cursor, InsertRules, Inserted, Invalidation, KeyBackend, KeyCounts, KeyUpdate, KeyUsage, ListKeys,
     NewRecord, Organizations, Page, Replaced, Replacement,
@@ -277,5 +278,13 @@ impl KeyBackend for MemoryStore {
             self.write(&mut index, record);
         }
         Ok(())
+    }
+
+    async fn recently_used(&self, limit: usize) -> Result<Vec<KeyDigest>, BackendError> {
+        let index = self.index();
+        let mut used: Vec<_> = index.records.values().filter(|record| !record.is_revoked()).collect();
+        used.retain(|record| record.last_used_at().is_some());
+        used.sort_unstable_by_key(|record| (Reverse(record.last_used_at()), record.id()));
+        Ok(used.into_iter().take(limit).map(|record| *record.digest()).collect())
     }
 }

@@ -5,7 +5,7 @@ use super::database::{Database, Rows, Value};
 use super::listing::{self, Plan};
 use super::statements as sql;
 use super::{SqlError, SqlStore, int, row, timestamp};
-use crate::key::{Environment, KeyId, KeyRecord, KeyStatus, OrganizationId, OrganizationPolicy};
+use crate::key::{Environment, KeyDigest, KeyId, KeyRecord, KeyStatus, OrganizationId, OrganizationPolicy};
 use crate::store::{
     BackendError, Cursor, InsertRules, Inserted, Invalidation, KeyBackend, KeyCounts, KeyUpdate, KeyUsage, ListKeys,
     NewRecord, Organizations, Page, Replaced, Replacement,
@@ -198,6 +198,13 @@ impl<B: Database> KeyBackend for SqlStore<B> {
         let mut change = Change::begin(self).await?;
         change.run(B::RECORD_USAGE, vec![row::encode_usage(usage).into()]).await?;
         Ok(change.commit([]).await?)
+    }
+
+    async fn recently_used(&self, limit: usize) -> Result<Vec<KeyDigest>, BackendError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = self.database.read(sql::RECENTLY_USED, vec![limit.into()]).await.map_err(SqlError::from)?;
+        let digest = |row: &Vec<Value>| Some(KeyDigest::from_bytes(row.first()?.bytes()?.try_into().ok()?));
+        Ok(rows.iter().filter_map(digest).collect())
     }
 }
 

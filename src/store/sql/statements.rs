@@ -153,6 +153,11 @@ pub(super) const RECORD_USAGE_SQLITE: &str = record_usage!(
     "max"
 );
 
+/// The digests of the `$1` keys that were used last. Without an index, which each report would have to keep up to date.
+pub(super) const RECENTLY_USED: &str = "SELECT k.digest FROM tower_api_key_usage u \
+    JOIN tower_api_key_keys k ON k.id = u.key WHERE k.organization IS NOT NULL AND k.revoked_at IS NULL \
+    ORDER BY u.last_used_at DESC, u.key LIMIT $1";
+
 pub(super) const CREATE_MIGRATIONS: &str = "CREATE TABLE IF NOT EXISTS tower_api_key_migrations \
     (version bigint NOT NULL PRIMARY KEY, compatible_from bigint NOT NULL, applied_at bigint NOT NULL)";
 

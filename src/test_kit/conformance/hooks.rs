@@ -6,7 +6,9 @@ use super::super::ManualClock;
 use crate::BoxError;
 use crate::key::{KeyDigest, KeyRecord, OrganizationId};
 use crate::scope::{Access, Scope};
-use crate::store::{Changes, InsertRules, KeyBackend, KeyStore, KeyUpdate, Lookup, NewRecord, StoreId, UsageSink};
+use crate::store::{
+    BackgroundWork, Changes, InsertRules, KeyBackend, KeyStore, KeyUpdate, Lookup, NewRecord, StoreId, UsageSink,
+};
 
 pub(super) struct Hooks<'a, S> {
     pub(super) fresh: Box<dyn Fresh<S> + 'a>,
@@ -68,6 +70,7 @@ pub(super) trait Inner {
     fn id(&self) -> Option<StoreId>;
     fn changes(&self) -> Option<&Changes>;
     fn usage_sink(&self) -> Option<&UsageSink>;
+    fn background_work(&self) -> Option<BackgroundWork>;
 }
 
 impl<S: KeyStore> Inner for S {
@@ -89,6 +92,10 @@ impl<S: KeyStore> Inner for S {
 
     fn usage_sink(&self) -> Option<&UsageSink> {
         KeyStore::usage_sink(self)
+    }
+
+    fn background_work(&self) -> Option<BackgroundWork> {
+        KeyStore::background_work(self)
     }
 }
 

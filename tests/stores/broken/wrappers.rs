@@ -1,9 +1,10 @@
 //! Wrappers that hide something of the store that they wrap.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use tower_api_key::key::{KeyDigest, KeyRecord};
-use tower_api_key::store::{Changes, FindResult, Lookup, StoreId, UsageSink};
+use tower_api_key::store::{BackgroundWork, Changes, FindResult, Lookup, StoreId, UsageSink};
 use tower_api_key::test_kit::{Conformance, FaultyStore};
 use tower_api_key::{BoxError, KeyStore, MemoryStore};
 
@@ -23,10 +24,38 @@ enum Fault {
     /// The wrapper has subscribers of its own.
     OtherChanges,
     OtherSink,
+    NoBackgroundWork,
+}
+
+/// A store with work to do.
+struct Working(MemoryStore);
+
+impl KeyStore for Working {
+    type Error = Infallible;
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, Infallible> {
+        self.0.find(digest).await
+    }
+
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
+        self.0.try_find(digest)
+    }
+
+    fn id(&self) -> Option<StoreId> {
+        self.0.id()
+    }
+
+    fn changes(&self) -> Option<&Changes> {
+        self.0.changes()
+    }
+
+    fn background_work(&self) -> Option<BackgroundWork> {
+        Some(Box::pin(async {}))
+    }
 }
 
 struct Wrapper {
-    inner: FaultyStore<MemoryStore>,
+    inner: FaultyStore<Working>,
     fault: Fault,
     id: StoreId,
     changes: Changes,
@@ -78,10 +107,14 @@ impl KeyStore for Wrapper {
             _ => self.inner.usage_sink(),
         }
     }
+
+    fn background_work(&self) -> Option<BackgroundWork> {
+        if self.fault == Fault::NoBackgroundWork { None } else { self.inner.background_work() }
+    }
 }
 
 async fn failed(fault: Fault) -> Vec<&'static str> {
-    let inner = FaultyStore::new(MemoryStore::new());
+    let inner = FaultyStore::new(Working(MemoryStore::new()));
     inner.set_max_batch(3);
     let wrap = async || Wrapper {
         inner: inner.clone(),
@@ -90,12 +123,19 @@ async fn failed(fault: Fault) -> Vec<&'static str> {
         changes: Changes::new(),
         sink: UsageSink::new(),
     };
-    let keep =
-        async |store: &Wrapper, record: KeyRecord| store.inner.get_ref().add(record).map(drop).map_err(BoxError::from);
+    let keep = async |store: &Wrapper, record: KeyRecord| {
+        store.inner.get_ref().0.add(record).map(drop).map_err(BoxError::from)
+    };
     let suite = Conformance::of_store(wrap, keep).with_inner(inner.clone());
     let of_wrappers = suite.checks().filter(|check| check.starts_with("forwards_"));
-    let expected =
-        ["forwards_try_find", "forwards_max_batch", "forwards_the_id", "forwards_changes", "forwards_the_usage_sink"];
+    let expected = [
+        "forwards_try_find",
+        "forwards_max_batch",
+        "forwards_the_id",
+        "forwards_changes",
+        "forwards_the_usage_sink",
+        "forwards_background_work",
+    ];
     assert_eq!(of_wrappers.collect::<Vec<_>>(), expected);
     suite.run().await.map_or_else(|failures| failures.names(), |()| vec![])
 }
@@ -114,4 +154,5 @@ async fn wrapper_that_hides_the_store_is_caught() {
         assert_eq!(failed(fault).await, ["forwards_changes"]);
     }
     assert_eq!(failed(Fault::OtherSink).await, ["forwards_the_usage_sink"]);
+    assert_eq!(failed(Fault::NoBackgroundWork).await, ["forwards_background_work"]);
 }

@@ -106,7 +106,7 @@ pub(super) fn of_management<S: KeyBackend>() -> Vec<Check<S>> {
 }
 
 pub(super) fn of_wrappers<S: KeyStore>() -> Vec<Check<S>> {
-    checks! { wrapper: forwards_try_find, forwards_max_batch, forwards_the_id, forwards_changes, forwards_the_usage_sink; }
+    checks! { wrapper: forwards_try_find, forwards_max_batch, forwards_the_id, forwards_changes, forwards_the_usage_sink, forwards_background_work; }
 }
 
 pub(super) fn of_lookups_in_an_outage<S: KeyStore>() -> Vec<Check<S>> {

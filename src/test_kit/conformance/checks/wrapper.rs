@@ -50,3 +50,9 @@ pub(super) async fn forwards_the_usage_sink<S: KeyStore>(bench: &Bench<'_, S>) -
     };
     expect(same, format!("`usage_sink` to be that of the inner store: {expected:?}"), &bench.store.usage_sink())
 }
+
+pub(super) async fn forwards_background_work<S: KeyStore>(bench: &Bench<'_, S>) -> Verdict {
+    let Some(inner) = bench.inner() else { return Ok(()) };
+    let (expected, seen) = (inner.background_work().is_some(), bench.store.background_work().is_some());
+    expect_same("`background_work` wherever the inner store has some", &expected, &seen)
+}
