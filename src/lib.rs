@@ -311,6 +311,7 @@ mod hooks;
 mod sync;
 mod text;
 pub mod time;
+#[cfg_attr(not(feature = "cache"), expect(dead_code, reason = "a cache takes lookups along"))]
 mod turns;
 
 #[cfg(feature = "axum")]

@@ -14,6 +14,9 @@ use crate::database::Database;
 /// Manages the keys of any store. The audit trail records each change.
 pub(crate) type Keys = KeyManager<DynKeyBackend>;
 
+/// How many keys are in memory before the first request.
+const WARM_KEYS: usize = 10_000;
+
 /// Where keys and accounts are kept.
 pub(crate) struct Store {
     pub(crate) keys: Keys,
@@ -31,6 +34,8 @@ impl Store {
                 keys.migrate().await?;
                 let (database, keys) = (Database::Sqlite(keys.pool().clone()), CachedStore::new(keys));
                 background.run(keys.watch());
+                background.run(keys.refresh());
+                keys.warm(WARM_KEYS).await?;
                 (DynKeyBackend::new(keys), database)
             }
             _ => {
@@ -38,6 +43,8 @@ impl Store {
                 keys.migrate().await?;
                 let (database, keys) = (Database::Postgres(keys.pool().clone()), CachedStore::new(keys));
                 background.run(keys.watch());
+                background.run(keys.refresh());
+                keys.warm(WARM_KEYS).await?;
                 (DynKeyBackend::new(keys), database)
             }
         };

@@ -81,7 +81,7 @@ impl<B: KeyBackend, V: LegacyVerifier> Verifications<B, V> {
             verifier,
             formats,
             flights: Flights::default(),
-            turns: Turns::new(limits.concurrency, limits.waiting, OVERLOAD),
+            turns: Turns::new(limits.concurrency, limits.waiting, Some(OVERLOAD)),
             negatives: Negatives::new(limits.remembered, limits.remembered_for),
             outage: Episode::default(),
         }
@@ -95,9 +95,9 @@ impl<B: KeyBackend, V: LegacyVerifier> Verifications<B, V> {
             candidate.digest,
             (),
             |()| true,
-            |handle| handle.flight.upgrade().inspect(|_| self.turns.renew(&handle.place)),
+            |handle| handle.flight.upgrade().inspect(|_| handle.place.renew()),
             |landing| {
-                let place = Place::default();
+                let place = self.turns.place();
                 let flight = AssertUnwindSafe(this.fly(candidate, place.clone(), landing)).catch_unwind();
                 let flight = flight.map(|flown| flown.unwrap_or_else(|panic| Err(Failure::by_panic(&*panic))));
                 let flight = flight.boxed().shared();
@@ -109,7 +109,7 @@ impl<B: KeyBackend, V: LegacyVerifier> Verifications<B, V> {
     async fn fly(self: Arc<Self>, candidate: Candidate, place: Place, landing: Landing<(), Handle>) -> Flown {
         let _landing = landing;
         let digest = candidate.digest;
-        let turn = self.turns.take(&place).await.map_err(|Displaced| Failure::by_displacement())?;
+        let turn = place.turn().await.map_err(|Displaced| Failure::by_displacement())?;
         // Another verification of the key may have ended since the request found no record.
         if let Some(record) = self.find(&digest).await? {
             return Ok(Some(record));

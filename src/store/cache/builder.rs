@@ -2,8 +2,10 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use super::CachedStore;
 use super::entries::{Clocks, Entries};
-use super::{CachedStore, Inner};
+use super::inner::Inner;
+use super::refresh::Schedule;
 use crate::flights::Flights;
 use crate::store::{Changes, Invalidation, KeyStore, StoreId, Subscriber};
 use crate::time::{Clock, SystemClock};
@@ -12,8 +14,14 @@ use crate::turns::{OverloadLines, Turns};
 /// The longest that an unknown key is remembered.
 const UNKNOWN_TIME_TO_LIVE: Duration = Duration::from_secs(1);
 
-/// How many lookups of first-seen keys may wait for their turn.
-const MOST_WAITING: usize = 1024;
+/// How many batches of known keys a store looks up at a time. While it does, others gather for the next batch.
+const KNOWN_AT_ONCE: usize = 4;
+
+/// How many times as many first-seen keys are looked up at once while they turn out to be valid.
+const VALID_FACTOR: usize = 4;
+
+/// How many lookups may wait for their turn: more than a server has connections.
+const MOST_WAITING: usize = 100_000;
 
 const OVERLOAD: OverloadLines = OverloadLines {
     begin: "first-seen keys arrive faster than the store answers: the newest are looked up first and others fail; known \
@@ -39,26 +47,29 @@ impl<S: KeyStore> CachedStoreBuilder<S> {
 
     /// Remembers a key for this long, 5 seconds by default. An unknown key is remembered for a second at most.
     ///
-    /// This is the longest that the cache serves a key as it was before another process changed it. Zero turns the cache
-    /// off: every request reads the store.
+    /// This is the longest that the cache serves a key as it was before another process changed it, whether or not the key is
+    /// [refreshed](CachedStore::refresh). A feed that is alive does not prolong it: to refresh hundreds of keys takes one
+    /// statement, and a change that no notification reports still applies in time. Zero turns the cache off: every request reads the store.
     pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
         self.time_to_live = time_to_live;
         self
     }
 
     /// Remembers at most this many keys, 100,000 by default, and a tenth as many unknown ones. A key takes about 400
-    /// bytes. Of four times as many keys the cache remembers for 40 bytes each that they are not
+    /// bytes, and up to 150 more while it is [refreshed](CachedStore::refresh). Of four times as many keys the cache remembers for 40 bytes each that they are not
     /// [first-seen](Self::first_seen_limit).
     pub fn capacity(mut self, keys: usize) -> Self {
         self.capacity = keys.max(1);
         self
     }
 
-    /// Looks up at most this many first-seen keys at once, 5 by default. Choose fewer than the store has connections, so
-    /// that some are left for known keys.
+    /// Looks up first-seen keys on at most this many connections of the store, 5 by default: a key on each, or a batch if the
+    /// store [takes batches](KeyStore::max_batch). Choose fewer than the store has connections, so that some are left for known
+    /// keys.
     ///
-    /// Up to 1,024 more lookups wait for their turn, and the newest is next. One that has waited longest and is displaced by
-    /// a newer one fails with [`CacheError::Crowded`](super::CacheError::Crowded).
+    /// Other lookups wait for their turn, and the newest is next. Without batches the limit grows to four times as many while
+    /// lookups wait and those before them find keys: then the keys are valid, and not invented. If more than 100,000 lookups
+    /// wait, the one that has waited longest fails with [`CacheError::Crowded`](super::CacheError::Crowded).
     pub fn first_seen_limit(mut self, lookups: usize) -> Self {
         self.first_seen_limit = lookups.max(1);
         self
@@ -75,6 +86,10 @@ impl<S: KeyStore> CachedStoreBuilder<S> {
     #[must_use]
     pub fn build(self) -> CachedStore<S> {
         let off = self.time_to_live.is_zero();
+        let schedule = Schedule::new(self.time_to_live, self.capacity);
+        let tick = schedule.tick();
+        let (known_limit, factor) =
+            if self.store.max_batch() > 1 { (KNOWN_AT_ONCE, 1) } else { (usize::MAX, VALID_FACTOR) };
         let shared = Arc::new_cyclic(|inner| {
             let subscriber = forgetting(Weak::clone(inner));
             if let Some(changes) = self.store.changes() {
@@ -82,9 +97,12 @@ impl<S: KeyStore> CachedStoreBuilder<S> {
             }
             Inner {
                 store: self.store,
-                entries: Entries::new(self.capacity, self.time_to_live, UNKNOWN_TIME_TO_LIVE, self.clocks),
+                entries: Entries::new(self.capacity, self.time_to_live, UNKNOWN_TIME_TO_LIVE, tick, self.clocks),
                 flights: Flights::default(),
-                first_seen: Turns::new(self.first_seen_limit, MOST_WAITING, OVERLOAD),
+                known: Turns::new(known_limit, MOST_WAITING, None),
+                first_seen: Turns::new(self.first_seen_limit, MOST_WAITING, Some(OVERLOAD))
+                    .growing_by(self.first_seen_limit.saturating_mul(factor - 1)),
+                schedule,
                 changes: Changes::new(),
                 _subscriber: subscriber,
             }

@@ -1,7 +1,9 @@
+use std::any::Any;
 use std::error::Error;
 use std::sync::Arc;
 
 use crate::BoxError;
+use crate::error_chain::panic_text;
 
 /// Why a lookup through a [`CachedStore`](super::CachedStore) failed. All requests that waited for the lookup share it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -19,6 +21,10 @@ pub enum CacheError {
 }
 
 impl CacheError {
+    pub(super) fn of_panic(panic: &(dyn Any + Send)) -> Self {
+        Self::Panicked(panic_text(panic).into())
+    }
+
     pub(super) fn of(error: impl Into<BoxError>) -> Self {
         Self::Store(error.into().into())
     }

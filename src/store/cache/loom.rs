@@ -242,3 +242,91 @@ fn revoked_entry_marks_overflowing_is_not_served() {
         other.join().unwrap();
     });
 }
+
+/// An entry is refreshed while the key is revoked, the clock moves and another thread forgets the mark.
+///
+/// Before any step, an entry may expire, or its mark be forgotten. With `guarded` false, the refresh renews the age of an
+/// entry that it read before the revoke.
+fn refresh_during_a_revoke(guarded: bool) {
+    let mut model = loom::model::Builder::new();
+    // Every order of three threads takes minutes; those with up to two interruptions take seconds.
+    model.preemption_bound = Some(2);
+    model.check(move || {
+        let start = Instant::now();
+        let world = Arc::new(Refreshed::new());
+        let clock = move |world: &Refreshed| start + Duration::from_secs(world.seconds());
+        *world.entry.lock().unwrap() = (true, world.ledger.generation(), clock(&world));
+
+        let refresh = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || {
+                let asked = (world.ledger.generation(), clock(&world));
+                let live = world.is_live();
+                // As `Entries::remember`, and as it must not be.
+                let asked = if guarded { asked } else { (world.ledger.generation(), clock(&world)) };
+                if !world.ledger.is_stale(asked.0, subjects) {
+                    *world.entry.lock().unwrap() = (live, asked.0, asked.1);
+                }
+            })
+        };
+        let time = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    world.now.fetch_add(LIFE.as_secs() - 1, Ordering::SeqCst);
+                    world.ledger.tidy(clock(&world));
+                }
+            })
+        };
+        world.revoked.store(true, Ordering::SeqCst);
+        world.ledger.invalidate(key(), clock(&world));
+
+        let serves = |world: &Refreshed| {
+            let (live, asked, at) = *world.entry.lock().unwrap();
+            live && world.ledger.serves(asked, subjects, || clock(world).duration_since(at) < LIFE)
+        };
+        assert!(!serves(&world), "served after the revoke returned");
+        refresh.join().unwrap();
+        assert!(!serves(&world), "served after the revoke returned");
+        time.join().unwrap();
+        assert!(!serves(&world), "served after the revoke returned");
+    });
+}
+
+/// A database and an entry: whether the key was live, and when the store was asked.
+struct Refreshed {
+    now: AtomicU64,
+    revoked: AtomicBool,
+    ledger: Ledger,
+    entry: Mutex<(bool, Generation, Instant)>,
+}
+
+impl Refreshed {
+    fn new() -> Self {
+        let ledger = Ledger::new(LIFE, 10);
+        let entry = Mutex::new((false, ledger.generation(), Instant::now()));
+        Self { now: AtomicU64::new(0), revoked: AtomicBool::new(false), ledger, entry }
+    }
+
+    /// A load may be stale for loom, which neither a clock nor a database is.
+    fn seconds(&self) -> u64 {
+        self.now.fetch_add(0, Ordering::SeqCst)
+    }
+
+    fn is_live(&self) -> bool {
+        !self.revoked.fetch_or(false, Ordering::SeqCst)
+    }
+}
+
+/// Cases: 267.
+#[test]
+fn revoke_beats_a_refresh() {
+    refresh_during_a_revoke(true);
+}
+
+/// Cases: 267.
+#[test]
+#[should_panic(expected = "served after the revoke returned")]
+fn refresh_dated_by_its_answer_beats_a_revoke() {
+    refresh_during_a_revoke(false);
+}

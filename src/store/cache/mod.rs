@@ -1,29 +1,29 @@
 //! A cache in front of a store. It holds records, never decisions.
 
 mod backend;
+mod batch;
 mod builder;
 mod entries;
 mod error;
 #[cfg(all(test, not(loom_model)))]
 mod expiry_race;
+mod inner;
 mod ledger;
 #[cfg(all(test, loom_model))]
 mod loom;
+mod refresh;
+mod uses;
+mod warm;
 mod watch;
 
 use std::fmt;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures::FutureExt;
-use futures::future::{BoxFuture, Shared, WeakShared, join_all};
+use futures::future::{join, join_all};
 
-use self::entries::{Asked, Entries};
-use super::{Changes, FindResult, Invalidation, KeyStore, Lookup, StoreId, Subscriber, UsageSink};
-use crate::error_chain::panic_text;
-use crate::flights::{Flights, Landing};
+use self::inner::Inner;
+use super::{BackgroundWork, Changes, FindResult, Invalidation, KeyStore, Lookup, StoreId, UsageSink};
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId};
-use crate::turns::{Displaced, Place, Turns};
 
 pub use self::builder::CachedStoreBuilder;
 pub use self::error::CacheError;
@@ -35,46 +35,42 @@ pub use self::error::CacheError;
 /// a change is never served after it. Changes by other processes apply when the entry expires, after 5 seconds by
 /// default, or within milliseconds while [`watch`](Self::watch) runs.
 ///
-/// Requests for one key share one lookup. Unknown keys are remembered apart, for a second at most, so that they evict no
-/// known key. Lookups of first-seen keys take turns, so that a flood of invented keys leaves connections for known keys. The newest is
-/// next: where more first-seen keys arrive than the store can look up, the share that it can is served, and the others get a
-/// 503. The log has one line when such an overload begins, and one with the number of failed lookups after its end.
+/// Requests for one key share one lookup. Lookups that wait at the same time share one call of
+/// [`find_many`](KeyStore::find_many), if the store [takes batches](KeyStore::max_batch), as the SQL stores do. While
+/// [`refresh`](Self::refresh) runs, keys in use are looked up again before they expire, so that no request waits for a store
+/// that answers; [`Background::of`](crate::background::Background::of) runs it. [`warm`](Self::warm) fills the cache before
+/// the first request.
+///
+/// Unknown keys are remembered apart, for a second at most, so that they evict no known key. Lookups of first-seen keys take
+/// turns, so that a flood of invented keys leaves connections for known keys. A key that was evicted is no first-seen key. In
+/// batches the store looks up hundreds of times as many first-seen keys: with 5 turns, batches of 256 and 3 milliseconds for
+/// each, 400,000 a second. If more arrive than the store can look up, the newest is next: the share that the store can look
+/// up is served, and the others get a 503. The log has one line when such an overload begins, and one with the number of
+/// failed lookups after its end.
 ///
 /// A clone is a handle to the same cache.
 ///
 /// ```
 /// use std::time::Duration;
+/// use tower_api_key::background::Background;
 /// use tower_api_key::store::CachedStore;
 /// use tower_api_key::{ApiKeyLayer, MemoryStore};
 ///
 /// let keys = CachedStore::builder(MemoryStore::new()).time_to_live(Duration::from_secs(2)).build();
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// // In the `main` of the service:
+/// let background = Background::of(keys.clone());
+/// # drop(background);
+/// # });
 /// let layer = ApiKeyLayer::new(keys.clone());
 /// // After the database was edited by hand:
 /// keys.flush();
+/// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct CachedStore<S> {
     id: StoreId,
     off: bool,
     shared: Arc<Inner<S>>,
-}
-
-struct Inner<S> {
-    store: S,
-    entries: Entries,
-    flights: Flights<Asked, Handle>,
-    first_seen: Turns,
-    /// Where caches in front of this one subscribe.
-    changes: Changes,
-    /// Forgets what the store publishes, for as long as this is kept.
-    _subscriber: Arc<Subscriber>,
-}
-
-type Flight = Shared<BoxFuture<'static, Result<Option<Arc<KeyRecord>>, CacheError>>>;
-
-/// How another request joins a lookup.
-struct Handle {
-    flight: WeakShared<BoxFuture<'static, Result<Option<Arc<KeyRecord>>, CacheError>>>,
-    place: Place,
 }
 
 impl<S: KeyStore> CachedStore<S> {
@@ -118,74 +114,6 @@ impl<S: KeyStore> CachedStore<S> {
     fn forget(&self, change: &Invalidation) {
         self.shared.forget(change);
     }
-
-    /// Returns the lookup of this key that is under way, or starts one.
-    fn flight(&self, digest: KeyDigest) -> Flight {
-        let Inner { flights, entries, first_seen, .. } = &*self.shared;
-        let now = entries.ask();
-        flights.join_or_start(
-            digest,
-            now,
-            |&began| entries.may_share(began, now),
-            |handle| handle.flight.upgrade().inspect(|_| first_seen.renew(&handle.place)),
-            |landing| {
-                let place = Place::default();
-                let flight = Arc::clone(&self.shared).fly(digest, place.clone(), landing).boxed().shared();
-                (Handle { flight: flight.downgrade().expect("it has not been polled yet"), place }, flight)
-            },
-        )
-    }
-}
-
-impl<S> Inner<S> {
-    /// Forgets what this change made obsolete. Caches in front of this one do so afterwards: until then, they could ask
-    /// this one again.
-    fn forget(&self, change: &Invalidation) {
-        self.entries.forget(change.clone());
-        self.changes.publish(change);
-    }
-}
-
-impl<S: KeyStore> Inner<S> {
-    /// Looks the key up and remembers the answer. The lookup belongs to no request: each request that waits drives it.
-    async fn fly(
-        self: Arc<Self>,
-        digest: KeyDigest,
-        place: Place,
-        landing: Landing<Asked, Handle>,
-    ) -> Result<Option<Arc<KeyRecord>>, CacheError> {
-        let _landing = landing;
-        // The lookup of another request may have ended since this one found nothing.
-        if let Some(found) = self.remembered(&digest) {
-            return Ok(found);
-        }
-        let _turn = if self.entries.knows(&digest) {
-            None
-        } else {
-            Some(self.first_seen.take(&place).await.map_err(|Displaced| CacheError::Crowded)?)
-        };
-        // Or while this one waited for its turn.
-        if let Some(found) = self.remembered(&digest) {
-            return Ok(found);
-        }
-        let asked = self.entries.ask();
-        let found = AssertUnwindSafe(async { self.store.find(&digest).await }).catch_unwind().await;
-        let found = found.map_err(|panic| CacheError::Panicked(panic_text(&*panic).into()))?.map_err(CacheError::of)?;
-        // The record of another key is a mistake of the store, which the next lookup need not repeat.
-        if found.as_ref().is_none_or(|record| *record.digest() == digest) {
-            self.entries.remember(digest, found.clone(), asked);
-        }
-        Ok(found)
-    }
-
-    /// Returns the answer that is remembered.
-    fn remembered(&self, digest: &KeyDigest) -> Option<Option<Arc<KeyRecord>>> {
-        match self.entries.find(digest) {
-            Lookup::Found(record) => Some(Some(record)),
-            Lookup::NotFound => Some(None),
-            Lookup::Pending => None,
-        }
-    }
 }
 
 impl<S: KeyStore> KeyStore for CachedStore<S> {
@@ -195,7 +123,7 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
         if self.off {
             return self.shared.store.find(digest).await.map_err(CacheError::of);
         }
-        self.flight(*digest).await
+        self.shared.flight(*digest).await
     }
 
     fn try_find(&self, digest: &KeyDigest) -> Lookup {
@@ -207,7 +135,7 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
             let results = self.shared.store.find_many(digests).await.map_err(CacheError::of)?;
             return Ok(results.into_iter().map(|result| result.map_err(CacheError::of)).collect());
         }
-        Ok(join_all(digests.iter().map(|digest| self.flight(*digest))).await)
+        Ok(join_all(digests.iter().map(|digest| self.shared.flight(*digest))).await)
     }
 
     fn max_batch(&self) -> usize {
@@ -224,6 +152,20 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
 
     fn usage_sink(&self) -> Option<&UsageSink> {
         self.shared.store.usage_sink()
+    }
+
+    fn background_work(&self) -> Option<BackgroundWork> {
+        let inner = self.shared.store.background_work();
+        if self.off {
+            return inner;
+        }
+        let refresh = self.refresh();
+        Some(Box::pin(async move {
+            match inner {
+                Some(inner) => drop(join(refresh, inner).await),
+                None => drop(refresh.await),
+            }
+        }))
     }
 }
 
@@ -250,7 +192,7 @@ mod tests {
     use crate::key::OrganizationPolicy;
     use crate::scope::Access;
     use crate::store::memory::MemoryStore;
-    use crate::store::{KeyBackend, KeyUpdate};
+    use crate::store::{KeyBackend, KeyUpdate, Subscriber};
 
     const KEY: KeyId = KeyId::from_u128(1);
 

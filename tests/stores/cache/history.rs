@@ -1,6 +1,7 @@
 //! Anything may happen in any order: changes here and elsewhere, requests that overlap them, and time. An answer is
 //! always one that was true after the last change its request must know of, and within the time to live.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use futures::executor::block_on;
 use futures::future::BoxFuture;
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestError, TestRunner};
+use tokio::runtime::Runtime;
+use tokio::time::advance;
 use tower_api_key::key::{KeyDigest, KeyId, KeyRecord, OrganizationPolicy};
 use tower_api_key::manage::StoredCredential;
 use tower_api_key::scope::avala;
@@ -99,6 +102,13 @@ proptest! {
     fn no_answer_is_older_than_a_published_change(steps in steps()) {
         play(&steps, Learns::Published)?;
     }
+
+    /// Cases: 261, 267.
+    /// The store takes batches, and keys are refreshed all the time.
+    #[test]
+    fn no_refreshed_answer_is_older_than_promised(steps in steps()) {
+        play_refreshed(&steps, Learns::Own)?;
+    }
 }
 
 /// Which changes the cache learns of.
@@ -116,6 +126,8 @@ enum Learns {
 fn harness_detects_cache_without_invalidation() {
     let mut runner = TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) });
     let result = runner.run(&steps(), |steps| play(&steps, Learns::Nothing));
+    assert!(matches!(result, Err(TestError::Fail(..))), "{result:?}");
+    let result = runner.run(&steps(), |steps| play_refreshed(&steps, Learns::Nothing));
     assert!(matches!(result, Err(TestError::Fail(..))), "{result:?}");
 }
 
@@ -150,6 +162,7 @@ struct Waiting<'a> {
 
 struct Play<'a> {
     world: &'a World,
+    refresh: Option<Refresh>,
     step: usize,
     /// When each step was, on either clock.
     times: Vec<(u64, i64)>,
@@ -157,8 +170,42 @@ struct Play<'a> {
     waiting: Vec<Waiting<'a>>,
 }
 
+/// A refresh in a time of its own: 50 ms pass whenever it may take a step.
+struct Refresh {
+    runtime: Runtime,
+    refresh: BoxFuture<'static, Infallible>,
+}
+
+impl Refresh {
+    fn of(world: &World) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        Self { runtime, refresh: world.cache.refresh().boxed() }
+    }
+
+    fn step(&mut self) {
+        let Self { runtime, refresh } = self;
+        runtime.block_on(async {
+            advance(Duration::from_millis(50)).await;
+            assert!(poll(Pin::new(refresh)).is_pending());
+        });
+    }
+}
+
 fn play(steps: &[Step], learns: Learns) -> Result<(), TestCaseError> {
     let store = if learns == Learns::Published { Probe::publishing() } else { Probe::default() };
+    play_with(steps, learns, store, |_| None)
+}
+
+fn play_refreshed(steps: &[Step], learns: Learns) -> Result<(), TestCaseError> {
+    play_with(steps, learns, Probe::batching(3), |world| Some(Refresh::of(world)))
+}
+
+fn play_with(
+    steps: &[Step],
+    learns: Learns,
+    store: Probe,
+    refresh: impl FnOnce(&World) -> Option<Refresh>,
+) -> Result<(), TestCaseError> {
     let world = World::over(store, |cache| {
         cache.time_to_live(Duration::from_millis(TIME_TO_LIVE)).capacity(100).first_seen_limit(3)
     });
@@ -169,7 +216,14 @@ fn play(steps: &[Step], learns: Learns) -> Result<(), TestCaseError> {
         history: vec![Truth { since: 0, record: text(None) }],
         forgotten: Since::default(),
     });
-    let mut play = Play { world: &world, step: 0, times: vec![(0, 0)], keys: keys.collect(), waiting: Vec::new() };
+    let mut play = Play {
+        world: &world,
+        refresh: refresh(&world),
+        step: 0,
+        times: vec![(0, 0)],
+        keys: keys.collect(),
+        waiting: Vec::new(),
+    };
     for step in steps {
         play.take(step, learns)?;
     }
@@ -182,6 +236,9 @@ fn play(steps: &[Step], learns: Learns) -> Result<(), TestCaseError> {
 impl<'a> Play<'a> {
     fn take(&mut self, step: &Step, learns: Learns) -> Result<(), TestCaseError> {
         self.step += 1;
+        if let Some(refresh) = &mut self.refresh {
+            refresh.step();
+        }
         self.times.push(self.times[self.step - 1]);
         match *step {
             Step::Pass(monotonic, wall) => self.pass(monotonic, wall),
@@ -286,6 +343,9 @@ impl<'a> Play<'a> {
 
     /// Every request that waits takes another step, until none gets further.
     fn settle(&mut self) -> Result<(), TestCaseError> {
+        if let Some(refresh) = &mut self.refresh {
+            refresh.step();
+        }
         loop {
             let mut answered = false;
             let mut at = 0;

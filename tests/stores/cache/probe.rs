@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tower_api_key::key::{KeyDigest, KeyId, KeyRecord, OrganizationPolicy};
 use tower_api_key::store::{
-    BackendError, Changes, InsertRules, Inserted, KeyBackend, KeyCounts, KeyUpdate, KeyUsage, ListKeys, Lookup,
-    NewRecord, Organizations, Page, Replacement,
+    BackendError, Changes, FindResult, InsertRules, Inserted, KeyBackend, KeyCounts, KeyUpdate, KeyUsage, ListKeys,
+    Lookup, NewRecord, Organizations, Page, Replacement,
 };
 use tower_api_key::{KeyStore, MemoryStore, OrganizationId};
 
@@ -28,6 +28,10 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
+    /// How many digests it takes at once, if more than one.
+    max_batch: usize,
+    /// How many digests each batch had.
+    batches: Vec<usize>,
     lookups: usize,
     running: usize,
     most_running: usize,
@@ -72,6 +76,18 @@ impl Probe {
         let probe = Self::default();
         probe.state().publishing = true;
         probe
+    }
+
+    /// A store that looks up so many keys at once. A batch counts as one lookup.
+    pub(crate) fn batching(max_batch: usize) -> Self {
+        let probe = Self::default();
+        probe.state().max_batch = max_batch;
+        probe
+    }
+
+    /// How many digests each batch had.
+    pub(crate) fn batches(&self) -> Vec<usize> {
+        self.state().batches.clone()
     }
 
     /// The keys themselves, as another process reaches them: unless the probe is publishing, no cache learns what is
@@ -192,14 +208,13 @@ impl Drop for Running<'_> {
     }
 }
 
-impl KeyStore for Probe {
-    type Error = Broken;
-
-    fn find(&self, digest: &KeyDigest) -> impl Future<Output = Result<Option<Arc<KeyRecord>>, Broken>> + Send {
+impl Probe {
+    /// Reads before it returns, and answers when it is awaited.
+    fn read<T: Send>(&self, read: impl FnOnce(&MemoryStore) -> T) -> impl Future<Output = Result<T, Broken>> + Send {
         let running = self.begin();
         let fault = self.state().lookup_fault;
         assert!(fault != Some(LookupFault::PanicsWhenCalled), "panicked when called");
-        let read = self.0.keys.try_find(digest);
+        let read = read(&self.0.keys);
         async move {
             let _running = running;
             self.held().await;
@@ -208,13 +223,34 @@ impl KeyStore for Probe {
             match fault {
                 Some(LookupFault::Fails) => Err(Broken::new()),
                 Some(_) => panic!("panicked when polled"),
-                None => match read {
-                    Lookup::Found(record) => Ok(Some(record)),
-                    Lookup::NotFound => Ok(None),
-                    Lookup::Pending => unreachable!("memory answers at once"),
-                },
+                None => Ok(read),
             }
         }
+    }
+}
+
+fn found(keys: &MemoryStore, digest: &KeyDigest) -> Option<Arc<KeyRecord>> {
+    match keys.try_find(digest) {
+        Lookup::Found(record) => Some(record),
+        Lookup::NotFound => None,
+        Lookup::Pending => unreachable!("memory answers at once"),
+    }
+}
+
+impl KeyStore for Probe {
+    type Error = Broken;
+
+    fn find(&self, digest: &KeyDigest) -> impl Future<Output = Result<Option<Arc<KeyRecord>>, Broken>> + Send {
+        self.read(|keys| found(keys, digest))
+    }
+
+    fn find_many(&self, digests: &[KeyDigest]) -> impl Future<Output = Result<Vec<FindResult<Broken>>, Broken>> + Send {
+        self.state().batches.push(digests.len());
+        self.read(|keys| digests.iter().map(|digest| Ok(found(keys, digest))).collect())
+    }
+
+    fn max_batch(&self) -> usize {
+        self.state().max_batch.max(1)
     }
 
     fn changes(&self) -> Option<&Changes> {
@@ -298,5 +334,9 @@ impl KeyBackend for Probe {
 
     async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), BackendError> {
         self.changed(self.0.keys.record_usage(usage).await).await
+    }
+
+    async fn recently_used(&self, limit: usize) -> Result<Vec<KeyDigest>, BackendError> {
+        self.changed(self.0.keys.recently_used(limit).await).await
     }
 }
