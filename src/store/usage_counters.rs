@@ -89,9 +89,9 @@ impl Counters {
         }
     }
 
-    /// Takes all requests out of the counters, to report them.
-    pub(crate) fn take(&self) -> Vec<KeyUsage> {
-        self.shards.iter().flat_map(|shard| usage(self.empty(&mut lock(shard)))).collect()
+    /// Takes the requests out of the counters, to report them: a part of the keys at a time, each when it is asked for.
+    pub(crate) fn take(&self) -> impl Iterator<Item = impl Iterator<Item = KeyUsage>> {
+        self.shards.iter().map(|shard| usage(self.empty(&mut lock(shard))))
     }
 
     /// Empties a shard and makes room for other keys. The caller holds the lock, so that no request sees only one of the
@@ -154,11 +154,11 @@ mod tests {
         for (key, requests, seconds) in [(1, 1, 7), (2, 1, 8), (1, 5, 6), (17, 1, 9), (1, 1, 8)] {
             counters.add(id(key), requests, at(seconds));
         }
-        let mut taken = counters.take();
+        let mut taken: Vec<_> = counters.take().flatten().collect();
         taken.sort_by_key(|usage| usage.id);
         let usage = |key, requests, seconds| KeyUsage::new(id(key), requests, at(seconds).system_time());
         assert_eq!(taken, [usage(1, 7, 8), usage(2, 1, 8), usage(17, 1, 9)]);
-        assert_eq!((counters.take(), counters.dropped()), (vec![], 0));
+        assert_eq!((counters.take().flatten().count(), counters.dropped()), (0, 0));
     }
 
     #[test]
@@ -168,9 +168,9 @@ mod tests {
             (0..4).for_each(|_| counters.add(id(key), 1, at(0)));
         }
         assert_eq!(counters.dropped(), 12);
-        assert_eq!(counters.take().iter().map(|usage| usage.request_count).collect::<Vec<_>>(), [4, 4]);
+        assert_eq!(counters.take().flatten().map(|usage| usage.request_count).collect::<Vec<_>>(), [4, 4]);
         counters.add(id(9), 1, at(0));
-        assert_eq!((counters.take().len(), counters.dropped()), (1, 12), "a report makes room");
+        assert_eq!((counters.take().flatten().count(), counters.dropped()), (1, 12), "a report makes room");
     }
 
     /// Another key is used while the report is on its way.
@@ -179,11 +179,11 @@ mod tests {
         for (capacity, dropped) in [(1, 3), (2, 0)] {
             let counters = Counters::new(capacity);
             counters.add(id(1), 3, at(0));
-            let failed = counters.take();
+            let failed: Vec<_> = counters.take().flatten().collect();
             counters.add(id(2), 1, at(0));
             counters.keep(&failed);
             assert_eq!(counters.dropped(), dropped);
-            let kept = counters.take();
+            let kept: Vec<_> = counters.take().flatten().collect();
             assert_eq!(kept.iter().map(|usage| usage.request_count).sum::<u64>(), 4 - dropped);
             assert_eq!(kept.len(), capacity);
         }

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures::FutureExt;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::UsageTracker;
@@ -17,6 +18,8 @@ const REPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A shorter interval counts as this one. Without it, an interval of zero would report without a pause.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
+/// How many keys one call reports, so that the store encodes them in less than a millisecond.
+const MOST_KEYS: usize = 1_000;
 /// How often [`Background::of`] reports.
 const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -92,24 +95,24 @@ impl UsageTracker {
         self.run_until(pending(), &backend, interval).await
     }
 
-    /// Reports everything that was counted to this store, in one call. With nothing to report, the store is not called.
+    /// Reports everything that was counted to this store, in calls of up to 1,000 keys. Requests that are handled by the
+    /// same thread have their turn in between. With nothing to report, the store is not called.
     ///
-    /// A report that is dropped may have reached the store. Its requests are [dropped](Self::dropped) too, since sending
-    /// them again could count them twice.
+    /// A call that is dropped may have reached the store. Its requests are [dropped](Self::dropped) too, since sending them
+    /// again could count them twice. What was not sent yet is kept for the next report.
     ///
     /// # Errors
-    /// [`BackendError`] when the store fails. The requests are kept for the next report.
+    /// [`BackendError`] when the store fails. What it did not take is kept for the next report.
     pub async fn flush(&self, backend: &impl KeyBackend) -> Result<(), BackendError> {
-        let mut report = Report { tracker: self, usage: self.sink.counters().take(), is_outcome_known: false };
-        if report.usage.is_empty() {
-            return Ok(());
+        let mut report = Report { tracker: self, usage: Vec::new(), sent: 0 };
+        for part in self.sink.counters().take() {
+            report.usage.extend(part);
+            while report.usage.len() >= MOST_KEYS {
+                report.send(backend).await?;
+                yield_now().await;
+            }
         }
-        let stored = backend.record_usage(&report.usage).await;
-        report.is_outcome_known = true;
-        if stored.is_err() {
-            self.sink.counters().keep(&report.usage);
-        }
-        stored
+        if report.usage.is_empty() { Ok(()) } else { report.send(backend).await }
     }
 
     /// Reports at this interval, and a last time when `stopped` completes.
@@ -152,15 +155,28 @@ impl UsageTracker {
 /// A report on its way to the store.
 struct Report<'a> {
     tracker: &'a UsageTracker,
+    /// What the store has not taken, as far as is known.
     usage: Vec<KeyUsage>,
-    is_outcome_known: bool,
+    /// How many of these, the last ones, are on their way.
+    sent: usize,
+}
+
+impl Report<'_> {
+    async fn send(&mut self, backend: &impl KeyBackend) -> Result<(), BackendError> {
+        self.sent = self.usage.len().min(MOST_KEYS);
+        let rest = self.usage.len() - self.sent;
+        let stored = backend.record_usage(&self.usage[rest..]).await;
+        self.sent = 0;
+        stored.map(|()| self.usage.truncate(rest))
+    }
 }
 
 impl Drop for Report<'_> {
     fn drop(&mut self) {
-        if !self.is_outcome_known {
-            self.tracker.sink.counters().drop_requests(self.usage.iter().map(|usage| usage.request_count).sum());
-        }
+        let (kept, unknown) = self.usage.split_at(self.usage.len() - self.sent);
+        let counters = self.tracker.sink.counters();
+        counters.keep(kept);
+        counters.drop_requests(unknown.iter().map(|usage| usage.request_count).sum());
     }
 }
 
@@ -192,6 +208,8 @@ mod tests {
     #[derive(Default)]
     struct Reports {
         behavior: AtomicU8,
+        /// How it behaves after one more report, unless it works.
+        later: AtomicU8,
         taken: Mutex<Vec<Vec<u64>>>,
     }
 
@@ -224,6 +242,10 @@ mod tests {
                 _ => {}
             }
             self.taken.lock().unwrap().push(usage.iter().map(|usage| usage.request_count).collect());
+            match self.later.swap(WORKS, Ordering::Relaxed) {
+                WORKS => {}
+                later => self.will(later),
+            }
             Ok(())
         }
 
@@ -343,13 +365,43 @@ mod tests {
         assert_eq!(store.taken(), [[1]]);
     }
 
+    /// Cases: 271.
+    ///
+    /// What the store took is not sent again, and what was not sent is kept.
+    #[test]
+    fn flush_of_many_keys_is_sent_in_parts() {
+        const KEYS: u128 = 2_500;
+        let (usage, store) = (UsageTracker::new(), Arc::new(Reports::default()));
+        let count_all = || (0..KEYS).for_each(|key| usage.count(KeyId::from_u128(key), SystemTime::UNIX_EPOCH));
+        let sizes = || store.taken().iter().map(Vec::len).collect::<Vec<_>>();
+        count_all();
+        block_on(usage.flush(&store)).unwrap();
+        assert_eq!(sizes(), [1_000, 1_000, 500]);
+
+        for (behavior, dropped) in [(FAILS, 0), (HANGS, 1_000)] {
+            let before = (sizes().iter().sum::<usize>(), usage.dropped());
+            count_all();
+            store.later.store(behavior, Ordering::Relaxed);
+            {
+                // To the second part.
+                let mut flush = pin!(usage.flush(&store));
+                let flushed = (0..10).find_map(|_| flush.as_mut().now_or_never());
+                assert_eq!(flushed.map(|flushed| flushed.is_err()), (behavior == FAILS).then_some(true));
+            }
+            store.will(WORKS);
+            block_on(usage.flush(&store)).unwrap();
+            let taken = sizes().iter().sum::<usize>() - before.0;
+            assert_eq!((taken, usage.dropped() - before.1), (2_500 - usize::try_from(dropped).unwrap(), dropped));
+        }
+    }
+
     /// Cases: 142.
     #[tokio::test(start_paused = true)]
     async fn run_survives_store_that_fails_panics_or_hangs() {
         let (lines, _guard) = log();
         let (usage, store) = counted(0);
         let run = tokio::spawn(usage.clone().run(Arc::clone(&store), INTERVAL));
-        tokio::task::yield_now().await;
+        yield_now().await;
         for behavior in [FAILS, PANICS, HANGS, WORKS, PANICS, WORKS] {
             store.will(behavior);
             count(&usage, 1);
