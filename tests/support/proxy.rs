@@ -2,6 +2,8 @@
 //! anything.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -12,6 +14,7 @@ pub(crate) struct Proxy {
     address: SocketAddr,
     state: watch::Sender<State>,
     accepting: JoinHandle<()>,
+    from_clients: Arc<AtomicUsize>,
 }
 
 #[derive(Clone, Copy)]
@@ -35,8 +38,14 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (state, _) = watch::channel(State { mode: Mode::Pass, lost: 0, accepted: 0 });
-        let accepting = tokio::spawn(accept(listener, upstream, state.clone()));
-        Self { address, state, accepting }
+        let from_clients = Arc::default();
+        let accepting = tokio::spawn(accept(listener, upstream, state.clone(), Arc::clone(&from_clients)));
+        Self { address, state, accepting, from_clients }
+    }
+
+    /// Returns how many pieces of data have come from clients. A message that a client sends at once is one.
+    pub(crate) fn messages(&self) -> usize {
+        self.from_clients.load(Ordering::Relaxed)
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -61,7 +70,12 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, upstream: (String, u16), state: watch::Sender<State>) {
+async fn accept(
+    listener: TcpListener,
+    upstream: (String, u16),
+    state: watch::Sender<State>,
+    from_clients: Arc<AtomicUsize>,
+) {
     loop {
         let Ok((client, _)) = listener.accept().await else { continue };
         let mut number = 0;
@@ -69,16 +83,17 @@ async fn accept(listener: TcpListener, upstream: (String, u16), state: watch::Se
             number = state.accepted;
             state.accepted += 1;
         });
-        let (state, upstream) = (state.subscribe(), upstream.clone());
+        let (state, upstream, from_clients) = (state.subscribe(), upstream.clone(), Arc::clone(&from_clients));
         tokio::spawn(async move {
             let Some(()) = may_pass(&state, number).await else { return };
             let Ok(server) = TcpStream::connect(upstream).await else { return };
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
+            let to_clients = AtomicUsize::new(0);
             // Either way ends both: the sockets are closed together.
             tokio::select! {
-                () = pump(from_client, to_server, &state, number) => {}
-                () = pump(from_server, to_client, &state, number) => {}
+                () = pump(from_client, to_server, &state, number, &from_clients) => {}
+                () = pump(from_server, to_client, &state, number, &to_clients) => {}
             }
         });
     }
@@ -89,6 +104,7 @@ async fn pump(
     mut to: impl AsyncWriteExt + Unpin,
     state: &watch::Receiver<State>,
     number: usize,
+    pieces: &AtomicUsize,
 ) {
     let mut buffer = vec![0; 16 * 1024];
     loop {
@@ -96,6 +112,7 @@ async fn pump(
             read = from.read(&mut buffer) => read.unwrap_or(0),
             () = cut(state) => return,
         };
+        pieces.fetch_add(1, Ordering::Relaxed);
         // What was read while nothing passes waits here, and so does the end of a connection.
         if may_pass(state, number).await.is_none() || read == 0 || to.write_all(&buffer[..read]).await.is_err() {
             return;

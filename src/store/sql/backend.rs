@@ -144,8 +144,18 @@ impl<B: Database> KeyBackend for SqlStore<B> {
         let mut change = Change::begin(self).await?;
         let latest = change.now.saturating_sub_unsigned(age.as_secs());
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let values = vec![name_of(organizations), change.now.into(), latest.into(), limit.into()];
-        let ended = change.run(B::ENDED, values).await?;
+        let mut values = vec![name_of(organizations), change.now.into(), latest.into(), limit.into()];
+        let ended = match organizations {
+            Organizations::One(organization) => {
+                let policy = change.run(sql::POLICY, vec![organization.into()]).await?;
+                // By a policy that cannot be read, no key has ended.
+                let age = policy_in(&policy).unwrap_or_default().max_key_age();
+                let aged = age.map_or(i64::MIN, |age| latest.saturating_sub_unsigned(age.as_secs()));
+                values.push(aged.into());
+                change.run(B::ENDED_OF_ONE, values).await?
+            }
+            Organizations::All => change.run(B::ENDED, values).await?,
+        };
         let ids = change.delete(&ended).await?;
         change.commit(ids.iter().map(|id| Invalidation::Key(*id)).collect::<Vec<_>>()).await?;
         Ok(ids)

@@ -4,6 +4,7 @@ use std::future::Future;
 
 use super::error::SqlError;
 use super::listing::Plan;
+use super::lookups::Lanes;
 use crate::key::{KeyDigest, KeyId, OrganizationId};
 
 /// A database that a [`SqlStore`](super::SqlStore) keeps its keys in.
@@ -19,7 +20,9 @@ pub trait Database: Send + Sync + 'static {
     const LOCK_ORGANIZATION: Option<&'static str>;
     /// A page of the keys of all organizations.
     const LIST_ALL: &'static str;
-    /// The ids of keys that ended, locked.
+    /// The ids of keys of one organization that ended, locked.
+    const ENDED_OF_ONE: &'static str;
+    /// The ids of keys of all organizations that ended, locked.
     const ENDED: &'static str;
     /// The ids of keys of an organization, locked.
     const OF_ORGANIZATION: &'static str;
@@ -34,10 +37,13 @@ pub trait Database: Send + Sync + 'static {
     /// Returns the statement of a page of one organization's keys.
     fn list(plan: Plan) -> &'static str;
 
-    /// Runs `statements::FIND` for a request, which does not wait long.
+    /// Returns how many statements may run at once for lookups.
+    fn lanes(&self) -> Lanes;
+
+    /// Runs the statement of a lookup for a request, which does not wait long.
     fn find(&self, digest: &KeyDigest) -> impl Future<Output = Result<Rows, sqlx::Error>> + Send;
 
-    /// Selects the rows with any of these digests, in any order, as `find` does.
+    /// Selects the rows with any of these digests, in any order, as `find` does. A digest may occur twice.
     fn find_many(&self, digests: &[KeyDigest]) -> impl Future<Output = Result<Rows, sqlx::Error>> + Send;
 
     /// Runs a statement for management, which may take longer than a request waits.
@@ -158,12 +164,14 @@ macro_rules! values {
                 (0..row.len())
                     .map(|column| {
                         let raw = row.try_get_raw(column)?;
-                        let null = raw.is_null();
+                        if raw.is_null() {
+                            return Ok(Value::Int(None));
+                        }
+                        // The type is known, so that the driver need not look it up again.
                         match raw.type_info().name() {
-                            _ if null => Ok(Value::Int(None)),
-                            "INTEGER" | "INT8" => row.try_get(column).map(|int| Value::Int(Some(int))),
-                            "TEXT" => row.try_get(column).map(Value::Text),
-                            "BLOB" | "BYTEA" => row.try_get(column).map(Value::Bytes),
+                            "INTEGER" | "INT8" => row.try_get_unchecked(column).map(|int| Value::Int(Some(int))),
+                            "TEXT" => row.try_get_unchecked(column).map(Value::Text),
+                            "BLOB" | "BYTEA" => row.try_get_unchecked(column).map(Value::Bytes),
                             other => Err(sqlx::Error::Decode(format!("a column of type {other}").into())),
                         }
                     })

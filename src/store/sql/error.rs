@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use sqlx::error::DatabaseError;
 
@@ -12,6 +13,9 @@ pub enum SqlError {
     /// The database or the connection to it failed.
     #[error("the key database failed: {0}")]
     Database(#[source] sqlx::Error),
+    /// A statement failed that looked up several keys at once. Each of these lookups has this error.
+    #[error(transparent)]
+    Batch(Arc<SqlError>),
     /// The tables of this crate or some of their columns are missing: call `migrate`.
     #[error("the key tables are missing or outdated, call migrate(): {0}")]
     NotMigrated(#[source] sqlx::Error),
@@ -44,6 +48,12 @@ pub enum SqlError {
 }
 
 impl SqlError {
+    /// Returns the error of the statement, whether it looked up one key or [several](Self::Batch).
+    #[must_use]
+    pub fn of_statement(&self) -> &Self {
+        if let Self::Batch(error) = self { error } else { self }
+    }
+
     pub(super) fn invalid_row(problem: impl Into<Cow<'static, str>>) -> Self {
         Self::InvalidRow(problem.into())
     }

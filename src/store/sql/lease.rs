@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
@@ -8,8 +9,10 @@ use sqlx::{AssertSqlSafe, Connection, Row, TypeInfo, ValueRef};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::ACQUIRE_TIMEOUT;
 use super::database::{Rows, Value, query, values};
-use super::places::{Place, Places};
+use super::places::{Acquiring, Place, Places};
+use super::slots::{Own, Slots};
 use crate::key::KeyDigest;
 
 /// How long an idle connection has to prove that it works before it is closed.
@@ -35,7 +38,7 @@ pub(super) struct Begin {
 #[expect(unnameable_types, reason = "part of a sealed trait")]
 pub struct Lease {
     /// Taken only when this is dropped.
-    connection: Option<(PoolConnection<sqlx::Postgres>, Place)>,
+    connection: Option<(Leased, Place)>,
     /// Where the connection is returned: the lease may be dropped outside of any runtime.
     runtime: Handle,
     named_statements: bool,
@@ -50,8 +53,28 @@ impl Lease {
     /// With named statements, a connection prepares each statement once; without, each time and without a name.
     pub(super) async fn take(places: &Places, named_statements: bool, limit: Duration) -> Result<Self, sqlx::Error> {
         let (connection, place) = places.take().await?;
+        Ok(Self::of(Leased::Pooled(connection), place, named_statements, limit))
+    }
+
+    /// Opens a connection for lookups in this place.
+    pub(super) async fn open(
+        slots: &Arc<Slots>,
+        place: Place,
+        named_statements: bool,
+        limit: Duration,
+    ) -> Result<Self, sqlx::Error> {
+        let slots = Arc::clone(slots);
+        Acquiring::new(async move {
+            let opened = timeout(ACQUIRE_TIMEOUT, PgConnection::connect_with(&slots.options)).await;
+            let own = Own::new(opened.unwrap_or(Err(sqlx::Error::PoolTimedOut))?);
+            Ok(Self::of(Leased::Own(own, slots), place, named_statements, limit))
+        })
+        .await
+    }
+
+    pub(super) fn of(connection: Leased, place: Place, named_statements: bool, limit: Duration) -> Self {
         let (connection, runtime) = (Some((connection, place)), Handle::current());
-        Ok(Self { connection, runtime, named_statements, in_transaction: false, limit, due: None })
+        Self { connection, runtime, named_statements, in_transaction: false, limit, due: None }
     }
 
     pub(super) async fn begin(&mut self, begin: &Begin) -> Result<(), sqlx::Error> {
@@ -135,8 +158,17 @@ impl Lease {
         }
     }
 
+    /// Closes a connection that the server has closed already.
+    pub(super) fn close(mut self) {
+        if let Some((connection, place)) = self.connection.take() {
+            let _runtime = self.runtime.enter();
+            connection.close();
+            drop(place);
+        }
+    }
+
     fn connection(&mut self) -> &mut PgConnection {
-        &mut self.connection.as_mut().expect("it is taken only when this is dropped").0
+        self.connection.as_mut().expect("it is taken only when this is dropped").0.get()
     }
 }
 
@@ -145,10 +177,14 @@ impl Drop for Lease {
         let Some((connection, place)) = self.connection.take() else { return };
         let _runtime = self.runtime.enter();
         let (due, in_transaction) = (self.due, self.in_transaction);
-        self.runtime.spawn(async move {
-            return_to_pool(connection, due, in_transaction).await;
-            drop(place);
-        });
+        match connection {
+            // The usual end of a lookup: nothing to wait for.
+            Leased::Own(own, slots) if due.is_none() && !in_transaction => slots.keep(own),
+            connection => drop(self.runtime.spawn(async move {
+                give_back(connection, due, in_transaction).await;
+                drop(place);
+            })),
+        }
     }
 }
 
@@ -158,16 +194,42 @@ impl fmt::Debug for Lease {
     }
 }
 
+/// A connection of the pool, or one for lookups.
+pub(super) enum Leased {
+    Pooled(PoolConnection<sqlx::Postgres>),
+    Own(Own, Arc<Slots>),
+}
+
+impl Leased {
+    fn get(&mut self) -> &mut PgConnection {
+        match self {
+            Self::Pooled(connection) => connection,
+            Self::Own(own, _) => &mut own.connection,
+        }
+    }
+
+    fn close(self) {
+        match self {
+            Self::Pooled(connection) => drop(connection.detach()),
+            Self::Own(own, _) => drop(own),
+        }
+    }
+}
+
 /// Returns the connection, once the server has answered the statement that was given up. A connection without an answer when
 /// it is `due` is closed: until then its place in the pool is taken, so that the server never has more statements under way
 /// than the pool has places.
-async fn return_to_pool(mut connection: PoolConnection<sqlx::Postgres>, due: Option<Instant>, in_transaction: bool) {
+async fn give_back(mut connection: Leased, due: Option<Instant>, in_transaction: bool) {
     let end = due.unwrap_or_else(|| Instant::now() + PROOF_OF_LIFE);
-    let settled = timeout_at(end, settle(&mut connection, due.is_some(), in_transaction)).await;
-    if !matches!(settled, Ok(Ok(()))) {
-        drop(connection.detach());
-    } else if timeout(PROOF_OF_LIFE, connection.return_to_pool()).await.is_ok() {
-        return;
+    let settled = timeout_at(end, settle(connection.get(), due.is_some(), in_transaction)).await;
+    match connection {
+        connection if !matches!(settled, Ok(Ok(()))) => connection.close(),
+        Leased::Own(own, slots) => return slots.keep(own),
+        Leased::Pooled(mut connection) => {
+            if timeout(PROOF_OF_LIFE, connection.return_to_pool()).await.is_ok() {
+                return;
+            }
+        }
     }
     tracing::warn!("closed a connection to the key database, which did not answer in time");
 }

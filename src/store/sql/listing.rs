@@ -98,6 +98,15 @@ macro_rules! sorted {
     };
 }
 
+/// The same, of the keys that were created before `$11`. There may be none, which the index shows at once.
+macro_rules! aged_newest_first {
+    () => {
+        " AND (k.created_at, k.id) < \
+         (CASE WHEN $11 < $2 THEN $11 ELSE $2 END, CASE WHEN $11 < $2 THEN '' ELSE $3 END) \
+         ORDER BY k.created_at DESC, k.id DESC LIMIT $6"
+    };
+}
+
 /// The statements of one database, with what makes a name and a hint lower case there.
 macro_rules! listing {
     ($database:ident, $name:literal, $hint:literal) => {
@@ -149,7 +158,7 @@ macro_rules! listing {
                 )),
                 Plan::Expired => page!(either!(
                     ids!("k.revoked_at IS NULL AND k.expires_at <= $4", sorted),
-                    ids!("k.revoked_at IS NULL AND k.created_at < $11", newest_first)
+                    ids!("k.revoked_at IS NULL", aged_newest_first)
                 )),
                 Plan::ExpiresBefore => page!(ids!("k.expires_at < $10", sorted)),
             }

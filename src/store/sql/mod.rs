@@ -8,24 +8,29 @@ mod feed;
 #[cfg(feature = "postgres")]
 mod lease;
 mod listing;
+mod lookups;
 #[cfg(feature = "postgres")]
 mod places;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "sqlite")]
+mod readers;
 mod row;
 mod schema;
+#[cfg(feature = "postgres")]
+mod slots;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod statements;
 #[cfg(feature = "postgres")]
 mod tls;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::database::{Database, Rows, Value};
+use self::lookups::{Lookups, by_digest};
 use super::{Changes, FindResult, KeyStore, StoreId, UsageSink};
 use crate::error_chain::error_chain;
 use crate::key::{KeyDigest, KeyRecord};
@@ -44,13 +49,15 @@ pub use self::sqlite::{Sqlite, SqliteStore};
 /// over one database or the other.
 ///
 /// Only digests are stored. A change is one transaction, durable when the call returns, and dated by the database's
-/// clock. A layer on the store counts the use of each key, and [`Background::of`] reports it. Every lookup reads the database, so that every process rejects a revoked key at once. A clone is a handle to
-/// the same connections.
+/// clock. A layer on the store counts the use of each key, and [`Background::of`] reports it. Every lookup reads the
+/// database, so that every process rejects a revoked key at once. Lookups that arrive while others are under way are one
+/// statement. A clone is a handle to the same connections.
 ///
 /// [`Background::of`]: crate::background::Background::of
 pub struct SqlStore<B> {
     id: StoreId,
     database: Arc<B>,
+    lookups: Lookups,
     changes: Arc<Changes>,
     usage: UsageSink,
     catalog: Option<Arc<ScopeCatalog>>,
@@ -64,6 +71,7 @@ impl<B: Database> SqlStore<B> {
     fn new(database: B) -> Self {
         Self {
             id: StoreId::new(),
+            lookups: Lookups::new(database.lanes()),
             database: Arc::new(database),
             changes: Arc::default(),
             usage: UsageSink::new(),
@@ -170,6 +178,7 @@ impl<B> Clone for SqlStore<B> {
         Self {
             id: self.id,
             database: Arc::clone(&self.database),
+            lookups: self.lookups.clone(),
             changes: Arc::clone(&self.changes),
             usage: self.usage.clone(),
             catalog: self.catalog.clone(),
@@ -189,16 +198,13 @@ impl<B: Database> KeyStore for SqlStore<B> {
     type Error = SqlError;
 
     async fn find(&self, digest: &KeyDigest) -> Result<Option<Arc<KeyRecord>>, SqlError> {
-        self.found(&self.database.find(digest).await?)
+        self.found(&self.lookups.find(&self.database, digest).await?)
     }
 
     async fn find_many(&self, digests: &[KeyDigest]) -> Result<Vec<FindResult<SqlError>>, SqlError> {
         let mut results = Vec::with_capacity(digests.len());
         for digests in digests.chunks(MAX_BATCH) {
-            let mut rows: HashMap<KeyDigest, Rows> = HashMap::with_capacity(digests.len());
-            for row in self.database.find_many(digests).await? {
-                rows.entry(row::digest(&row)?).or_default().push(row);
-            }
+            let rows = by_digest(self.database.find_many(digests).await?)?;
             results.extend(digests.iter().map(|digest| self.found(rows.get(digest).map_or(&[], Vec::as_slice))));
         }
         Ok(results)

@@ -45,18 +45,24 @@ impl Places {
             let connection = timeout(limit, pool.acquire()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
             Ok((connection, place))
         };
-        Acquiring { future: Some(Box::pin(acquire)), runtime: Handle::current() }.await
+        Acquiring::new(acquire).await
     }
 }
 
 /// Goes on when its caller is gone, until there is a connection for the next one.
-struct Acquiring {
-    future: Option<BoxFuture<'static, Result<(Connection, Place), sqlx::Error>>>,
+pub(super) struct Acquiring<T: Send + 'static> {
+    future: Option<BoxFuture<'static, Result<T, sqlx::Error>>>,
     runtime: Handle,
 }
 
-impl Future for Acquiring {
-    type Output = Result<(Connection, Place), sqlx::Error>;
+impl<T: Send + 'static> Acquiring<T> {
+    pub(super) fn new(future: impl Future<Output = Result<T, sqlx::Error>> + Send + 'static) -> Self {
+        Self { future: Some(Box::pin(future)), runtime: Handle::current() }
+    }
+}
+
+impl<T: Send + 'static> Future for Acquiring<T> {
+    type Output = Result<T, sqlx::Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(future) = &mut self.future else { return Poll::Pending };
@@ -68,7 +74,7 @@ impl Future for Acquiring {
     }
 }
 
-impl Drop for Acquiring {
+impl<T: Send + 'static> Drop for Acquiring<T> {
     fn drop(&mut self) {
         if let Some(future) = self.future.take() {
             self.runtime.spawn(async move { drop(future.await) });

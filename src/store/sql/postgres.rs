@@ -1,15 +1,20 @@
+use std::io::ErrorKind;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use tokio::time::timeout;
 
 use super::database::{Database, Migration, Rows, Value};
 use super::error::SqlError;
-use super::lease::{Begin, Lease, UNLIMITED};
+use super::lease::{Begin, Lease, Leased, UNLIMITED};
 use super::listing::Plan;
+use super::lookups::Lanes;
 use super::places::Places;
+use super::slots::{Free, SLOTS, Slots};
 use super::tls;
 use super::{ACQUIRE_TIMEOUT, SqlStore, listing, statements as sql};
 use crate::key::KeyDigest;
@@ -33,6 +38,8 @@ pub type PostgresStore = SqlStore<Postgres>;
 #[derive(Clone, Debug)]
 pub struct Postgres {
     pub(super) places: Places,
+    /// The connections for lookups, if the pool is not the application's.
+    slots: Option<Arc<Slots>>,
     /// False if the pool has no statement cache, as for PgBouncer: each transaction may then run on another connection to
     /// the database.
     pub(super) named_statements: bool,
@@ -44,8 +51,9 @@ pub struct Postgres {
 }
 
 impl SqlStore<Postgres> {
-    /// Connects to the database of this URL, with up to ten connections. [`migrate`](Self::migrate) creates the tables, in
-    /// the first schema of the search path.
+    /// Connects to the database of this URL, with up to ten connections: four for lookups, which are opened now, and a
+    /// [pool](Self::pool) of six for everything else. [`migrate`](Self::migrate) creates the tables, in the first schema of
+    /// the search path.
     ///
     /// The server ends a statement of these connections after 750 milliseconds, and its wait for a lock after 700: a lookup
     /// that its layer gave up leaves nothing behind, and the server never has more backends than the pool has places. Set
@@ -72,8 +80,12 @@ impl SqlStore<Postgres> {
         let options = PgConnectOptions::from_str(url)?;
         tls::check(&options)?;
         let options = if caches_statements(&options) { Self::with_lookup_timeouts(options) } else { options };
-        let pool = PgPoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await?;
-        Ok(Self::from_pool(pool))
+        let pool = PgPoolOptions::new().max_connections(POOLED).acquire_timeout(ACQUIRE_TIMEOUT);
+        let pool = pool.connect_with(options).await?;
+        let slots = Arc::new(Slots::new(pool.connect_options()));
+        let database = Postgres { slots: Some(slots), ..Postgres::of(pool) };
+        database.open_for_lookups().await;
+        Ok(Self::new(database))
     }
 
     /// Keeps the keys in the database of this pool, next to the application's own tables. Its TLS is that of the application's
@@ -87,12 +99,7 @@ impl SqlStore<Postgres> {
     /// [with the timeouts](Self::with_lookup_timeouts) to have lookups prepared, if they suit the application's statements.
     #[must_use]
     pub fn from_pool(pool: PgPool) -> Self {
-        let options = pool.connect_options();
-        let named_statements = caches_statements(&options);
-        let prepares = named_statements && has_timeout(&options);
-        let limit = if prepares && !has_lookup_timeouts(&options) { UNLIMITED } else { LOOKUP_TIMEOUT };
-        let heartbeat_interval = HEARTBEAT_INTERVAL;
-        Self::new(Postgres { places: Places::of(pool), named_statements, prepares, limit, heartbeat_interval })
+        Self::new(Postgres::of(pool))
     }
 
     /// Adds the settings with which [`connect`](Self::connect) opens its connections, for a pool of your own: the server
@@ -145,6 +152,9 @@ impl SqlStore<Postgres> {
 /// has the reason of the server, and the connection is free again.
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(750);
 
+/// How many connections the pool has that `connect` opens, besides those for lookups.
+const POOLED: u32 = 6;
+
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The lock timeout comes first, so that the log names the lock.
@@ -167,7 +177,15 @@ macro_rules! begin {
     };
 }
 
-const BEGIN_READ: Begin = begin!(UNLIMITED, "SET LOCAL statement_timeout = 10000", "SET LOCAL lock_timeout = 10000");
+/// A page of a list is planned for its own values: how many keys match decides which index is best. It is read sooner than
+/// it would be compiled.
+const BEGIN_READ: Begin = begin!(
+    UNLIMITED,
+    "SET LOCAL statement_timeout = 10000",
+    "SET LOCAL lock_timeout = 10000",
+    "SET LOCAL plan_cache_mode = force_custom_plan",
+    "SET LOCAL jit = off"
+);
 
 /// A commit waits for the disk, whatever the settings of the database, the role or the connection. A stronger setting stays.
 const BEGIN_CHANGE: Begin = begin!(
@@ -206,7 +224,109 @@ fn has_lookup_timeouts(options: &PgConnectOptions) -> bool {
     LOOKUP_SETTINGS.iter().all(|(name, value)| set.split(' ').any(|word| word == format!("{name}={value}")))
 }
 
+#[derive(Clone, Copy)]
+enum Lookup<'a> {
+    One(&'a KeyDigest),
+    Many(&'a [KeyDigest]),
+}
+
+/// Returns `None` if it takes longer.
+async fn answer_within<T>(limit: Duration, answer: impl Future<Output = T>) -> Option<T> {
+    if limit == Duration::MAX { Some(answer.await) } else { timeout(limit, answer).await.ok() }
+}
+
+/// Whether the connection is lost, and not the statement. The server ends one with a message when it is shut down.
+fn is_lost(error: &sqlx::Error) -> bool {
+    const ENDED: [&str; 3] = ["57P01", "57P02", "57P03"];
+    match error {
+        // Without an answer in time, another connection would have none either.
+        sqlx::Error::Io(error) => error.kind() != ErrorKind::TimedOut,
+        sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| ENDED.contains(&&*code)),
+        _ => false,
+    }
+}
+
+/// A connection that was unused for longer may have died silently.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// How long it has for its first answer, so that the lookup can be made again before its layer gives up.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(300);
+
 impl Postgres {
+    fn of(pool: PgPool) -> Self {
+        let options = pool.connect_options();
+        let named_statements = caches_statements(&options);
+        let prepares = named_statements && has_timeout(&options);
+        let limit = if prepares && !has_lookup_timeouts(&options) { UNLIMITED } else { LOOKUP_TIMEOUT };
+        let heartbeat_interval = HEARTBEAT_INTERVAL;
+        let places = Places::of(pool);
+        Self { places, slots: None, named_statements, prepares, limit, heartbeat_interval }
+    }
+
+    /// A connection that was kept shows by the lookup itself whether it still works. If not, the lookup is made again on another
+    /// one.
+    async fn look_up(&self, lookup: Lookup<'_>) -> Result<Rows, sqlx::Error> {
+        if let Some(slots) = &self.slots {
+            if self.places.pool.is_closed() {
+                slots.clear();
+                return Err(sqlx::Error::PoolClosed);
+            }
+            while let Some(free) = slots.take() {
+                let (own, place) = match free {
+                    Free::Empty(place) => {
+                        let mut lease = Lease::open(slots, place, self.named_statements, self.limit).await?;
+                        return self.look_up_on(&mut lease, lookup).await;
+                    }
+                    Free::Kept(own, place) => (own, place),
+                };
+                let limit = if own.used.elapsed() < IDLE { Duration::MAX } else { SIGN_OF_LIFE };
+                let leased = Leased::Own(own, Arc::clone(slots));
+                let mut lease = Lease::of(leased, place, self.named_statements, self.limit);
+                match answer_within(limit, self.look_up_on(&mut lease, lookup)).await {
+                    Some(Err(error)) if is_lost(&error) => {
+                        lease.close();
+                        slots.clear();
+                    }
+                    Some(found) => return found,
+                    // Not known to be lost: its place stays taken until the answer is due. The others may be dead too.
+                    None => break,
+                }
+            }
+        }
+        let mut lease = self.lease().await?;
+        self.look_up_on(&mut lease, lookup).await
+    }
+
+    async fn look_up_on(&self, lease: &mut Lease, lookup: Lookup<'_>) -> Result<Rows, sqlx::Error> {
+        match (lookup, self.prepares) {
+            (Lookup::One(digest), true) => lease.fetch(sql::FIND_POSTGRES, vec![digest.into()]).await,
+            (Lookup::Many(digests), true) => lease.fetch_by_digests(sql::FIND_MANY_POSTGRES, digests).await,
+            (Lookup::One(digest), false) => {
+                let find = sql::FIND_POSTGRES.replace("$1", &hex_literal(digest));
+                lease.fetch_text(with_timeouts(&find)).await
+            }
+            (Lookup::Many(digests), false) => {
+                let digests = digests.iter().map(hex_literal).collect::<Vec<_>>().join(",");
+                let find = sql::FIND_MANY_POSTGRES.replace("$1", &format!("ARRAY[{digests}]::bytea[]"));
+                lease.fetch_text(with_timeouts(&find)).await
+            }
+        }
+    }
+
+    /// Opens the connections for lookups, and prepares the lookup on each. Without the tables, it fails.
+    async fn open_for_lookups(&self) {
+        let Some(slots) = &self.slots else { return };
+        let open = (0..SLOTS).map(|_| async {
+            let Some(Free::Empty(place)) = slots.take() else { return None };
+            let mut lease = Lease::open(slots, place, self.named_statements, self.limit).await.ok()?;
+            let _ = self.look_up_on(&mut lease, Lookup::One(&KeyDigest::from_bytes([0; 32]))).await;
+            Some(lease)
+        });
+        // All are open before the first is kept.
+        drop(join_all(open).await);
+    }
+
     async fn lease(&self) -> Result<Lease, sqlx::Error> {
         Lease::take(&self.places, self.named_statements, self.limit).await
     }
@@ -238,6 +358,7 @@ impl Database for Postgres {
     const LOCK_ORGANIZATION: Option<&'static str> =
         Some("SELECT pg_advisory_xact_lock(1637423093, hashtext($1))::text");
     const LIST_ALL: &'static str = listing::ALL_POSTGRES;
+    const ENDED_OF_ONE: &'static str = sql::ENDED_OF_ONE_POSTGRES;
     const ENDED: &'static str = sql::ENDED_POSTGRES;
     const OF_ORGANIZATION: &'static str = sql::OF_ORGANIZATION_POSTGRES;
     const DELETE: [&'static str; 3] = sql::DELETE_POSTGRES;
@@ -255,27 +376,20 @@ impl Database for Postgres {
         listing::postgres(plan)
     }
 
-    async fn find(&self, digest: &KeyDigest) -> Result<Rows, sqlx::Error> {
-        let mut lease = self.lease().await?;
-        if self.prepares {
-            lease.fetch(sql::FIND, vec![digest.into()]).await
-        } else {
-            lease.fetch_text(with_timeouts(&sql::FIND.replace("$1", &hex_literal(digest)))).await
+    fn lanes(&self) -> Lanes {
+        let places = (self.places.pool.options().get_max_connections() as usize).max(1);
+        match &self.slots {
+            Some(_) => Lanes { usual: SLOTS, slow: SLOTS + places },
+            None => Lanes { usual: places.min(SLOTS), slow: places },
         }
     }
 
+    async fn find(&self, digest: &KeyDigest) -> Result<Rows, sqlx::Error> {
+        self.look_up(Lookup::One(digest)).await
+    }
+
     async fn find_many(&self, digests: &[KeyDigest]) -> Result<Rows, sqlx::Error> {
-        let mut lease = self.lease().await?;
-        if self.prepares {
-            lease.fetch_by_digests(sql::FIND_MANY_POSTGRES, digests).await
-        } else {
-            let digests = digests.iter().map(hex_literal).collect::<Vec<_>>().join(",");
-            lease
-                .fetch_text(with_timeouts(
-                    &sql::FIND_MANY_POSTGRES.replace("$1", &format!("ARRAY[{digests}]::bytea[]")),
-                ))
-                .await
-        }
+        self.look_up(Lookup::Many(digests)).await
     }
 
     async fn read(&self, statement: &'static str, values: Vec<Value>) -> Result<Rows, sqlx::Error> {

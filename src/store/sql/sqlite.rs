@@ -10,6 +10,8 @@ use tokio::time::{Instant, timeout};
 use super::database::{Database, Migration, Rows, Value, query, values};
 use super::error::SqlError;
 use super::listing::Plan;
+use super::lookups::Lanes;
+use super::readers::{READERS, Readers};
 use super::{ACQUIRE_TIMEOUT, SqlStore, listing, row, statements as sql};
 use crate::key::KeyDigest;
 
@@ -38,6 +40,7 @@ pub struct Sqlite {
     /// SQLite has one writer at a time. Writers of this process wait here, so that none holds a connection that a lookup
     /// could use.
     writer: Arc<Mutex<()>>,
+    readers: Readers,
 }
 
 impl SqlStore<Sqlite> {
@@ -65,16 +68,22 @@ impl SqlStore<Sqlite> {
         if mode != "wal" {
             return Err(rejected("connections cannot share an SQLite database in memory: use MemoryStore"));
         }
-        Ok(Self::from_pool(pool))
+        let store = Self::from_pool(pool);
+        // The first request need not wait for a connection. Without the tables, it fails.
+        let _ = store.database.find(&KeyDigest::from_bytes([0; 32])).await;
+        Ok(store)
     }
 
     /// Keeps the keys in the database of this pool, next to the application's own tables.
+    ///
+    /// Lookups read the file through up to four more connections, which are taken from the pool and never returned to it, so
+    /// that its own settings and hooks apply to them. They are closed when the store is dropped.
     ///
     /// Its connections must be opened with `synchronous` FULL or EXTRA. A change through another connection fails with
     /// [`SqlError::NotDurable`].
     #[must_use]
     pub fn from_pool(pool: SqlitePool) -> Self {
-        Self::new(Sqlite { pool, writer: Arc::default() })
+        Self::new(Sqlite { pool, writer: Arc::default(), readers: Readers::new() })
     }
 
     /// Returns the connections, for an application that keeps its own tables next to the keys.
@@ -113,6 +122,13 @@ pub struct SqliteTransaction {
 }
 
 impl Sqlite {
+    async fn look_up(&self, statement: &'static str, value: Value) -> Result<Rows, sqlx::Error> {
+        let mut reader = self.readers.take(&self.pool).await?;
+        let rows = query!(statement, [value]).fetch_all(&mut *reader).await;
+        reader.note(&rows);
+        values!(rows?)
+    }
+
     async fn begin_immediate(&self) -> Result<SqliteTransaction, SqlError> {
         let turn = Arc::clone(&self.writer).lock_owned();
         let writer = timeout(ACQUIRE_TIMEOUT, turn).await.map_err(|_| sqlx::Error::PoolTimedOut)?;
@@ -135,6 +151,7 @@ impl Database for Sqlite {
     const GET_LOCKED: &'static str = sql::GET;
     const LOCK_ORGANIZATION: Option<&'static str> = None;
     const LIST_ALL: &'static str = listing::ALL_SQLITE;
+    const ENDED_OF_ONE: &'static str = sql::ENDED_OF_ONE_SQLITE;
     const ENDED: &'static str = sql::ENDED_SQLITE;
     const OF_ORGANIZATION: &'static str = sql::OF_ORGANIZATION_SQLITE;
     const DELETE: [&'static str; 3] = sql::DELETE_SQLITE;
@@ -152,12 +169,22 @@ impl Database for Sqlite {
         listing::sqlite(plan)
     }
 
+    /// The other half of the processors has other work. One that runs at full load answers in larger batches.
+    fn lanes(&self) -> Lanes {
+        let usual =
+            std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).clamp(1, READERS));
+        Lanes { usual, slow: READERS }
+    }
+
     async fn find(&self, digest: &KeyDigest) -> Result<Rows, sqlx::Error> {
-        self.read(sql::FIND, vec![digest.into()]).await
+        self.look_up(sql::FIND_SQLITE, digest.into()).await
     }
 
     async fn find_many(&self, digests: &[KeyDigest]) -> Result<Rows, sqlx::Error> {
-        self.read(sql::FIND_MANY_SQLITE, vec![row::encode_digests(digests).into()]).await
+        let mut digests = digests.to_vec();
+        digests.sort_unstable_by_key(|digest| *digest.as_bytes());
+        digests.dedup();
+        self.look_up(sql::FIND_MANY_SQLITE, row::encode_digests(&digests).into()).await
     }
 
     async fn read(&self, statement: &'static str, values: Vec<Value>) -> Result<Rows, sqlx::Error> {

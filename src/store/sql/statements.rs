@@ -8,15 +8,23 @@ macro_rules! select_key {
     };
 }
 
-pub(super) const FIND: &str = select_key!("WHERE k.digest = $1");
+#[cfg(feature = "postgres")]
+pub(super) const FIND_POSTGRES: &str = select_key!("WHERE k.digest = $1");
 
-/// [`FIND`] for the digests in the array `$1`.
+/// The planner of SQLite must not see the value. Once `ANALYZE` has run, it would take samples of the column into account, and
+/// prepare the statement anew with each value.
+#[cfg(feature = "sqlite")]
+pub(super) const FIND_SQLITE: &str = select_key!("WHERE k.digest = (SELECT $1)");
+
+/// A lookup of the digests in the array `$1`.
 #[cfg(feature = "postgres")]
 pub(super) const FIND_MANY_POSTGRES: &str = select_key!("WHERE k.digest = ANY($1)");
 
-/// [`FIND`] for the digests in the JSON list `$1`, in hexadecimal.
+/// A lookup of the digests in the JSON list `$1`, in hexadecimal. One that occurs twice is found twice. `CROSS` keeps the list
+/// in the outer loop.
 #[cfg(feature = "sqlite")]
-pub(super) const FIND_MANY_SQLITE: &str = select_key!("WHERE k.digest IN (SELECT unhex(value) FROM json_each($1))");
+pub(super) const FIND_MANY_SQLITE: &str =
+    concat!(columns!(), "FROM json_each($1) d CROSS JOIN tower_api_key_keys k ON k.digest = unhex(d.value)", joins!());
 
 pub(super) const GET: &str = select_key!("WHERE k.id = $1 AND k.organization = $2");
 
@@ -55,14 +63,38 @@ pub(super) const REPLACE: &str =
 pub(super) const UPDATE: &str = "UPDATE tower_api_key_keys SET name = $2, access = $3, scopes = $4, networks = $5, \
     metadata = $6, suspended = $7, expires_at = $8 WHERE id = $1";
 
-/// Up to `$4` keys that ended until `$3`, the oldest first: of the organization `$1` or, if that is empty, of all. `$2` is
-/// now: what has not ended yet is not deleted.
+/// Up to `$4` keys of the organization `$1` that ended until `$3`. Those have ended by their age that were created until
+/// `$5`. `$2` is now: what has not ended yet is not deleted. Each way to end has an index.
+macro_rules! ended_of_one {
+    ($rest:literal) => {
+        concat!(
+            "SELECT k.id FROM tower_api_key_keys k WHERE $3 <= $2 AND k.id IN (\
+             SELECT id FROM (SELECT id FROM tower_api_key_keys WHERE organization = $1 AND revoked_at IS NOT NULL \
+             AND revoked_at <= $3 ORDER BY revoked_at LIMIT $4) r \
+             UNION ALL SELECT id FROM (SELECT id FROM tower_api_key_keys WHERE organization = $1 \
+             AND expires_at IS NOT NULL AND expires_at <= $3 ORDER BY expires_at LIMIT $4) e \
+             UNION ALL SELECT id FROM (SELECT id FROM tower_api_key_keys WHERE organization = $1 AND created_at <= $5 \
+             ORDER BY created_at LIMIT $4) a) ORDER BY k.created_at, k.id LIMIT $4",
+            $rest
+        )
+    };
+}
+
+#[cfg(feature = "sqlite")]
+pub(super) const ENDED_OF_ONE_SQLITE: &str = ended_of_one!("");
+
+/// In the order of the list, so that two purges cannot wait for each other.
+#[cfg(feature = "postgres")]
+pub(super) const ENDED_OF_ONE_POSTGRES: &str = ended_of_one!(" FOR UPDATE OF k");
+
+/// Up to `$4` keys of all organizations that ended until `$3`, the oldest first. `$1` is empty. `$2` is now: what has not ended
+/// yet is not deleted.
 macro_rules! ended {
     ($rest:literal) => {
         concat!(
             "SELECT k.id FROM tower_api_key_keys k \
              LEFT JOIN tower_api_key_organizations o ON o.organization = k.organization \
-             WHERE k.organization IS NOT NULL AND ($1 = '' OR k.organization = $1) AND $3 <= $2 \
+             WHERE k.organization IS NOT NULL AND $1 = '' AND $3 <= $2 \
              AND (k.revoked_at <= $3 OR k.expires_at <= $3 \
              OR k.created_at <= $3 - CASE WHEN o.max_key_age >= 0 THEN o.max_key_age END) \
              ORDER BY k.created_at, k.id LIMIT $4",

@@ -146,7 +146,7 @@ async fn store_survives_database_restart() {
     store.migrate().await.unwrap();
     let service = Guarded::new(&store, &store).await;
     for signal in ["INT", "KILL"] {
-        let all = futures::future::join_all((0..10).map(|_| store.pool().acquire())).await;
+        let all = futures::future::join_all((0..6).map(|_| store.pool().acquire())).await;
         assert!(all.iter().all(Result::is_ok));
         drop(all);
         cluster.end(signal);

@@ -7,6 +7,7 @@ mod encoding;
 mod isolation;
 #[cfg(feature = "cache")]
 mod listening;
+mod messages;
 mod nonsense;
 mod owned;
 mod pgbouncer;

@@ -30,6 +30,7 @@ mod by_hand;
 mod cached;
 mod database;
 mod lists;
+mod lookups;
 mod many;
 mod migrations;
 mod organizations;
