@@ -307,7 +307,9 @@
 mod episode;
 mod error_chain;
 mod flights;
+mod folded;
 mod hooks;
+mod padded;
 mod sync;
 mod text;
 pub mod time;

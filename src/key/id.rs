@@ -1,4 +1,5 @@
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use super::secret::{RandomError, random};
@@ -15,7 +16,7 @@ use super::secret::{RandomError, random};
 /// assert_eq!("00000000-0000-0000-0000-000000000007".parse(), Ok(id));
 /// assert!("7".parse::<KeyId>().is_err());
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyId([u8; 16]);
 
 impl KeyId {
@@ -54,6 +55,13 @@ impl KeyId {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
+    }
+}
+
+/// Hashed in one piece, without its length.
+impl Hash for KeyId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.0);
     }
 }
 

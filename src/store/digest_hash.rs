@@ -1,11 +1,13 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// Hashes digests with seeds that only this table has.
+use crate::folded::folded_product;
+
+/// Hashes digests, and ids of keys, with seeds that only this table has.
 ///
 /// The digests of imported keys are chosen by the importer, so many may share most of their bytes. Every byte counts, and
 /// without the seeds no digests can be found that collide.
 #[derive(Clone, Copy)]
-pub(super) struct DigestState {
+pub(crate) struct DigestState {
     seeds: [u64; 4],
 }
 
@@ -13,6 +15,12 @@ impl DigestState {
     pub(super) fn new() -> Self {
         let random = RandomState::new();
         Self { seeds: [0, 1, 2, 3].map(|number: u64| random.hash_one(number)) }
+    }
+}
+
+impl Default for DigestState {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -26,7 +34,7 @@ impl BuildHasher for DigestState {
 }
 
 /// Two multiplications, as in wyhash. SHA-256 has done the rest of the work for digests that are not imported.
-pub(super) struct DigestHasher {
+pub(crate) struct DigestHasher {
     seeds: [u64; 4],
     hash: u64,
 }
@@ -40,20 +48,15 @@ impl Hasher for DigestHasher {
     #[inline]
     fn write(&mut self, digest: &[u8]) {
         let [s, t, u, v] = self.seeds;
-        if let ([a, b, c, d], []) = digest.as_chunks() {
-            let word = |bytes: &[u8; 8], seed| u64::from_le_bytes(*bytes) ^ seed;
-            self.hash ^= folded_product(word(a, s), word(b, t)) ^ folded_product(word(c, u), word(d, v));
-        } else {
-            debug_assert!(false, "not a digest");
+        let word = |bytes: &[u8; 8], seed| u64::from_le_bytes(*bytes) ^ seed;
+        match digest.as_chunks() {
+            ([a, b, c, d], []) => {
+                self.hash ^= folded_product(word(a, s), word(b, t)) ^ folded_product(word(c, u), word(d, v));
+            }
+            ([a, b], []) => self.hash ^= folded_product(word(a, s), word(b, t)),
+            _ => debug_assert!(false, "neither a digest nor the id of a key"),
         }
     }
-}
-
-/// Returns the two halves of the product, one laid over the other.
-#[inline]
-fn folded_product(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
-    (product >> 64) as u64 ^ product as u64
 }
 
 #[cfg(test)]

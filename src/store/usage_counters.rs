@@ -5,7 +5,9 @@ use std::mem;
 use std::sync::{Arc, PoisonError};
 
 use super::KeyUsage;
+use super::digest_hash::DigestState;
 use crate::key::KeyId;
+use crate::padded::Padded;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::time::Timestamp;
@@ -50,7 +52,7 @@ impl fmt::Debug for UsageSink {
 }
 
 /// loom tries every interleaving, so that it needs a small number.
-pub(crate) const SHARDS: usize = if cfg!(loom_model) { 2 } else { 16 };
+pub(crate) const SHARDS: usize = if cfg!(loom_model) { 2 } else { 64 };
 
 /// How often each key was used since the last report, for a bounded number of keys.
 pub(crate) struct Counters {
@@ -58,10 +60,10 @@ pub(crate) struct Counters {
     /// How many keys all shards have together.
     keys: AtomicUsize,
     dropped: AtomicU64,
-    shards: [Mutex<Shard>; SHARDS],
+    shards: [Padded<Mutex<Shard>>; SHARDS],
 }
 
-pub(crate) type Shard = HashMap<KeyId, Counter>;
+pub(crate) type Shard = HashMap<KeyId, Counter, DigestState>;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Counter {
@@ -71,7 +73,7 @@ pub(crate) struct Counter {
 
 impl Counters {
     pub(crate) fn new(capacity: usize) -> Self {
-        let shards = array::from_fn(|_| Mutex::default());
+        let shards = array::from_fn(|_| Padded::default());
         Self { capacity, keys: AtomicUsize::new(0), dropped: AtomicU64::new(0), shards }
     }
 
@@ -121,7 +123,7 @@ impl Counters {
     }
 
     #[cfg(all(test, loom_model))]
-    pub(crate) const fn shards(&self) -> &[Mutex<Shard>; SHARDS] {
+    pub(crate) const fn shards(&self) -> &[Padded<Mutex<Shard>>; SHARDS] {
         &self.shards
     }
 }

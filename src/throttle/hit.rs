@@ -20,6 +20,10 @@ impl Hit {
         Self { name: "", subject: subject.into(), limits: limits.into(), cost: 1 }
     }
 
+    pub(super) const fn of(name: &'static str, subject: Subject, limits: Limits, cost: u32) -> Self {
+        Self { name, subject, limits, cost }
+    }
+
     /// Counts apart from hits with another name.
     #[must_use]
     pub fn with_name(self, name: &'static str) -> Self {

@@ -247,7 +247,7 @@ impl Limiter for LimitRule {
             Counts::Misconfigured => return Attempt::Rejected(Rejection::Misconfigured),
         };
         let cost = parts.cost.as_ref().map_or(1, |cost| cost(request));
-        match parts.counter.count(Hit::new(subject, limits).with_name(parts.name).with_cost(cost)) {
+        match parts.counter.count(Hit::of(parts.name, subject, limits, cost)) {
             Counting::Done(counted) => parts.answer(counted, limits).unwrap_or_else(failed),
             Counting::Pending(counting) => {
                 let parts = Arc::clone(&self.parts);

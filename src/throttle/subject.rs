@@ -82,6 +82,16 @@ impl Subject {
     }
 }
 
+impl Subject {
+    /// Returns the id, if it is a key.
+    pub(super) const fn key_id(&self) -> Option<KeyId> {
+        match &self.0 {
+            Kind::Key(id) => Some(*id),
+            _ => None,
+        }
+    }
+}
+
 /// A key is hashed in one piece, which costs a third of hashing its parts.
 impl Hash for Subject {
     fn hash<H: Hasher>(&self, state: &mut H) {

@@ -4,13 +4,14 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, PoisonError};
 
 use crate::key::{KeyDigest, KeyRecord};
+use crate::padded::Padded;
 use crate::store::digest_hash::DigestState;
 use crate::sync::RwLock;
 
 /// Fewer for loom, whose threads have small stacks.
 const SHARDS: usize = if cfg!(loom_model) { 4 } else { 64 };
 
-type Shard = RwLock<HashSet<ByDigest, DigestState>>;
+type Shard = Padded<RwLock<HashSet<ByDigest, DigestState>>>;
 
 /// Records by digest, in shards that have a lock each.
 pub(super) struct DigestTable {
@@ -20,7 +21,7 @@ pub(super) struct DigestTable {
 impl DigestTable {
     pub(super) fn new() -> Self {
         let hasher = DigestState::new();
-        Self { shards: std::array::from_fn(|_| RwLock::new(HashSet::with_hasher(hasher))) }
+        Self { shards: std::array::from_fn(|_| Padded(RwLock::new(HashSet::with_hasher(hasher)))) }
     }
 
     pub(super) fn find(&self, digest: &KeyDigest) -> Option<Arc<KeyRecord>> {

@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 
 use self::shard::{Id, Request, Shard};
 use super::{Acquired, Hit, LimitStore};
+use crate::folded::folded_product;
+use crate::key::KeyId;
+use crate::padded::Padded;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
@@ -49,13 +52,16 @@ pub struct MemoryLimits {
 }
 
 struct Table {
-    shards: Box<[Mutex<Shard>]>,
+    shards: Box<[Padded<Mutex<Shard>>]>,
     /// How many subjects are counted one by one, by all shards and by each.
     capacity: usize,
     room: usize,
     hash: RandomState,
+    seeds: [u64; 4],
     clock: Timer,
     start: Instant,
+    /// How long after one shard the next one is swept, in nanoseconds.
+    sweep_pause: u64,
     /// When the next shard is swept, in nanoseconds, and which one.
     next_sweep: AtomicU64,
     next_shard: AtomicUsize,
@@ -117,11 +123,14 @@ impl MemoryLimits {
 impl Table {
     fn new(capacity: usize, clock: Timer) -> Self {
         let shards = (capacity / SHARD).next_power_of_two();
+        let hash = RandomState::new();
         Self {
-            shards: (0..shards).map(|_| Mutex::new(Shard::default())).collect(),
+            shards: (0..shards).map(|_| Padded(Mutex::new(Shard::default()))).collect(),
             capacity,
             room: capacity.div_ceil(shards),
-            hash: RandomState::new(),
+            seeds: [0, 1, 2, 3].map(|number: u64| hash.hash_one(number)),
+            hash,
+            sweep_pause: nanos(SWEEP) / shards as u64,
             start: clock(),
             clock,
             next_sweep: AtomicU64::new(0),
@@ -130,6 +139,13 @@ impl Table {
     }
 
     fn request<'a>(&self, hit: &'a Hit) -> Request<'a> {
+        Request { id: self.id(hit), limits: hit.limits(), cost: hit.cost(), room: self.room }
+    }
+
+    fn id(&self, hit: &Hit) -> Id {
+        if let (Some(key), "") = (hit.subject().key_id(), hit.name()) {
+            return self.id_of_key(key);
+        }
         let mut hasher = self.hash.build_hasher();
         hit.subject().hash(&mut hasher);
         if !hit.name().is_empty() {
@@ -137,8 +153,17 @@ impl Table {
         }
         let high = hasher.finish();
         hasher.write_u8(0);
-        let id = Id::new(high, hasher.finish());
-        Request { id, limits: hit.limits(), cost: hit.cost(), room: self.room }
+        Id::new(high, hasher.finish())
+    }
+
+    /// Most requests are counted by their key, whose id has 128 bits already: two rounds of a Feistel network mix them with the
+    /// seeds, for a fraction of a hash, and no two keys share a result.
+    fn id_of_key(&self, key: KeyId) -> Id {
+        let [s, t, u, v] = self.seeds;
+        let (high, low) = ((key.as_u128() >> 64) as u64, key.as_u128() as u64);
+        let low = low ^ folded_product(high ^ s, t);
+        let high = high ^ folded_product(low ^ u, v);
+        Id::new(high, low)
     }
 
     fn shard(&self, id: Id) -> MutexGuard<'_, Shard> {
@@ -152,9 +177,11 @@ impl Table {
     /// Sweeps the next shard, if it is time to.
     fn sweep_one(&self, now: u64) {
         let due = self.next_sweep.load(Ordering::Relaxed);
-        let pause = nanos(SWEEP) / self.shards.len() as u64;
         let won = now >= due
-            && self.next_sweep.compare_exchange(due, now + pause, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            && self
+                .next_sweep
+                .compare_exchange(due, now + self.sweep_pause, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
         if won {
             self.lock(self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shards.len()).sweep(now);
         }

@@ -44,6 +44,17 @@ impl Shard {
         self.latest = self.latest.max(now);
         let now = self.latest;
         let limits = request.limits.as_slice();
+        // One lookup for one limit of a known subject.
+        if let [limit] = limits
+            && let Some(entry) = self.windows.get_mut(&request.id.of(limit))
+        {
+            let scale = Scale::of(*limit);
+            let acquired = match entry.limited(*limit, scale, request.cost, now) {
+                Some(state) => Acquired::Limited(state),
+                None => Acquired::Allowed(entry.count(*limit, scale, request.cost, now)),
+            };
+            return (acquired, now);
+        }
         let mut ids = [request.id; Limits::MAX];
         let mut limited: Option<LimitState> = None;
         for (limit, id) in limits.iter().zip(&mut ids) {
@@ -105,19 +116,7 @@ impl Shard {
             let remaining = if self.windows.len() < 2 * request.room.max(1) { limit.requests() } else { 0 };
             return (request.cost > remaining).then(|| LimitState::new(limit, remaining, limit.window()));
         };
-        entry.window.turn(now, scale);
-        let wanted = u64::from(entry.window.used()) + u64::from(request.cost);
-        let beyond = wanted.saturating_sub(limit.requests().into()).min(request.cost.into()) as u32;
-        if beyond == 0 {
-            return None;
-        }
-        let remaining = limit.requests().saturating_sub(entry.window.used());
-        let wait = if request.cost > limit.requests() {
-            limit.window()
-        } else {
-            Duration::from_nanos(entry.window.free_at(beyond, scale).saturating_sub(now))
-        };
-        Some(LimitState::new(limit, remaining, wait))
+        entry.limited(limit, scale, request.cost, now)
     }
 
     fn count(&mut self, id: Id, limit: Limit, cost: u32, now: u64) -> LimitState {
@@ -130,12 +129,36 @@ impl Shard {
             window.turn(now, scale);
             Entry { window, end: 0 }
         });
-        if cost > 0 {
-            entry.window.add(now, cost, scale);
-            entry.end = entry.window.end(scale);
+        entry.count(limit, scale, cost, now)
+    }
+}
+
+impl Entry {
+    /// Returns the state of the limit, if that does not allow a request of this cost.
+    fn limited(&mut self, limit: Limit, scale: Scale, cost: u32, now: u64) -> Option<LimitState> {
+        self.window.turn(now, scale);
+        let wanted = u64::from(self.window.used()) + u64::from(cost);
+        let beyond = wanted.saturating_sub(limit.requests().into()).min(cost.into()) as u32;
+        if beyond == 0 {
+            return None;
         }
-        let remaining = limit.requests().saturating_sub(entry.window.used());
-        LimitState::new(limit, remaining, Duration::from_nanos(entry.window.free_at(1, scale).saturating_sub(now)))
+        let remaining = limit.requests().saturating_sub(self.window.used());
+        let wait = if cost > limit.requests() {
+            limit.window()
+        } else {
+            Duration::from_nanos(self.window.free_at(beyond, scale).saturating_sub(now))
+        };
+        Some(LimitState::new(limit, remaining, wait))
+    }
+
+    /// Counts a request that the limit allows.
+    fn count(&mut self, limit: Limit, scale: Scale, cost: u32, now: u64) -> LimitState {
+        if cost > 0 {
+            self.window.add(now, cost, scale);
+            self.end = self.window.end(scale);
+        }
+        let remaining = limit.requests().saturating_sub(self.window.used());
+        LimitState::new(limit, remaining, Duration::from_nanos(self.window.free_at(1, scale).saturating_sub(now)))
     }
 }
 
