@@ -103,8 +103,13 @@ impl<'a> RequestHead<'a> {
     /// [`path_from`](crate::ApiKeyLayer::path_from) finds.
     #[must_use]
     pub fn path(&self) -> &'a str {
+        self.target().path()
+    }
+
+    /// Returns the target whose path that is.
+    pub(crate) fn target(&self) -> &'a Uri {
         let found = self.path_from.and_then(|path_from| path_from(self.extensions));
-        found.unwrap_or(self.uri).path()
+        found.unwrap_or(self.uri)
     }
 
     /// Returns the pattern of the route table's line that decides about the request. `None` without a table, and where no

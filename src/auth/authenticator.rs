@@ -5,11 +5,13 @@ use std::sync::Arc;
 use http::{Method, Request, Uri};
 
 use super::check::{Check, Progress};
-use super::config::Config;
+use super::config::{Config, Configs};
 use super::identity::ApiKey;
 use super::layer::ApiKeyLayer;
 use super::legacy::Candidate;
 use super::origin::Required;
+use super::per_thread::PerThread;
+use super::waiting::Paused;
 use crate::client::ClientInfo;
 use crate::decision::authorize;
 use crate::key::{KeyDigest, KeyFormat};
@@ -50,7 +52,7 @@ use crate::scope::Requirement;
 /// ```
 #[derive(Clone)]
 pub struct Authenticator {
-    config: Arc<Config>,
+    config: Configs,
     path: Uri,
     client: Option<ClientInfo>,
 }
@@ -59,11 +61,11 @@ impl ApiKeyLayer {
     /// Returns the check of this layer for keys that do not come in a request. Later changes to the layer do not apply to it.
     #[must_use]
     pub fn authenticator(&self) -> Authenticator {
-        let mut config = Config::clone(self.config());
+        let mut config = self.config().get().clone();
         // What is computed from a request.
         (config.routes, config.require_fn, config.path_from) = (None, None, None);
         (config.limit, config.failures, config.identify) = (None, None, None);
-        Authenticator { config: Arc::new(config), path: Uri::default(), client: None }
+        Authenticator { config: Arc::new(PerThread::new(config)), path: Uri::default(), client: None }
     }
 }
 
@@ -98,14 +100,15 @@ impl Authenticator {
         presented: K,
         requirement: &'a Requirement,
     ) -> impl Future<Output = Result<ApiKey, Rejection>> + Send + use<'a, K> {
-        let presented = Presented::new(&self.config, presented.as_ref());
+        let presented = Presented::new(self.config.get(), presented.as_ref());
         async move { self.check(presented, requirement).await }
     }
 
     async fn check(&self, presented: Presented<'_>, requirement: &Requirement) -> Result<ApiKey, Rejection> {
         let mut request = self.request();
-        let mut check = Check::new(&self.config, None);
-        if let Some(hooks) = &self.config.hooks {
+        let config = Arc::clone(self.config.mine());
+        let mut check = Check::new(&config, None, Paused::default());
+        if let Some(hooks) = &config.hooks {
             let mut report = Report::begin(Some(hooks), false, None, check.head(&request));
             report.facts.format = presented.format.cloned();
             check.report = Some(report);

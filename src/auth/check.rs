@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tokio::time::Instant;
 
-use super::authorize::RouteClass;
-use super::config::Config;
+use super::authorize::{Authorizer, RouteClass};
+use super::config::{Config, ThreadConfig};
 use super::enclosing::Enclosing;
 use super::identity::ApiKey;
 use super::keyless::Keyless;
-use super::limit::{Limiter, RenderedLimit};
+use super::legacy::Candidate;
+use super::limit::{Limiter, ShownLimit};
 use super::lookup::{Answer, Awaited, LookupError};
 use super::origin::Origin;
 use super::preflight::is_preflight;
 use super::response_headers::ResponseHeaders;
-use super::waiting::{Ended, Next, WaitedFor, Waiting};
+use super::waiting::{Next, Paused, WaitedFor, Waiting};
 use crate::client::ClientInfo;
 use crate::decision::{Denial, authenticate, authorize};
 use crate::error_chain::error_chain;
@@ -31,13 +31,11 @@ use crate::scope::Access;
 
 /// The check of one request. Carries the report of it, if the layer has a hook.
 pub(super) struct Check<'a> {
-    pub(super) config: &'a Arc<Config>,
+    pub(super) config: &'a ThreadConfig,
     pub(super) report: Option<Box<Report>>,
-    pub(super) route: RouteClass,
     /// The state of the limit, for any response.
-    pub(super) limit: Option<RenderedLimit>,
-    /// Since when the request waits, if it has to.
-    pub(super) since: Option<Instant>,
+    pub(super) limit: Option<ShownLimit>,
+    pub(super) paused: Paused,
 }
 
 /// How far a request has come.
@@ -59,50 +57,42 @@ pub(super) struct Rejected {
 }
 
 impl<'a> Check<'a> {
-    pub(super) const fn new(config: &'a Arc<Config>, report: Option<Box<Report>>) -> Self {
-        Self { config, report, route: RouteClass::Unlisted(None), limit: None, since: None }
+    pub(super) const fn new(config: &'a ThreadConfig, report: Option<Box<Report>>, paused: Paused) -> Self {
+        Self { config, report, limit: None, paused }
     }
 
     /// Goes through the steps that need no waiting.
     pub(super) fn begin<B>(&mut self, request: &mut Request<B>) -> Progress {
         let extensions = request.extensions();
-        if extensions.get::<ApiKey>().is_some() || extensions.get::<Keyless>().is_some() {
-            return self.begin_inside(request);
+        let has_identity = extensions.get::<ApiKey>().is_some() || extensions.get::<Keyless>().is_some();
+        // Made, and dropped, only where there is one.
+        let enclosing;
+        let outer = if has_identity {
+            enclosing = Enclosing::take(request.extensions_mut());
+            enclosing.as_ref()
+        } else {
+            None
+        };
+        if self.config.hooks.is_some() || self.config.expose_route || outer.is_some() {
+            self.begin_report(outer, request);
         }
-        self.begin_report(request);
-        let progress = self.classify(None, request);
-        self.count_failure(progress, request)
+        let progress = self.classify(outer, request);
+        if self.config.failures.is_some() { self.count_failure(progress, request) } else { progress }
     }
 
-    fn begin_report<B>(&mut self, request: &Request<B>) {
-        let Config { hooks, expose_route, responder, .. } = &**self.config;
-        if hooks.is_some() || *expose_route {
-            let request_id = responder.request_id.as_ref();
-            self.report = Some(Report::begin(hooks.as_ref(), *expose_route, request_id, self.head(request)));
-        }
-    }
-
-    /// Begins inside an outer layer, or with an identity that no layer has established.
-    #[cold]
-    fn begin_inside<B>(&mut self, request: &mut Request<B>) -> Progress {
-        let outer = Enclosing::take(request.extensions_mut());
-        match &outer {
-            Some(outer) => {
-                let Config { hooks, expose_route, responder, .. } = &**self.config;
-                let (request_id, head) = (responder.request_id.as_ref(), self.head(request));
-                let report = Report::begin_inside(hooks.as_ref(), *expose_route, outer.outer(), request_id, head);
-                self.report = Some(report);
-            }
-            None => self.begin_report(request),
-        }
-        let progress = self.classify(outer.as_ref(), request);
-        self.count_failure(progress, request)
+    #[inline(never)]
+    fn begin_report<B>(&mut self, outer: Option<&Enclosing>, request: &Request<B>) {
+        let Config { hooks, expose_route, responder, .. } = &***self.config;
+        let (request_id, head) = (responder.request_id.as_ref(), self.head(request));
+        self.report = Some(match outer {
+            None => Report::begin(hooks.as_ref(), *expose_route, request_id, head),
+            Some(outer) => Report::begin_inside(hooks.as_ref(), *expose_route, outer.outer(), request_id, head),
+        });
     }
 
     /// Goes on with a request whose waiting has ended.
-    pub(super) fn resume<B>(&mut self, ended: Ended, request: &mut Request<B>) -> Progress {
-        (self.since, self.route) = (ended.since, ended.route);
-        match ended.waited_for {
+    pub(super) fn resume<B>(&mut self, waited_for: WaitedFor, request: &mut Request<B>) -> Progress {
+        match waited_for {
             WaitedFor::Lookup(awaited) => {
                 let progress = self.found(awaited, request);
                 self.count_failure(progress, request)
@@ -127,8 +117,9 @@ impl<'a> Check<'a> {
 
     /// Step 1: public routes and CORS preflights need no key.
     fn classify<B>(&mut self, outer: Option<&Enclosing>, request: &mut Request<B>) -> Progress {
-        self.route(request);
-        if matches!(self.route, RouteClass::Public(_)) {
+        if let Some(routes) = &self.config.routes
+            && self.classify_by(&**routes, request)
+        {
             self.enter_without_key(request, Outcome::Public);
             return Progress::Accepted(ResponseHeaders::Unchanged);
         }
@@ -136,19 +127,26 @@ impl<'a> Check<'a> {
             self.enter_without_key(request, Outcome::Preflight);
             return Progress::Preflight(Box::new(self.respond(CredentialError::Missing.into(), request)));
         }
-        match outer {
-            None => self.read_credential(None, request),
-            Some(outer) => self.go_on_inside(outer, request),
+        match outer.and_then(|outer| Some((outer, outer.key_for(self.config)?))) {
+            None => self.read_credential(outer, request),
+            Some((outer, key)) => self.go_on_inside(outer, key, request),
         }
     }
 
-    /// Step 2 inside an outer layer. If that layer has found the record that this one would find, the credential is not read
-    /// again, and the store is not asked again.
+    /// Notes the class of the route. Returns whether it is public.
+    fn classify_by<B>(&mut self, routes: &dyn Authorizer, request: &Request<B>) -> bool {
+        let route = routes.classify(self.head(request));
+        self.paused.route = route;
+        if let Some(report) = &mut self.report {
+            report.facts.route = self.config.pattern(route.entry()).cloned();
+        }
+        matches!(route, RouteClass::Public(_))
+    }
+
+    /// Step 2 inside an outer layer that has found the record that this one would find: the credential is not read again, and
+    /// the store is not asked again.
     #[cold]
-    fn go_on_inside<B>(&mut self, outer: &Enclosing, request: &mut Request<B>) -> Progress {
-        let Some(key) = outer.key_for(self.config) else {
-            return self.read_credential(Some(outer), request);
-        };
+    fn go_on_inside<B>(&mut self, outer: &Enclosing, key: &ApiKey, request: &mut Request<B>) -> Progress {
         self.config.source.hide(request.headers_mut());
         let record = key.record();
         if let Some(report) = &mut self.report {
@@ -164,23 +162,26 @@ impl<'a> Check<'a> {
         if let Some(report) = &mut self.report {
             report.facts.format = self.config.source.format(request.headers()).cloned();
         }
-        match self.config.source.take_alone(request.headers_mut()) {
-            Some(Ok(digest)) => self.look_up(&digest, request),
-            Some(Err(error)) => self.unreadable(error, outer, request),
-            None => self.read_one_of_many(outer, request),
+        let digest = match self.config.source.take_alone(request.headers_mut()) {
+            Some(digest) => digest,
+            None => match self.take_one_of_many(request) {
+                (Ok(_), Some(candidate)) => return self.look_up_legacy(candidate, request),
+                (digest, _) => digest,
+            },
+        };
+        match digest {
+            Ok(digest) => self.look_up(&digest, request),
+            Err(error) => self.unreadable(error, outer, request),
         }
     }
 
     /// Step 2 where the credential can be in several places, or may be a legacy key.
-    fn read_one_of_many<B>(&mut self, outer: Option<&Enclosing>, request: &mut Request<B>) -> Progress {
-        let legacy = self.config.legacy.as_ref();
-        let candidate = legacy
-            .and_then(|legacy| self.config.source.with_key(request.headers(), |presented| legacy.candidate(presented)));
-        match (self.config.source.take_one_of_many(request.headers_mut()), candidate) {
-            (Ok(_), Some(candidate)) => self.look_up_legacy(candidate, request),
-            (Ok(digest), None) => self.look_up(&digest, request),
-            (Err(error), _) => self.unreadable(error, outer, request),
-        }
+    #[cold]
+    fn take_one_of_many<B>(&self, request: &mut Request<B>) -> (Result<KeyDigest, CredentialError>, Option<Candidate>) {
+        let Config { source, legacy, .. } = &***self.config;
+        let candidate =
+            legacy.as_ref().and_then(|legacy| source.with_key(request.headers(), |key| legacy.candidate(key)));
+        (source.take_one_of_many(request.headers_mut()), candidate)
     }
 
     /// Step 2 where no credential can be looked up.
@@ -245,7 +246,7 @@ impl<'a> Check<'a> {
         match self.try_find(digest) {
             Answer::Found(record) => self.decide(digest, self.limiter(), record, request),
             Answer::NotFound => Progress::Rejected(Denial::Unknown.into()),
-            Answer::Pending => Progress::Waiting(Waiting::for_store(self.config, self.route, *digest)),
+            Answer::Pending => Progress::Waiting(Waiting::for_store(self, *digest)),
             Answer::Failed(error) => Progress::Rejected(self.unavailable(*error).into()),
         }
     }
@@ -317,15 +318,6 @@ impl<'a> Check<'a> {
         client?.address()
     }
 
-    /// Notes the class of the route. Without a table, every route is unlisted, and the table is not asked.
-    fn route<B>(&mut self, request: &Request<B>) {
-        let Some(routes) = &self.config.routes else { return };
-        self.route = routes.classify(self.head(request));
-        if let Some(report) = &mut self.report {
-            report.facts.route = self.config.pattern(self.route.entry()).cloned();
-        }
-    }
-
     pub(super) fn limiter(&self) -> Option<&'a dyn Limiter> {
         self.config.limit.as_deref()
     }
@@ -334,7 +326,7 @@ impl<'a> Check<'a> {
     #[inline(always)]
     fn authorize<B>(&self, access: &Access, request: &Request<B>) -> Result<(), Rejection> {
         if let Some(routes) = &self.config.routes {
-            routes.authorize(self.route, access)?;
+            routes.authorize(self.paused.route, access)?;
         }
         if let Some(require_fn) = &self.config.require_fn {
             authorize(access, &require_fn(self.head(request)))?;
@@ -350,7 +342,7 @@ impl<'a> Check<'a> {
         if !is_seen || rejection != Rejection::Denied(Denial::InsufficientScope) {
             return rejection.into();
         }
-        let of_table = || config.routes.as_ref().and_then(|routes| routes.unmet(self.route, access));
+        let of_table = || config.routes.as_ref().and_then(|routes| routes.unmet(self.paused.route, access));
         let of_function = || config.require_fn.as_ref().map(|require_fn| require_fn(self.head(request)));
         let of_function = || of_function().filter(|requirement| !requirement.is_met_by(access));
         let unmet = of_table().or_else(of_function).unwrap_or_else(|| config.requirement.clone());
@@ -371,12 +363,13 @@ impl<'a> Check<'a> {
 
     fn origin(&self) -> Origin {
         let nesting = self.report.as_ref().map(|report| Arc::clone(report.nesting()));
-        Origin::new(Arc::clone(self.config), nesting, self.route)
+        Origin::new(Arc::clone(self.config), nesting, self.paused.route)
     }
 
     fn response_headers(&self) -> ResponseHeaders {
-        if self.config.cache_control {
-            ResponseHeaders::Private(self.config.responder.credentials.clone())
+        let config = self.config;
+        if config.cache_control {
+            ResponseHeaders::Private((!config.responder.credentials.is_default()).then(|| Arc::clone(config)))
         } else {
             ResponseHeaders::Unchanged
         }
@@ -432,7 +425,7 @@ impl<'a> Check<'a> {
         self.note_rejected(rejection, unmet.as_deref());
         let mut response = self.config.responder.explain(rejection, unmet.as_deref(), self.head(request));
         if let Some(limit) = &self.limit {
-            limit.apply(response.headers_mut());
+            limit.apply(response.headers_mut(), 0);
         }
         response
     }
@@ -453,7 +446,7 @@ impl<'a> Check<'a> {
         'a: 'r,
     {
         let head = RequestHead::new(request).with_path_from(self.config.path_from);
-        head.with_matched_route(self.config.pattern(self.route.entry()))
+        head.with_matched_route(self.config.pattern(self.paused.route.entry()))
     }
 }
 

@@ -4,21 +4,29 @@ use std::time::Duration;
 use http::Extensions;
 use http::header::{AUTHORIZATION, COOKIE};
 
-use super::authorize::Authorizer;
+use super::authorize::{Authorizer, Entry};
 use super::credential::Sources;
 use super::legacy::LegacyKeys;
 use super::limit::Limiter;
 use super::lookup::GuardedStore;
+use super::per_thread::PerThread;
 use super::streams::OpenStreams;
 use crate::episode::Episode;
 use crate::identity::Identity;
 use crate::observe::Hooks;
+use crate::padded::Padded;
 use crate::rejection::Responder;
 use crate::request::{MatchedRoute, PathFrom, RequestHead};
 use crate::scope::Requirement;
 use crate::store::StoreId;
 use crate::time::Clock;
 use crate::usage::UsageTracker;
+
+/// The configuration of a layer, from which each thread takes its own copy.
+pub(super) type Configs = Arc<PerThread<Config>>;
+
+/// The copy of one thread, as its requests refer to it.
+pub(super) type ThreadConfig = Arc<Padded<Config>>;
 
 /// What a layer was configured with.
 #[derive(Clone)]
@@ -65,7 +73,7 @@ impl Config {
     }
 
     /// Returns the pattern of this entry of the route table.
-    pub(super) fn pattern(&self, entry: Option<usize>) -> Option<&MatchedRoute> {
+    pub(super) fn pattern(&self, entry: Option<Entry>) -> Option<&MatchedRoute> {
         Some(self.routes.as_ref()?.pattern(entry?))
     }
 }

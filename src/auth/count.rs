@@ -42,13 +42,14 @@ impl Check<'_> {
     }
 
     /// Counts a failed attempt: a client with too many of them is throttled.
-    #[inline]
+    #[cold]
     pub(super) fn count_failure<B>(&mut self, progress: Progress, request: &mut Request<B>) -> Progress {
-        match (&progress, &self.config.failures) {
-            (Progress::Rejected(rejected), Some(limiter)) if is_failed_attempt(rejected.rejection) => {
+        let Some(limiter) = &self.config.failures else { return progress };
+        match progress {
+            Progress::Rejected(rejected) if is_failed_attempt(rejected.rejection) => {
                 self.count(&**limiter, Next::Reject(rejected.rejection), request)
             }
-            _ => progress,
+            progress => progress,
         }
     }
 

@@ -1,7 +1,6 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -11,11 +10,11 @@ use tower::Service;
 
 use super::ResponseBody;
 use super::check::{Check, Progress};
-use super::config::Config;
-use super::limit::RenderedLimit;
+use super::config::ThreadConfig;
+use super::limit::ShownLimit;
 use super::preflight::{is_answered, without_body};
 use super::response_headers::ResponseHeaders;
-use super::waiting::Waiting;
+use super::waiting::{Paused, Waiting};
 use crate::observe::Report;
 use crate::rejection::CredentialError;
 
@@ -37,8 +36,8 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<S, F, B> {
-        Waiting { inner: S, request: Option<Request<B>>, waiting: Waiting, config: Arc<Config> },
-        Accepted { #[pin] future: F, headers: ResponseHeaders, limit: Option<RenderedLimit> },
+        Waiting { inner: S, request: Option<Request<B>>, waiting: Waiting, paused: Paused, config: ThreadConfig },
+        Accepted { #[pin] future: F, headers: ResponseHeaders, limit: Option<ShownLimit> },
         Preflight { #[pin] future: F, unanswered: Option<Box<Response<Bytes>>> },
         Rejected { response: Option<Response<Bytes>> },
     }
@@ -51,7 +50,7 @@ where
     pub(super) fn accepted(
         future: S::Future,
         headers: ResponseHeaders,
-        limit: Option<RenderedLimit>,
+        limit: Option<ShownLimit>,
         report: Option<Box<Report>>,
     ) -> Self {
         Self { state: State::Accepted { future, headers, limit }, report }
@@ -68,11 +67,11 @@ where
     pub(super) fn waiting(
         inner: S,
         request: Request<B>,
-        waiting: Waiting,
-        config: Arc<Config>,
+        (waiting, paused): (Waiting, Paused),
+        config: ThreadConfig,
         report: Option<Box<Report>>,
     ) -> Self {
-        Self { state: State::Waiting { inner, request: Some(request), waiting, config }, report }
+        Self { state: State::Waiting { inner, request: Some(request), waiting, paused, config }, report }
     }
 }
 
@@ -86,27 +85,28 @@ where
         let mut this = self.as_mut().project();
         match this.state.as_mut().project() {
             StateProj::Accepted { future, headers, limit } => {
-                let mut result = ready!(future.poll(cx));
-                emit(this.report, result.as_mut().ok());
-                let (mut head, body) = result?.into_parts();
-                // First, since it makes room for all.
-                if let Some(limit) = limit {
-                    limit.apply(&mut head.headers);
-                }
-                headers.apply(&mut head.headers);
-                Poll::Ready(Ok(Response::from_parts(head, ResponseBody::inner(body))))
+                let mut response = match ready!(future.poll(cx)) {
+                    Ok(response) => response.map(ResponseBody::inner),
+                    Err(error) => {
+                        emit::<ResBody>(this.report, None);
+                        return Poll::Ready(Err(error));
+                    }
+                };
+                emit(this.report, Some(&mut response));
+                headers.apply(response.headers_mut(), limit.as_ref());
+                Poll::Ready(Ok(response))
             }
-            StateProj::Waiting { inner, request: kept, waiting, config } => {
-                let ended = ready!(waiting.poll(cx));
+            StateProj::Waiting { inner, request: kept, waiting, paused, config } => {
+                let waited_for = ready!(waiting.poll(cx));
                 let mut request = kept.take().expect("it is taken with the state");
-                let mut check = Check::new(config, this.report.take());
+                let mut check = Check::new(config, this.report.take(), *paused);
                 // The ready instance is called, or dropped with this state so that it reserves nothing.
-                let next = match check.resume(ended, &mut request) {
+                let next = match check.resume(waited_for, &mut request) {
                     Progress::Accepted(headers) => {
                         State::Accepted { future: inner.call(request), headers, limit: check.limit.take() }
                     }
                     Progress::Waiting(next) => {
-                        *waiting = next;
+                        (*waiting, *paused) = (next, check.paused);
                         *kept = Some(request);
                         *this.report = check.report;
                         return self.poll(cx);

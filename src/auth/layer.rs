@@ -6,11 +6,12 @@ use bytes::Bytes;
 use http::{Extensions, HeaderName, Response, Uri};
 use tower_layer::Layer;
 
-use super::config::Config;
+use super::config::{Config, Configs};
 use super::credential::Sources;
 use super::legacy::{LegacyKeysError, LegacyVerifier, Verifications};
 use super::limit::{Limiter, both};
 use super::lookup::GuardedStore;
+use super::per_thread::PerThread;
 use super::service::ApiKeyService;
 use super::streams::OpenStreams;
 use crate::credential::{CredentialSource, Kind};
@@ -81,7 +82,7 @@ use crate::usage::UsageTracker;
 #[derive(Clone)]
 #[must_use = "a layer does nothing until it is applied to a service"]
 pub struct ApiKeyLayer {
-    config: Arc<Config>,
+    config: Configs,
 }
 
 impl ApiKeyLayer {
@@ -116,7 +117,7 @@ impl ApiKeyLayer {
             responder: Responder::documented(),
             missing_client: Arc::new(Once::new()),
         };
-        Self { config: Arc::new(config) }
+        Self { config: Arc::new(PerThread::new(config)) }
     }
 
     /// Requires this of every key, in place of an earlier requirement.
@@ -299,7 +300,7 @@ impl ApiKeyLayer {
         manager: KeyManager<B>,
         verifier: impl LegacyVerifier,
     ) -> Result<Self, LegacyKeysError> {
-        if manager.backend().id() != Some(self.config.store_id) {
+        if manager.backend().id() != Some(self.config.get().store_id) {
             return Err(LegacyKeysError::OtherStore);
         }
         let formats = verifier.formats();
@@ -701,12 +702,12 @@ impl ApiKeyLayer {
         })
     }
 
-    pub(super) const fn config(&self) -> &Arc<Config> {
+    pub(super) const fn config(&self) -> &Configs {
         &self.config
     }
 
     pub(super) fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
-        change(Arc::make_mut(&mut self.config));
+        change(Arc::make_mut(&mut self.config).get_mut());
         self
     }
 }
@@ -721,10 +722,11 @@ impl<S> Layer<S> for ApiKeyLayer {
 
 impl fmt::Debug for ApiKeyLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Config { source, requirement, lookup_timeout, .. } = self.config.get();
         f.debug_struct("ApiKeyLayer")
-            .field("sources", &self.config.source.list())
-            .field("requirement", &self.config.requirement)
-            .field("lookup_timeout", &self.config.lookup_timeout)
+            .field("sources", &source.list())
+            .field("requirement", requirement)
+            .field("lookup_timeout", lookup_timeout)
             .finish_non_exhaustive()
     }
 }

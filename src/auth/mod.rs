@@ -29,6 +29,7 @@ mod lookup;
 mod make_service;
 mod offer;
 mod origin;
+mod per_thread;
 mod preflight;
 #[cfg(feature = "transport")]
 mod rejector;
@@ -55,7 +56,7 @@ pub use crate::credential::{AuthScheme, CredentialSource, InvalidAuthScheme};
 pub use crate::identity::Identity;
 
 #[cfg(feature = "routes")]
-pub(crate) use self::authorize::{Authorizer, RouteClass};
+pub(crate) use self::authorize::{Authorizer, Entry, RouteClass};
 #[cfg(feature = "transport")]
 pub(crate) use self::gate::Gate;
 #[cfg(feature = "throttle")]
@@ -65,6 +66,6 @@ pub(crate) use self::inside::reject_inside;
 #[cfg(feature = "throttle")]
 pub(crate) use self::keyless::Keyless;
 #[cfg(feature = "throttle")]
-pub(crate) use self::limit::{Answered, Pending, RenderedLimit, Unanswered, answer, log_unanswered};
+pub(crate) use self::limit::{Answered, Pending, ShownLimit, Unanswered, answer, log_unanswered};
 #[cfg(feature = "transport")]
 pub(crate) use self::rejector::Rejector;

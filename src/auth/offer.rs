@@ -20,8 +20,8 @@ impl Check<'_> {
         match self.try_find(&digest) {
             Answer::Found(record) => self.decide(&digest, self.limiter(), record, request),
             Answer::NotFound if self.is_remembered(&candidate) => Progress::Rejected(Denial::Unknown.into()),
-            Answer::NotFound => Progress::Waiting(Waiting::for_legacy(self.config, self.route, candidate, true)),
-            Answer::Pending => Progress::Waiting(Waiting::for_legacy(self.config, self.route, candidate, false)),
+            Answer::NotFound => Progress::Waiting(Waiting::for_legacy(self, candidate, true)),
+            Answer::Pending => Progress::Waiting(Waiting::for_legacy(self, candidate, false)),
             Answer::Failed(error) => Progress::Rejected(self.unavailable(*error).into()),
         }
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::Response;
 
 use super::authorize::RouteClass;
-use super::config::Config;
+use super::config::{Config, ThreadConfig};
 use super::handler_rejection::HandlerRejection;
 use crate::decision::authorize;
 use crate::key::KeyId;
@@ -17,7 +17,7 @@ use crate::scope::{Access, Requirement};
 /// The layer that accepted the request. Inner layers and handlers reject in its form, and it reports that they did.
 #[derive(Clone)]
 pub(super) struct Origin {
-    config: Arc<Config>,
+    config: ThreadConfig,
     /// `None` if the layer reports nothing and is inside no other one.
     nesting: Option<Arc<Nesting>>,
     route: RouteClass,
@@ -32,7 +32,7 @@ pub(super) struct Required {
 }
 
 impl Origin {
-    pub(super) const fn new(config: Arc<Config>, nesting: Option<Arc<Nesting>>, route: RouteClass) -> Self {
+    pub(super) const fn new(config: ThreadConfig, nesting: Option<Arc<Nesting>>, route: RouteClass) -> Self {
         Self { config, nesting, route, inner: None }
     }
 
@@ -40,7 +40,7 @@ impl Origin {
         &self.config
     }
 
-    pub(super) const fn shared_config(&self) -> &Arc<Config> {
+    pub(super) const fn shared_config(&self) -> &ThreadConfig {
         &self.config
     }
 

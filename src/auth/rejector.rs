@@ -1,12 +1,11 @@
 use std::fmt;
-use std::sync::Arc;
 
 use bytes::Bytes;
 #[cfg(feature = "transport")]
 use http::HeaderMap;
 use http::{Request, Response};
 
-use super::config::Config;
+use super::config::{Config, Configs};
 use super::inside::reject_inside;
 use crate::observe::Report;
 #[cfg(feature = "transport")]
@@ -17,11 +16,15 @@ use crate::request::RequestHead;
 /// Rejects requests in the form of an [`ApiKeyLayer`](crate::ApiKeyLayer) and with one event in its hooks, for layers
 /// around it.
 #[derive(Clone)]
-pub(crate) struct Rejector(Arc<Config>);
+pub(crate) struct Rejector(Configs);
 
 impl Rejector {
-    pub(super) const fn new(config: Arc<Config>) -> Self {
+    pub(super) const fn new(config: Configs) -> Self {
         Self(config)
+    }
+
+    fn config(&self) -> &Config {
+        self.0.get()
     }
 
     /// Inside a layer, that layer reports the request. Outside, the event is emitted here.
@@ -32,12 +35,11 @@ impl Rejector {
     /// Returns whether these headers have anything that the layer would take for a credential.
     #[cfg(feature = "transport")]
     pub(crate) fn has_credential(&self, headers: &HeaderMap) -> bool {
-        let Self(config) = self;
-        config.source.take(&mut headers.clone()) != Err(CredentialError::Missing)
+        self.config().source.take(&mut headers.clone()) != Err(CredentialError::Missing)
     }
 
     fn reject_outside<B>(&self, rejection: Rejection, request: &mut Request<B>) -> Response<Bytes> {
-        let Self(config) = self;
+        let config = self.config();
         let digest = config.source.take(request.headers_mut()).ok();
         let head = RequestHead::new(request).with_path_from(config.path_from);
         let response = config.responder.respond(rejection, head);

@@ -7,9 +7,10 @@ use tower::Service;
 
 use super::ResponseBody;
 use super::check::{Check, Progress};
-use super::config::Config;
+use super::config::Configs;
 use super::future::ResponseFuture;
 use super::gate::take_ready;
+use super::waiting::Paused;
 
 /// The service that [`ApiKeyLayer`](crate::ApiKeyLayer) makes: an inner service behind a key check.
 ///
@@ -17,11 +18,11 @@ use super::gate::take_ready;
 #[derive(Clone)]
 pub struct ApiKeyService<S> {
     inner: S,
-    config: Arc<Config>,
+    config: Configs,
 }
 
 impl<S> ApiKeyService<S> {
-    pub(super) const fn new(inner: S, config: Arc<Config>) -> Self {
+    pub(super) const fn new(inner: S, config: Configs) -> Self {
         Self { inner, config }
     }
 
@@ -54,7 +55,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let mut check = Check::new(&self.config, None);
+        let mut check = Check::new(self.config.mine(), None, Paused::default());
         match check.begin(&mut request) {
             Progress::Accepted(headers) => {
                 ResponseFuture::accepted(self.inner.call(request), headers, check.limit, check.report)
@@ -68,8 +69,9 @@ where
                 ResponseFuture::preflight(self.inner.call(request), unanswered, check.report)
             }
             Progress::Waiting(waiting) => {
-                let (config, report) = (Arc::clone(&self.config), check.report);
-                ResponseFuture::waiting(take_ready(&mut self.inner), request, waiting, config, report)
+                let Check { config, report, paused, .. } = check;
+                let config = Arc::clone(config);
+                ResponseFuture::waiting(take_ready(&mut self.inner), request, (waiting, paused), config, report)
             }
         }
     }

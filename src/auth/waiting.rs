@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::authorize::RouteClass;
 use super::check::Check;
-use super::config::Config;
+use super::config::ThreadConfig;
 use super::identity::ApiKey;
 use super::legacy::Candidate;
 use super::limit::{Answered, LimitCaller, Pending, Unanswered, answer};
@@ -20,25 +20,20 @@ use crate::observe::LegacyCheck;
 use crate::rejection::reason::Rejection;
 
 /// What a request waits for: the store, or a limiter. It has one deadline for both.
-pub(super) struct Waiting {
-    since: Option<Instant>,
-    route: RouteClass,
-    what: What,
-}
-
-enum What {
+pub(super) enum Waiting {
     Store(lookup::Waiting),
     Limiter(BoxFuture<'static, Counted>),
 }
 
-/// A wait that has ended.
-pub(super) struct Ended {
-    pub(super) waited_for: WaitedFor,
-    /// When it began.
-    pub(super) since: Option<Instant>,
+/// What a request keeps while it waits.
+#[derive(Clone, Copy)]
+pub(super) struct Paused {
     pub(super) route: RouteClass,
+    /// Since when it waits.
+    pub(super) since: Option<Instant>,
 }
 
+/// What a wait has ended with.
 pub(super) enum WaitedFor {
     Lookup(Awaited),
     Count(Counted),
@@ -63,33 +58,38 @@ pub(super) enum Next {
 }
 
 impl Waiting {
-    pub(super) fn for_store(config: &Arc<Config>, route: RouteClass, digest: KeyDigest) -> Self {
-        let since = (config.limit.is_some() || config.failures.is_some()).then(Instant::now);
-        let lookup = Arc::clone(&config.store).find(digest, config.lookup_timeout);
-        Self { since, route, what: What::Store(lookup) }
+    pub(super) fn for_store(check: &mut Check<'_>, digest: KeyDigest) -> Self {
+        let config = check.config;
+        check.paused.since = (config.limit.is_some() || config.failures.is_some()).then(Instant::now);
+        Self::Store(Arc::clone(&config.store).find(digest, config.lookup_timeout))
     }
 
     /// A key that the store has no record of, or none in memory, is offered to the verifier of legacy keys.
     #[cold]
-    pub(super) fn for_legacy(config: &Arc<Config>, route: RouteClass, candidate: Candidate, is_unknown: bool) -> Self {
-        let lookup = find_or_verify(Arc::clone(config), candidate, is_unknown).boxed();
-        Self { since: Some(Instant::now()), route, what: What::Store(lookup) }
+    pub(super) fn for_legacy(check: &mut Check<'_>, candidate: Candidate, is_unknown: bool) -> Self {
+        check.paused.since = Some(Instant::now());
+        Self::Store(find_or_verify(Arc::clone(check.config), candidate, is_unknown).boxed())
     }
 
     /// The request may have waited already.
-    pub(super) fn for_limiter(check: &Check<'_>, pending: Pending, next: Next) -> Self {
-        let since = check.since.unwrap_or_else(Instant::now);
+    pub(super) fn for_limiter(check: &mut Check<'_>, pending: Pending, next: Next) -> Self {
+        let since = *check.paused.since.get_or_insert_with(Instant::now);
         let left = check.config.lookup_timeout.map(|timeout| timeout.saturating_sub(since.elapsed()));
         let counted = answer(pending, left).map(|answer| Counted { answer, next });
-        Self { since: Some(since), route: check.route, what: What::Limiter(counted.boxed()) }
+        Self::Limiter(counted.boxed())
     }
 
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        let waited_for = match &mut self.what {
-            What::Store(lookup) => Pin::new(lookup).poll(cx).map(WaitedFor::Lookup),
-            What::Limiter(counted) => Pin::new(counted).poll(cx).map(WaitedFor::Count),
-        };
-        waited_for.map(|waited_for| Ended { waited_for, since: self.since, route: self.route })
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<WaitedFor> {
+        match self {
+            Self::Store(lookup) => Pin::new(lookup).poll(cx).map(WaitedFor::Lookup),
+            Self::Limiter(counted) => Pin::new(counted).poll(cx).map(WaitedFor::Count),
+        }
+    }
+}
+
+impl Default for Paused {
+    fn default() -> Self {
+        Self { route: RouteClass::Unlisted(None), since: None }
     }
 }
 
@@ -105,7 +105,7 @@ impl Next {
 }
 
 /// Asks the store, unless it has answered already, and then the verifier of legacy keys. One deadline holds for both.
-async fn find_or_verify(config: Arc<Config>, candidate: Candidate, is_unknown: bool) -> Awaited {
+async fn find_or_verify(config: ThreadConfig, candidate: Candidate, is_unknown: bool) -> Awaited {
     let (began, digest, timeout) = (Instant::now(), candidate.digest, config.lookup_timeout);
     let mut awaited = match is_unknown {
         true => Awaited { digest, found: Ok(None), legacy: None },

@@ -21,6 +21,13 @@ pub(crate) struct CredentialHeaders(Option<Arc<[HeaderName]>>);
 static AVALA: [HeaderName; 1] = [HeaderName::from_static("x-avala-api-key")];
 
 impl CredentialHeaders {
+    /// The default.
+    pub(crate) const AVALA: Self = Self(None);
+
+    pub(crate) const fn is_default(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub(crate) fn new(names: &[HeaderName]) -> Self {
         Self(Some(names).filter(|names| *names != AVALA).map(Arc::from))
     }
@@ -38,7 +45,16 @@ pub(crate) fn protect(headers: &mut HeaderMap, credentials: &CredentialHeaders) 
     if headers.is_empty() {
         // A copy of a prepared map costs less than the first header of a new one.
         *headers = PRIVATE.clone();
-    } else if headers.keys().any(speaks_to_caches) {
+    } else {
+        protect_and(headers, credentials, |_| {});
+    }
+}
+
+/// The same, and adds headers that caches do not read.
+pub(crate) fn protect_and(headers: &mut HeaderMap, credentials: &CredentialHeaders, add: impl FnOnce(&mut HeaderMap)) {
+    let speaks = headers.keys().any(speaks_to_caches);
+    add(headers);
+    if speaks {
         restrict(headers, credentials);
     } else {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));

@@ -61,6 +61,7 @@ impl KeyDigest {
 
 impl PartialEq for KeyDigest {
     /// Compares all 32 bytes, without a branch on the first difference.
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         let differing = self.0.iter().zip(&other.0).fold(0, |bits, (a, b)| bits | (a ^ b));
         differing == 0

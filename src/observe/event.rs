@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, Uri};
 
 use crate::BoxError;
 use crate::client::ClientInfo;
@@ -183,7 +183,7 @@ impl<'a> DecisionEvent<'a> {
     /// The query is left out, since people put secrets there.
     #[must_use]
     pub fn path(&self) -> &str {
-        &self.facts.path
+        self.facts.target.path()
     }
 
     /// Returns the pattern of the route table's line that decided about the request, for a label of a metric. `None`
@@ -234,7 +234,8 @@ impl<'a> DecisionEvent<'a> {
 pub(crate) struct Facts {
     pub(super) started: Instant,
     pub(super) method: Method,
-    pub(super) path: Box<str>,
+    /// Where the path was read. Shares its text with the request.
+    pub(super) target: Uri,
     pub(crate) route: Option<MatchedRoute>,
     pub(super) client: Option<ClientInfo>,
     pub(super) request_id: Option<HeaderValue>,

@@ -66,7 +66,7 @@ impl Report {
             facts: Facts {
                 started: Instant::now(),
                 method: request.method().clone(),
-                path: request.path().into(),
+                target: request.target().clone(),
                 route: None,
                 client: request.extensions().get().copied(),
                 request_id: request_id.and_then(|name| request.headers().get(name)).cloned(),

@@ -67,8 +67,7 @@ impl RouteTableBuilder {
             }
         }
         let listed = Matcher::new(&routes)?;
-        let slashes = routes.iter().any(Route::takes_a_slash);
-        Ok(RouteTable { routes, unlisted, listed, slashes })
+        Ok(RouteTable { routes, unlisted, listed })
     }
 }
 

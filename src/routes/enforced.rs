@@ -6,7 +6,7 @@ use http::Uri;
 
 use super::RouteTable;
 use super::pattern::prefix_of_rest;
-use crate::auth::{Authorizer, RouteClass};
+use crate::auth::{Authorizer, Entry, RouteClass};
 #[cfg(feature = "axum")]
 use crate::axum::original_uri;
 use crate::rejection::reason::Rejection;
@@ -29,7 +29,7 @@ impl Enforced {
         let Some(original) = unread_original(request) else { return false };
         let Some(prefix) = removed_prefix(original.path(), request.path()) else { return false };
         let lines = self.table.lines(request.method(), original.path());
-        let mut patterns = lines.into_iter().flatten().map(|line| &*self.table.routes[line].pattern);
+        let mut patterns = lines.into_iter().flatten().map(|line| &*self.table.routes[line.index()].pattern);
         let Some(pattern) = patterns.find(|pattern| !swallows(pattern, prefix)) else { return false };
         if !self.logged.swap(true, Ordering::Relaxed) {
             tracing::error!(
@@ -58,8 +58,8 @@ impl Authorizer for Enforced {
         self.table.unmet(route, access)
     }
 
-    fn pattern(&self, entry: usize) -> &MatchedRoute {
-        &self.table.routes[entry].matched
+    fn pattern(&self, entry: Entry) -> &MatchedRoute {
+        &self.table.routes[entry.index()].matched
     }
 }
 

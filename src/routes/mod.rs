@@ -11,6 +11,7 @@ mod path;
 mod pattern;
 mod route;
 mod table;
+mod twins;
 
 pub use self::builder::RouteTableBuilder;
 pub use self::error::{RouteTableError, RouteTableErrorKind};

@@ -19,9 +19,11 @@ pub(super) fn read(path: &str) -> Reading {
         return Reading::Ambiguous;
     }
     let mut reading = Reading::Plain;
-    let mut rest = path;
-    while let [byte, tail @ ..] = rest {
-        rest = tail;
+    for (at, byte) in path.iter().enumerate() {
+        if !IS_NOTABLE[usize::from(*byte)] {
+            continue;
+        }
+        let tail = &path[at + 1..];
         match byte {
             b'/' if begins_odd_segment(tail) => return Reading::Ambiguous,
             b';' | b'\\' => return Reading::Ambiguous,
@@ -35,6 +37,17 @@ pub(super) fn read(path: &str) -> Reading {
     }
     reading
 }
+
+/// The characters that can be read in two ways, so that one look passes over the others.
+static IS_NOTABLE: [bool; 256] = {
+    let mut notable = [false; 256];
+    let mut rest: &[u8] = b"/;\\%";
+    while let [byte, tail @ ..] = rest {
+        notable[*byte as usize] = true;
+        rest = tail;
+    }
+    notable
+};
 
 /// Returns how many characters are encoded that a decoder takes for syntax or for plain text. `None` where the text would
 /// have a segment `.` or `..` after any number of decodings.

@@ -20,6 +20,8 @@ pub struct Route {
     /// Whether its parameters may have [encoded characters](super::RoutePattern::with_encoded_parameters).
     pub encoded_parameters: bool,
     pub(super) matched: MatchedRoute,
+    /// Whether its last segment is `{*rest}`.
+    pub(super) takes_a_rest: bool,
 }
 
 /// What a route requires.
@@ -51,17 +53,8 @@ impl Route {
     pub(super) fn new(method: Method, pattern: RoutePattern, rule: Rule) -> Self {
         let RoutePattern { text, encoded_parameters } = pattern;
         let matched = MatchedRoute::new(&text);
-        Self { method, pattern: text, rule, encoded_parameters, matched }
-    }
-
-    /// Whether its last segment is `{*rest}`.
-    pub(super) fn takes_a_rest(&self) -> bool {
-        prefix_of_rest(&self.pattern).is_some()
-    }
-
-    /// Whether it can match a path that ends with a slash, other than the root.
-    pub(super) fn takes_a_slash(&self) -> bool {
-        self.takes_a_rest() || (self.pattern != "/" && self.pattern.ends_with('/'))
+        let takes_a_rest = prefix_of_rest(&text).is_some();
+        Self { method, pattern: text, rule, encoded_parameters, matched, takes_a_rest }
     }
 }
 

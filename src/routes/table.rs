@@ -4,11 +4,11 @@ use std::sync::Arc;
 use http::Method;
 
 use super::enforced::Enforced;
-use super::matcher::{Found, Matcher};
+use super::matcher::{Found, Matcher, Twins};
 use super::path::{Reading, read};
 use super::{Route, RouteTableBuilder, Unlisted};
 use crate::ApiKeyLayer;
-use crate::auth::RouteClass;
+use crate::auth::{Entry, RouteClass};
 use crate::decision::authorize;
 use crate::rejection::reason::Rejection;
 use crate::scope::{Access, Requirement};
@@ -94,8 +94,6 @@ pub struct RouteTable {
     pub(super) routes: Vec<Route>,
     pub(super) unlisted: Unlisted,
     pub(super) listed: Matcher,
-    /// Whether a pattern can match a path that ends with a slash, other than the root.
-    pub(super) slashes: bool,
 }
 
 impl RouteTable {
@@ -138,37 +136,27 @@ impl RouteTable {
         lines.filter(move |(_, line)| self.accepts(reading, path, [Some(*line), None])).map(|(method, _)| method)
     }
 
-    /// Returns the line of the same path with the trailing slash that it lacks, or without the one that it has.
-    fn twin(&self, method: &Method, path: &str) -> Option<usize> {
-        match path.strip_suffix('/') {
-            Some("") => None,
-            Some(without) => self.listed.find(method, without).line(),
-            None if self.slashes => self.listed.find(method, &format!("{path}/")).line(),
-            None => None,
-        }
-    }
-
     /// Returns what the line with this number requires of a key. `None` when it is public.
-    fn requirement(&self, line: usize) -> Option<&Requirement> {
-        self.routes[line].rule.requirement()
+    fn requirement(&self, line: Entry) -> Option<&Requirement> {
+        self.routes[line.index()].rule.requirement()
     }
 
     /// Returns whether a key with this access meets the requirements of these lines.
-    fn authorize_by(&self, lines: [Option<usize>; 3], access: &Access) -> Result<(), Rejection> {
+    fn authorize_by(&self, lines: [Option<Entry>; 3], access: &Access) -> Result<(), Rejection> {
         Ok(self.required(lines).try_for_each(|requirement| authorize(access, requirement))?)
     }
 
     /// Returns what these lines require of a key.
-    fn required(&self, lines: [Option<usize>; 3]) -> impl Iterator<Item = &Requirement> {
+    fn required(&self, lines: [Option<Entry>; 3]) -> impl Iterator<Item = &Requirement> {
         lines.into_iter().flatten().filter_map(|line| self.requirement(line))
     }
 
     /// Returns whether a path with this reading is accepted by these lines.
-    fn accepts(&self, reading: Reading, path: &str, lines: [Option<usize>; 2]) -> bool {
+    fn accepts(&self, reading: Reading, path: &str, lines: [Option<Entry>; 2]) -> bool {
         match reading {
             Reading::Plain => true,
             Reading::Encoded => {
-                let chosen = lines.into_iter().flatten().all(|line| self.routes[line].encoded_parameters);
+                let chosen = lines.into_iter().flatten().all(|line| self.routes[line.index()].encoded_parameters);
                 chosen && self.listed.encodes_only_parameters(path)
             }
             Reading::Ambiguous => false,
@@ -176,9 +164,9 @@ impl RouteTable {
     }
 
     /// Returns the line for this route and its twin.
-    pub(super) fn lines(&self, method: &Method, path: &str) -> [Option<usize>; 2] {
+    pub(super) fn lines(&self, method: &Method, path: &str) -> [Option<Entry>; 2] {
         let method = listed_method(method);
-        [self.listed.find(method, path).line(), self.twin(method, path)]
+        [self.listed.find(method, path).line(), self.listed.find_twin(method, path)]
     }
 
     pub(super) fn classify(&self, method: &Method, path: &str) -> RouteClass {
@@ -188,14 +176,17 @@ impl RouteTable {
         }
         let method = listed_method(method);
         // An inner layer may add or remove a trailing slash, and so reach the route of another line.
-        let twin = self.twin(method, path);
-        let line = match self.listed.find(method, path) {
-            Found::Listed(line) => line,
-            _ if twin.is_some() || reading == Reading::Encoded => return RouteClass::Ambiguous,
-            hidden => return RouteClass::Unlisted(hidden.line()),
+        let (line, twin) = match self.listed.find(method, path) {
+            Found::Listed(line, Twins::None) => (line, None),
+            Found::Listed(line, Twins::Possible) => (line, self.listed.find_twin(method, path)),
+            _ if reading == Reading::Encoded => return RouteClass::Ambiguous,
+            hidden => {
+                let twin = self.listed.find_twin(method, path);
+                return if twin.is_some() { RouteClass::Ambiguous } else { RouteClass::Unlisted(hidden.line()) };
+            }
         };
         // A net for every other path is not the twin of a more specific line.
-        let twin = twin.filter(|twin| !self.routes[*twin].takes_a_rest());
+        let twin = twin.filter(|twin| !self.routes[twin.index()].takes_a_rest);
         if !self.accepts(reading, path, [Some(line), twin]) {
             return RouteClass::Ambiguous;
         }
@@ -203,7 +194,7 @@ impl RouteTable {
         if twin.is_none() && self.requirement(line).is_none() {
             return RouteClass::Public(line);
         }
-        let other = self.routes[line].takes_a_rest().then(|| self.listed.find_as_written(method, path)).flatten();
+        let other = self.routes[line.index()].takes_a_rest.then(|| self.listed.find_as_written(method, path)).flatten();
         // Where a catch-all covers its prefix, a router runs the handler of the less specific line.
         RouteClass::Listed(line, [twin, other.filter(|other| *other != line)])
     }

@@ -91,6 +91,7 @@ impl Requirement {
 
     /// Returns whether a key with this access meets the requirement.
     #[must_use]
+    #[inline]
     pub fn is_met_by(&self, access: &Access) -> bool {
         match (&self.0, access) {
             (Kind::FullAccess, access) => access.is_full(),

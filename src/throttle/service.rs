@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::ThrottleLayer;
-use crate::auth::{Answered, Pending, RenderedLimit, ResponseBody, Unanswered, answer, log_unanswered, take_ready};
+use crate::auth::{Answered, Pending, ResponseBody, ShownLimit, Unanswered, answer, log_unanswered, take_ready};
 use crate::rejection::reason::Rejection;
 use crate::request::RequestHead;
 
@@ -78,7 +78,7 @@ pin_project! {
             answer: BoxFuture<'static, Result<Answered, Unanswered>>,
             layer: ThrottleLayer,
         },
-        Inner { #[pin] future: F, limit: Option<RenderedLimit> },
+        Inner { #[pin] future: F, limit: Option<ShownLimit> },
         Rejected { response: Option<Response<Bytes>> },
     }
 }
@@ -92,12 +92,12 @@ impl<S, F, B> State<S, F, B> {
     fn rejected(
         layer: &ThrottleLayer,
         rejection: Rejection,
-        limit: Option<RenderedLimit>,
+        limit: Option<ShownLimit>,
         request: &mut Request<B>,
     ) -> Self {
         let mut response = layer.reject(rejection, request);
         if let Some(limit) = limit {
-            limit.apply(response.headers_mut());
+            limit.apply(response.headers_mut(), 0);
         }
         Self::Rejected { response: Some(response) }
     }
@@ -115,7 +115,7 @@ where
             StateProj::Inner { future, limit } => {
                 let mut response = ready!(future.poll(cx))?.map(ResponseBody::inner);
                 if let Some(limit) = limit {
-                    limit.apply(response.headers_mut());
+                    limit.apply(response.headers_mut(), 0);
                 }
                 Poll::Ready(Ok(response))
             }

@@ -11,7 +11,7 @@ pub use self::headers::LimitHeaders;
 pub use self::limiter::{Attempt, LimitCaller, Limiter};
 pub use self::state::LimitState;
 
-pub(crate) use self::headers::RenderedLimit;
+pub(crate) use self::headers::ShownLimit;
 pub(crate) use self::waiting::{Answered, Unanswered, answer, log_unanswered};
 
 pub(crate) use self::limiter::Pending;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use futures::FutureExt;
 
 use super::limiter::{Attempt, Pending, resolve};
-use super::{LimitState, RenderedLimit};
+use super::{LimitState, ShownLimit};
 use crate::BoxError;
 use crate::error_chain::{error_chain, panic_text};
 use crate::rejection::Outage;
@@ -58,9 +58,9 @@ impl Answered {
         })
     }
 
-    pub(crate) fn headers(&self, now: impl FnOnce() -> SystemTime) -> Option<RenderedLimit> {
+    pub(crate) fn headers(&self, now: impl FnOnce() -> SystemTime) -> Option<ShownLimit> {
         match self {
-            Self::Allowed(state) | Self::Limited(state) => RenderedLimit::new(state, now),
+            Self::Allowed(state) | Self::Limited(state) => ShownLimit::new(state, now),
             Self::Unlimited | Self::Rejected(_) => None,
         }
     }

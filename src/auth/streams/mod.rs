@@ -62,6 +62,6 @@ impl ApiKeyLayer {
     /// # Panics
     /// On a runtime other than tokio's, or one without its timer.
     pub fn watch_streams(&self) -> impl Future<Output = Infallible> + Send + use<> {
-        Arc::clone(&self.config().streams).drive()
+        Arc::clone(&self.config().get().streams).drive()
     }
 }

@@ -3,7 +3,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::auth::authorize::RouteClass;
-use crate::auth::config::Config;
+use crate::auth::config::ThreadConfig;
 use crate::auth::identity::ApiKey;
 use crate::auth::origin::Required;
 use crate::client::ClientInfo;
@@ -17,7 +17,7 @@ use crate::scope::{Access, Requirement};
 /// What a stream was accepted with: it ends when its key would no longer be.
 #[derive(Clone)]
 pub(super) struct Terms {
-    pub(super) config: Arc<Config>,
+    pub(super) config: ThreadConfig,
     /// The record with which the request was accepted.
     pub(super) accepted: Arc<KeyRecord>,
     route: RouteClass,
