@@ -4,6 +4,7 @@
 mod axum_routers;
 mod bodies;
 mod check;
+mod labeled;
 mod service;
 mod serving;
 mod tower_http_layers;
