@@ -23,12 +23,12 @@ impl Failures {
         if self.failures.is_empty() { Ok(()) } else { Err(self) }
     }
 
-    /// Returns each check that failed, in the order in which they ran.
+    /// Returns each check that failed, in the order of [`Conformance::checks`](super::Conformance::checks).
     pub fn iter(&self) -> impl Iterator<Item = &Failure> {
         self.failures.iter()
     }
 
-    /// Returns the names of the checks that failed, in the order in which they ran: for a store that differs on purpose and
+    /// Returns the names of the checks that failed, in the order of [`Conformance::checks`](super::Conformance::checks): for a store that differs on purpose and
     /// must not differ in anything else.
     ///
     /// ```

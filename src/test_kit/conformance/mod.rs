@@ -13,6 +13,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::join_all;
 
 use self::bench::Bench;
 use self::checks::Check;
@@ -40,12 +41,11 @@ pub use self::profile::StoreFeature;
 ///
 /// Each check opens a store of its own, and works with new organizations and new keys in it, so that the store may be a
 /// database with other keys. A check that panics or takes too long has failed, and the others go on. All checks run on the
-/// caller's task, one after the other: the future is not `Send`, and a store that blocks the thread for ever blocks the
-/// suite.
+/// caller's task: the future is not `Send`, and a store that blocks the thread for ever blocks the suite.
 ///
-/// The suite needs a tokio runtime with a timer that is not paused, and waits for about fifteen seconds: keys are dated in
-/// whole seconds, and some checks must see a second pass or a key expire. [`with_clock`](Self::with_clock) spares that for a store that reads a
-/// [`ManualClock`].
+/// The suite needs a tokio runtime with a timer that is not paused, and waits for about four seconds: keys are dated in
+/// whole seconds, and some checks must see a second pass or a key expire. These run at once, after the others, so that they
+/// wait together. [`with_clock`](Self::with_clock) spares that for a store that reads a [`ManualClock`].
 ///
 /// The suite cannot check whether a change survives a crash, or whether calls from several threads interfere.
 pub struct Conformance<'a, S> {
@@ -218,7 +218,7 @@ impl<'a, S: KeyStore> Conformance<'a, S> {
         self
     }
 
-    /// Returns the names of the checks, in the order in which they run.
+    /// Returns the names of the checks, in the order of the report.
     pub fn checks(&self) -> impl Iterator<Item = &'static str> {
         self.running().map(|check| check.name)
     }
@@ -241,9 +241,22 @@ impl<'a, S: KeyStore> Conformance<'a, S> {
     /// # Errors
     /// When a check failed, with what was expected and what was seen by each.
     pub async fn run(&self) -> Result<(), Failures> {
-        let mut failures = Failures::new(self.running().count());
-        for check in self.running() {
-            if let Err(problem) = self.run_one(check).await {
+        let checks: Vec<_> = self.running().collect();
+        let mut verdicts: Vec<_> = checks.iter().map(|_| Ok(())).collect();
+        // A clock to move is moved for all checks at once.
+        let waits = |check: &Check<S>| self.hooks.clock.is_none() && check.waits();
+        let (together, alone): (Vec<_>, Vec<_>) = (0..checks.len()).partition(|&place| waits(checks[place]));
+        for place in alone {
+            verdicts[place] = self.run_one(checks[place]).await;
+        }
+        let waited = join_all(together.iter().map(|&place| self.run_one(checks[place]))).await;
+        for (place, verdict) in together.into_iter().zip(waited) {
+            verdicts[place] = verdict;
+        }
+
+        let mut failures = Failures::new(checks.len());
+        for (check, verdict) in checks.into_iter().zip(verdicts) {
+            if let Err(problem) = verdict {
                 failures.add(check.name, problem);
             }
         }
@@ -296,6 +309,14 @@ mod tests {
         counted.with_inner(inner.clone()).with_clock(clock.clone()).run().await.unwrap();
         let faulty = Conformance::of(async || FaultyStore::new(inner.clone()));
         faulty.with_inner(inner.clone()).with_clock(clock).run().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn checks_that_let_time_pass_are_known() {
+        let failures = Conformance::of(async || MemoryStore::new()).run().await.unwrap_err();
+        let suite = Conformance::of(async || MemoryStore::new());
+        let waiting: Vec<_> = suite.running().filter(|check| check.waits()).map(|check| check.name).collect();
+        assert_eq!(failures.names(), waiting, "a timer that is paused shows them");
     }
 
     /// A wrapper that forwards nothing but `find`.
