@@ -36,11 +36,11 @@ pub(crate) fn report() {
         ("default", Some(&stacks.default), Inner::PLAIN),
         ("stack: cache, table, limit, usage, hook", Some(&stacks.recommended), Inner::WITH_HEADER),
     ] {
-        compare(name, &|requests| case(requests, layer, inner));
+        compare(name, &|requests| case(&requests, layer, inner));
     }
 }
 
-fn case(requests: Requests, layer: Option<&ApiKeyLayer>, inner: Inner) -> Case {
+fn case(requests: &Requests, layer: Option<&ApiKeyLayer>, inner: Inner) -> Case {
     match layer {
         None => Case::sending("", requests.next(), inner, StatusCode::OK),
         Some(layer) => Case::sending("", requests.next(), layer.layer(inner), StatusCode::OK),

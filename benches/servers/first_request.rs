@@ -1,4 +1,4 @@
-//! How long the first request of a server takes, beside the second one.
+//! How long the first request of a server takes, compared with the second one.
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@
 //!
 //! Each server is a process of its own on the loopback interface. Servers take turns in many short rounds, and the bare
 //! server runs twice: what the second differs from the first is the error of the figures. Words at the end choose servers
-//! by a part of their name, beside the two bare ones. `DATABASE_URL` names the Postgres server.
+//! by a part of their name, in addition to the two bare ones. `DATABASE_URL` names the Postgres server.
 //! `benches/README.md` explains the tables.
 
 #[path = "../report/bars.rs"]

@@ -275,7 +275,7 @@ impl ApiKeyLayer {
     ///   [`lookup_timeout`](Self::lookup_timeout), in which the lookup before it counts. An import that the rules of the manager
     ///   reject is a 503 too, and the log has the reason.
     /// - After the import, the check is the same for every key. A key that was revoked here, or revoked and purged, is never
-    ///   offered again, whatever the old table says.
+    ///   offered again, whatever the old table has.
     /// - The plaintext is kept until the verifier has it, and wiped when the [`LegacyKey`](super::LegacyKey) is dropped. A key
     ///   in no legacy format, or in a format that the manager issues, is hashed at once like any other.
     /// - With [`require_formats`](Self::require_formats), keys in a legacy format are accepted too.

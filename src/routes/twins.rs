@@ -45,8 +45,7 @@ impl<'a> Shapes<'a> {
         root
     }
 
-    /// Returns whether one of the patterns may match the twin of a path that `pattern` matches. True where it takes a closer
-    /// look to tell.
+    /// Returns whether one of the patterns may match the twin of a path that `pattern` matches. True in doubt.
     pub(super) fn may_match_twin(&self, pattern: &str) -> bool {
         if prefix_of_rest(pattern).is_some() {
             return true;

@@ -70,7 +70,7 @@ async fn changes_in_a_foreign_redis_reach_each_process() {
 
 /// Cases: 217.
 ///
-/// The server stands still, and is killed: its keys are gone with it.
+/// The server is stopped, and then killed: its keys are gone with it.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs redis-server"]
 async fn foreign_redis_that_is_killed_is_followed_again() {
