@@ -166,10 +166,6 @@ fn with_timeouts(find: &str) -> String {
     format!("SET LOCAL statement_timeout = 750; SET LOCAL lock_timeout = 700; {find}")
 }
 
-fn hex_literal(digest: &KeyDigest) -> String {
-    format!("decode('{}', 'hex')", digest.to_hex())
-}
-
 /// A change reads the row again after it has waited for a lock. A stricter default of the database would fail it instead.
 macro_rules! begin {
     ($limit:expr, $($setting:literal),+) => {
@@ -224,12 +220,6 @@ fn has_lookup_timeouts(options: &PgConnectOptions) -> bool {
     LOOKUP_SETTINGS.iter().all(|(name, value)| set.split(' ').any(|word| word == format!("{name}={value}")))
 }
 
-#[derive(Clone, Copy)]
-enum Lookup<'a> {
-    One(&'a KeyDigest),
-    Many(&'a [KeyDigest]),
-}
-
 /// Returns `None` if it takes longer.
 async fn answer_within<T>(limit: Duration, answer: impl Future<Output = T>) -> Option<T> {
     if limit == Duration::MAX { Some(answer.await) } else { timeout(limit, answer).await.ok() }
@@ -266,7 +256,7 @@ impl Postgres {
 
     /// A connection that was kept shows by the lookup itself whether it still works. If not, the lookup is made again on another
     /// one.
-    async fn look_up(&self, lookup: Lookup<'_>) -> Result<Rows, sqlx::Error> {
+    async fn look_up(&self, digests: &[KeyDigest]) -> Result<Rows, sqlx::Error> {
         if let Some(slots) = &self.slots {
             if self.places.pool.is_closed() {
                 slots.clear();
@@ -276,14 +266,14 @@ impl Postgres {
                 let (own, place) = match free {
                     Free::Empty(place) => {
                         let mut lease = Lease::open(slots, place, self.named_statements, self.limit).await?;
-                        return self.look_up_on(&mut lease, lookup).await;
+                        return self.look_up_on(&mut lease, digests).await;
                     }
                     Free::Kept(own, place) => (own, place),
                 };
                 let limit = if own.used.elapsed() < IDLE { Duration::MAX } else { SIGN_OF_LIFE };
                 let leased = Leased::Own(own, Arc::clone(slots));
                 let mut lease = Lease::of(leased, place, self.named_statements, self.limit);
-                match answer_within(limit, self.look_up_on(&mut lease, lookup)).await {
+                match answer_within(limit, self.look_up_on(&mut lease, digests)).await {
                     Some(Err(error)) if is_lost(&error) => {
                         lease.close();
                         slots.clear();
@@ -295,23 +285,18 @@ impl Postgres {
             }
         }
         let mut lease = self.lease().await?;
-        self.look_up_on(&mut lease, lookup).await
+        self.look_up_on(&mut lease, digests).await
     }
 
-    async fn look_up_on(&self, lease: &mut Lease, lookup: Lookup<'_>) -> Result<Rows, sqlx::Error> {
-        match (lookup, self.prepares) {
-            (Lookup::One(digest), true) => lease.fetch(sql::FIND_POSTGRES, vec![digest.into()]).await,
-            (Lookup::Many(digests), true) => lease.fetch_by_digests(sql::FIND_MANY_POSTGRES, digests).await,
-            (Lookup::One(digest), false) => {
-                let find = sql::FIND_POSTGRES.replace("$1", &hex_literal(digest));
-                lease.fetch_text(with_timeouts(&find)).await
-            }
-            (Lookup::Many(digests), false) => {
-                let digests = digests.iter().map(hex_literal).collect::<Vec<_>>().join(",");
-                let find = sql::FIND_MANY_POSTGRES.replace("$1", &format!("ARRAY[{digests}]::bytea[]"));
-                lease.fetch_text(with_timeouts(&find)).await
-            }
+    /// One statement for any number of digests. With a second one, a pooler that runs a prepared statement on another
+    /// connection could run one in place of the other, and a valid key would seem unknown.
+    async fn look_up_on(&self, lease: &mut Lease, digests: &[KeyDigest]) -> Result<Rows, sqlx::Error> {
+        if self.prepares {
+            return lease.fetch_by_digests(sql::FIND_POSTGRES, digests).await;
         }
+        let digests = digests.iter().map(|digest| format!("decode('{}', 'hex')", digest.to_hex()));
+        let digests = format!("ARRAY[{}]::bytea[]", digests.collect::<Vec<_>>().join(","));
+        lease.fetch_text(with_timeouts(&sql::FIND_POSTGRES.replace("$1", &digests))).await
     }
 
     /// Opens the connections for lookups, and prepares the lookup on each. Without the tables, it fails.
@@ -320,7 +305,7 @@ impl Postgres {
         let open = (0..SLOTS).map(|_| async {
             let Some(Free::Empty(place)) = slots.take() else { return None };
             let mut lease = Lease::open(slots, place, self.named_statements, self.limit).await.ok()?;
-            let _ = self.look_up_on(&mut lease, Lookup::One(&KeyDigest::from_bytes([0; 32]))).await;
+            let _ = self.look_up_on(&mut lease, &[KeyDigest::from_bytes([0; 32])]).await;
             Some(lease)
         });
         // All are open before the first is kept.
@@ -385,11 +370,11 @@ impl Database for Postgres {
     }
 
     async fn find(&self, digest: &KeyDigest) -> Result<Rows, sqlx::Error> {
-        self.look_up(Lookup::One(digest)).await
+        self.look_up(std::slice::from_ref(digest)).await
     }
 
     async fn find_many(&self, digests: &[KeyDigest]) -> Result<Rows, sqlx::Error> {
-        self.look_up(Lookup::Many(digests)).await
+        self.look_up(digests).await
     }
 
     async fn read(&self, statement: &'static str, values: Vec<Value>) -> Result<Rows, sqlx::Error> {

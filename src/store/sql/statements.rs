@@ -8,17 +8,14 @@ macro_rules! select_key {
     };
 }
 
+/// A lookup of the digests in the array `$1`.
 #[cfg(feature = "postgres")]
-pub(super) const FIND_POSTGRES: &str = select_key!("WHERE k.digest = $1");
+pub(super) const FIND_POSTGRES: &str = select_key!("WHERE k.digest = ANY($1)");
 
 /// The planner of SQLite must not see the value. Once `ANALYZE` has run, it would take samples of the column into account, and
 /// prepare the statement anew with each value.
 #[cfg(feature = "sqlite")]
 pub(super) const FIND_SQLITE: &str = select_key!("WHERE k.digest = (SELECT $1)");
-
-/// A lookup of the digests in the array `$1`.
-#[cfg(feature = "postgres")]
-pub(super) const FIND_MANY_POSTGRES: &str = select_key!("WHERE k.digest = ANY($1)");
 
 /// A lookup of the digests in the JSON list `$1`, in hexadecimal. One that occurs twice is found twice. `CROSS` keeps the list
 /// in the outer loop.

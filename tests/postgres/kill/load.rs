@@ -105,16 +105,19 @@ impl Load {
 
     /// As documented: without an answer, tries again.
     async fn end(&self, key: Key) {
+        let mut unanswered = false;
         while !self.stopped.load(Ordering::Relaxed) {
             match self.manage(&format!("/keys/{}/{}", key.id, key.ending)).await {
                 Some((200, _)) => {
                     self.figures.revoked.one();
                     return self.is_dead(key).await;
                 }
-                // The first answer to a purge was lost.
-                Some((404, _)) if key.ending == "purge" => return self.is_dead(key).await,
+                // The first answer was lost, and the key has been purged since, by this client or by another one.
+                Some((404, _)) if unanswered && ["revoke", "purge"].contains(&key.ending) => {
+                    return self.is_dead(key).await;
+                }
                 Some((404, _)) => return self.figures.valid_rejected.one(),
-                _ => {}
+                _ => unanswered = true,
             }
         }
     }
