@@ -28,8 +28,9 @@ struct Nginx {
 
 impl Nginx {
     async fn start(certificate: &Certificate, upstream: SocketAddr) -> Self {
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let [http, https, careless] = [free(), free(), free()];
+        // Held until nginx starts, so that neither another test nor the next line gets the same port.
+        let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [http, https, careless] = held.each_ref().map(|held| held.local_addr().unwrap());
         let directory = std::env::temp_dir().join(format!("nginx-{}-{}", std::process::id(), http.port()));
         fs::create_dir(&directory).unwrap();
         let file = |name: &str| directory.join(name).display().to_string();
@@ -56,6 +57,7 @@ impl Nginx {
             key = file("key.pem"),
         );
         fs::write(file("nginx.conf"), config).unwrap();
+        drop(held);
         let child = Command::new("nginx").args(["-c", &file("nginx.conf"), "-p", &file("")]).spawn();
         let nginx = Self { child: child.expect("nginx runs"), directory, http, https, careless };
         let deadline = Instant::now() + Duration::from_secs(30);
