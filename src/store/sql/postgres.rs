@@ -82,8 +82,10 @@ impl SqlStore<Postgres> {
         let options = if caches_statements(&options) { Self::with_lookup_timeouts(options) } else { options };
         let pool = PgPoolOptions::new().max_connections(POOLED).acquire_timeout(ACQUIRE_TIMEOUT);
         let pool = pool.connect_with(options).await?;
-        let slots = Arc::new(Slots::new(pool.connect_options()));
-        let database = Postgres { slots: Some(slots), ..Postgres::of(pool) };
+        let mut database = Postgres::of(pool);
+        let options = (*database.places.pool.connect_options()).clone();
+        let options = if database.named_statements { options.options(PLAN_SETTINGS) } else { options };
+        database.slots = Some(Arc::new(Slots::new(options)));
         database.open_for_lookups().await;
         Ok(Self::new(database))
     }
@@ -159,6 +161,11 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The lock timeout comes first, so that the log names the lock.
 const LOOKUP_SETTINGS: [(&str, &str); 2] = [("statement_timeout", "750"), ("lock_timeout", "700")];
+
+/// On connections for lookups alone: the statement is planned once, with the indexes, however few rows there are at that time.
+/// By itself, the server would plan an array anew each time, which takes longer than to look it up.
+const PLAN_SETTINGS: [(&str, &str); 3] =
+    [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("jit", "off")];
 
 /// Returns a lookup in one message, for connections without the timeouts: a transaction of its own, which sets them for
 /// itself. Nothing is prepared, which a pooler could run on another connection.

@@ -20,7 +20,7 @@ const IDLE_TIME: Duration = Duration::from_secs(10 * 60);
 /// Connections for lookups alone, apart from the pool: it would test each of them before and after a lookup, and hand it from
 /// one task to another.
 pub(super) struct Slots {
-    pub(super) options: Arc<PgConnectOptions>,
+    pub(super) options: PgConnectOptions,
     idle: Mutex<Vec<Own>>,
     /// A place for each connection that is used, opened or waited for. Another one is opened only while none is idle.
     free: Arc<Semaphore>,
@@ -42,7 +42,7 @@ pub(super) enum Free {
 }
 
 impl Slots {
-    pub(super) fn new(options: Arc<PgConnectOptions>) -> Self {
+    pub(super) fn new(options: PgConnectOptions) -> Self {
         Self { options, idle: Mutex::new(vec![]), free: Arc::new(Semaphore::new(SLOTS)) }
     }
 
