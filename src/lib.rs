@@ -310,6 +310,8 @@ mod flights;
 mod folded;
 mod hooks;
 mod padded;
+#[cfg(any(feature = "console", feature = "serde"))]
+mod rfc3339;
 mod sync;
 mod text;
 pub mod time;

@@ -4,68 +4,22 @@ use ::serde::de::Error as _;
 use ::serde::ser::Error as _;
 use ::serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::time::Timestamp;
+use crate::rfc3339;
 
 /// A time in UTC and whole seconds as a text (RFC 3339): `2027-01-31T00:00:00Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TimeText(pub(super) SystemTime);
 
-const DAY: i64 = 24 * 60 * 60;
-
 impl TimeText {
+    /// Reads the one form in which a time is written.
     fn parse(text: &str) -> Option<Self> {
-        let digits = |range: std::ops::Range<usize>| -> Option<i64> {
-            let text = text.get(range)?;
-            text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
-        };
-        let is_mark = |at: usize, mark: u8| text.as_bytes().get(at) == Some(&mark);
-        let has_marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'Z')];
-        if text.len() != 20 || !has_marks.into_iter().all(|(at, mark)| is_mark(at, mark)) {
-            return None;
-        }
-        let (year, month, day) = (digits(0..4)?, digits(5..7)?, digits(8..10)?);
-        let (hour, minute, second) = (digits(11..13)?, digits(14..16)?, digits(17..19)?);
-        let days = days_since_epoch(year, month, day);
-        if hour > 23 || minute > 59 || second > 59 || date(days) != (year, month, day) {
-            return None;
-        }
-        let seconds = days * DAY + hour * 3600 + minute * 60 + second;
-        Some(Self(Timestamp::from_seconds(seconds).system_time()))
+        rfc3339::parse(text).filter(|time| rfc3339::format(*time) == text).map(Self)
     }
 
     /// `None` for a year of more than four digits, or before the first.
     fn text(self) -> Option<String> {
-        let seconds = Timestamp::floor(self.0).seconds();
-        let (days, rest) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
-        // The days of the years 0 to 9999.
-        if !(-719_528..=2_932_896).contains(&days) {
-            return None;
-        }
-        let (year, month, day) = date(days);
-        let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-        Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"))
+        rfc3339::is_writable(self.0).then(|| rfc3339::format(self.0))
     }
-}
-
-/// Returns how many days after 1 January 1970 this date of the Gregorian calendar is.
-///
-/// The year is taken to begin in March, so that a leap day is its last day.
-fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let months = (month + 9) % 12;
-    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    365 * year + leap_days + (153 * months + 2) / 5 + day - 1 - 719_468
-}
-
-/// Returns the year, month and day of this day.
-fn date(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let months = (5 * day_of_year + 2) / 153;
-    let (day, month) = (day_of_year - (153 * months + 2) / 5 + 1, if months < 10 { months + 3 } else { months - 9 });
-    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
 }
 
 impl Serialize for TimeText {
@@ -90,6 +44,9 @@ mod tests {
     use jiff::Timestamp as Reference;
 
     use super::*;
+    use crate::time::Timestamp;
+
+    const DAY: i64 = 24 * 60 * 60;
 
     fn at(seconds: i64) -> TimeText {
         TimeText(Timestamp::from_seconds(seconds).system_time())

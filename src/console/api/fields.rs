@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::error::sentence;
 use super::form::Form;
-use super::rfc3339;
 use crate::client::AllowedNetworks;
 use crate::key::{Environment, Metadata};
 use crate::manage::IssueRules;
+use crate::rfc3339;
 
 pub(super) const UNKNOWN_SCOPE: &str = "Not a scope of this API.";
 

@@ -16,12 +16,13 @@ use super::error::ApiError;
 use super::form::Form;
 use super::query::Query;
 use super::view::{Issued, Page, View};
-use super::{Shared, access, fields, json, rfc3339};
+use super::{Shared, access, fields, json};
 use crate::error_chain::panic_text;
 use crate::key::{KeyId, KeyRecord, OrganizationId};
 use crate::manage::manager::KeyManager;
 use crate::manage::new_key::NewKey;
 use crate::manage::{InvalidNewKey, IssuedKey, ManageError, RegenerateOptions};
+use crate::rfc3339;
 use crate::store::{Cursor, DynKeyBackend, Expiry, KeyUpdate, ListKeys};
 
 type Answer = Result<Response<ConsoleBody>, ApiError>;

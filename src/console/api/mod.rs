@@ -7,7 +7,6 @@ mod form;
 mod keys;
 mod path;
 mod query;
-mod rfc3339;
 mod view;
 
 use std::convert::Infallible;

@@ -3,8 +3,8 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::rfc3339;
 use crate::key::KeyRecord;
+use crate::rfc3339;
 use crate::scope::ScopeSet;
 
 /// What its owner sees of a key.

@@ -1,17 +1,23 @@
-//! Times as JSON has them: RFC 3339.
+//! Times as texts: RFC 3339.
 
 use std::time::SystemTime;
 
 use crate::time::Timestamp;
 
-/// The last second that RFC 3339 can write.
-const LAST: i64 = 253_402_300_799;
-/// The first one.
+/// The first second that RFC 3339 can write.
 const FIRST: i64 = -62_167_219_200;
+/// The last one.
+const LAST: i64 = 253_402_300_799;
+
+/// Returns whether a time is in the years 0 to 9999, which RFC 3339 can write.
+#[cfg(feature = "serde")]
+pub(crate) fn is_writable(time: SystemTime) -> bool {
+    (FIRST..=LAST).contains(&Timestamp::floor(time).seconds())
+}
 
 /// Writes a time in UTC and whole seconds, such as `2026-11-24T10:00:00Z`. A time outside of the years 0 to 9999 is written as
 /// their first or last second.
-pub(super) fn format(time: SystemTime) -> String {
+pub(crate) fn format(time: SystemTime) -> String {
     let seconds = Timestamp::floor(time).seconds().clamp(FIRST, LAST);
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = date(days);
@@ -19,7 +25,7 @@ pub(super) fn format(time: SystemTime) -> String {
 }
 
 /// Reads a time with any offset from UTC, rounded down to seconds. A leap second is read as the second before it.
-pub(super) fn parse(text: &str) -> Option<SystemTime> {
+pub(crate) fn parse(text: &str) -> Option<SystemTime> {
     let mut text = text.as_bytes();
     let year = number(&mut text, 4)?;
     let month = after(&mut text, b"-").and_then(|()| number(&mut text, 2))?;
