@@ -4,6 +4,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{Method, Response};
 use http_body::{Body, Frame, SizeHint};
 
 /// The body of every response of the console: one piece of bytes, or nothing.
@@ -14,8 +16,13 @@ impl ConsoleBody {
         Self(Some(bytes.into()).filter(|bytes| !bytes.is_empty()))
     }
 
-    pub(super) const fn empty() -> Self {
-        Self(None)
+    /// Responds to `HEAD` as to `GET`, with the length of the body in place of the body.
+    pub(super) fn leave_out_for_head(method: &Method, response: &mut Response<Self>) {
+        if method == Method::HEAD {
+            let length = response.body().size_hint().exact().unwrap_or_default();
+            *response.body_mut() = Self(None);
+            response.headers_mut().insert(CONTENT_LENGTH, length.into());
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
@@ -145,11 +145,7 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response<ConsoleBody> {
 }
 
 fn finish(method: &Method, mut response: Response<ConsoleBody>) -> Response<ConsoleBody> {
-    if method == Method::HEAD {
-        let body = std::mem::replace(response.body_mut(), ConsoleBody::empty());
-        let length = body.size_hint().exact().unwrap_or_default();
-        response.headers_mut().entry(CONTENT_LENGTH).or_insert(length.into());
-    }
+    ConsoleBody::leave_out_for_head(method, &mut response);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response

@@ -10,11 +10,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{Method, Request, Response, StatusCode};
-use http_body::Body;
 use tower::Service;
 
 use self::file::{File, asked};
@@ -117,10 +116,7 @@ impl<B> Service<Request<B>> for ConsolePage {
         let request = request.map(drop);
         let mut response = self.shared.answer(&request).map(ConsoleBody::new);
         protect(response.headers_mut());
-        if *request.method() == Method::HEAD {
-            let body = std::mem::replace(response.body_mut(), ConsoleBody::empty());
-            response.headers_mut().insert(CONTENT_LENGTH, body.size_hint().exact().unwrap_or_default().into());
-        }
+        ConsoleBody::leave_out_for_head(request.method(), &mut response);
         ConsoleFuture::new(std::future::ready(response))
     }
 }
