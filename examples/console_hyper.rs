@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tower::{ServiceExt, service_fn};
-use tower_api_key::console::{Console, ConsoleBody, Operator};
+use tower_api_key::console::{Console, ConsoleApi, ConsoleBody, ConsolePage, Operator};
 use tower_api_key::key::{KeyDigest, KeyFormat};
 use tower_api_key::store::SqliteStore;
 use tower_api_key::{BoxError, KeyManager, OrganizationId, Scope};
@@ -34,7 +34,11 @@ fn log_in(request: &mut Request<Incoming>, expected: KeyDigest) -> bool {
     true
 }
 
-async fn handle(mut request: Request<Incoming>, console: Console, expected: KeyDigest) -> Result<Reply, Infallible> {
+async fn handle(
+    mut request: Request<Incoming>,
+    (page, api): (ConsolePage, ConsoleApi),
+    expected: KeyDigest,
+) -> Result<Reply, Infallible> {
     if !log_in(&mut request, expected) {
         let mut reply = empty(StatusCode::UNAUTHORIZED);
         reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"keys\""));
@@ -42,9 +46,9 @@ async fn handle(mut request: Request<Incoming>, console: Console, expected: KeyD
     }
     let path = request.uri().path();
     let reply = if path.starts_with("/api/keys") {
-        console.api().at("/api/keys").oneshot(request).await?
+        api.oneshot(request).await?
     } else if path == "/keys" || path.starts_with("/keys/") {
-        console.page("/api/keys").oneshot(request).await?
+        page.oneshot(request).await?
     } else {
         return Ok(empty(StatusCode::NOT_FOUND));
     };
@@ -64,6 +68,7 @@ async fn main() -> Result<(), BoxError> {
     let console = Console::new(KeyManager::new(store))
         .title("Acme")
         .scope_meanings([(Scope::from_static("invoices.read"), "List and get invoices")]);
+    let services = (console.page("/api/keys"), console.api().at("/api/keys"));
     let password = KeyFormat::AVALA.generate()?;
     let password = password.expose_secret();
     let expected = format!("Basic {}", Base64::encode_string(format!("ada:{password}").as_bytes()));
@@ -74,8 +79,8 @@ async fn main() -> Result<(), BoxError> {
     println!("http://{}/keys\nname: ada\npassword: {password}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;
-        let console = console.clone();
-        let service = service_fn(move |request| handle(request, console.clone(), expected));
+        let services = services.clone();
+        let service = service_fn(move |request| handle(request, services.clone(), expected));
         tokio::spawn(async move {
             let server = auto::Builder::new(TokioExecutor::new());
             if let Err(error) = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).await {
