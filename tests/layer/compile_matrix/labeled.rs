@@ -6,7 +6,6 @@ use axum::body::Body;
 use axum::response::Response;
 use axum::routing::{get, post};
 use http::{Method, Request, StatusCode};
-use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_api_key::request::MatchedRoute;
 use tower_api_key::routes::RouteTable;
@@ -15,6 +14,7 @@ use tower_api_key::{Access, ApiKeyLayer, observe};
 use tower_http::compression::CompressionLayer;
 use tower_http::trace::TraceLayer;
 
+use super::counted;
 use crate::support::keys::KEY;
 use crate::support::store::store;
 
@@ -49,21 +49,9 @@ fn app() -> Router {
 /// Cases: 168.
 #[test]
 fn metrics_layer_outside_labels_by_route_of_the_table() {
-    let recorder = DebuggingRecorder::new();
-    let snapshotter = recorder.snapshotter();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    metrics::with_local_recorder(&recorder, || runtime.block_on(requests()));
-    let mut counted = Vec::new();
-    for (key, _, _, value) in snapshotter.snapshot().into_vec() {
-        let labels: Vec<_> = key.key().labels().map(|label| label.value().to_owned()).collect();
-        if let ("responses", DebugValue::Counter(count)) = (key.key().name(), value) {
-            counted.push(format!("{} {count}", labels.join(" ")));
-        }
-    }
-    counted.sort();
     let expected =
         ["/datasets 403 1", "/datasets/{uid} 200 2", "/datasets/{uid} 401 1", "/health 200 1", "unlisted 404 1"];
-    assert_eq!(counted, expected);
+    assert_eq!(counted::responses(requests()), expected);
 }
 
 async fn requests() {

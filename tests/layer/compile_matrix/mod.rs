@@ -4,6 +4,7 @@
 mod axum_routers;
 mod bodies;
 mod check;
+mod counted;
 mod labeled;
 mod service;
 mod serving;

@@ -11,7 +11,6 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::header::{ACCEPT_ENCODING, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::{HeaderName, Method, StatusCode};
-use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use serde_json::{Value, json};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_api_key::auth::RequireScopesLayer;
@@ -22,6 +21,7 @@ use tower_http::cors::{Any, CorsLayer};
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 
+use super::counted;
 use crate::support::keys::KEY;
 use crate::support::seen::Seen;
 use crate::support::store::store;
@@ -70,18 +70,6 @@ async fn ask(method: &str, path: &str, key: &str) -> Seen {
 /// Cases: 168.
 #[test]
 fn axum_service_with_all_usual_layers_works() {
-    let recorder = DebuggingRecorder::new();
-    let snapshotter = recorder.snapshotter();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    metrics::with_local_recorder(&recorder, || runtime.block_on(requests()));
-    let mut counted = Vec::new();
-    for (key, _, _, value) in snapshotter.snapshot().into_vec() {
-        let labels: Vec<_> = key.key().labels().map(|label| label.value().to_owned()).collect();
-        if let ("responses", DebugValue::Counter(count)) = (key.key().name(), value) {
-            counted.push(format!("{} {count}", labels.join(" ")));
-        }
-    }
-    counted.sort();
     let expected = [
         "/api/v1/datasets 200 1",
         "/api/v1/datasets 401 1",
@@ -90,7 +78,7 @@ fn axum_service_with_all_usual_layers_works() {
         "/api/v1/datasets/{uid}/items 200 1",
         "/health 200 2",
     ];
-    assert_eq!(counted, expected);
+    assert_eq!(counted::responses(requests()), expected);
 }
 
 async fn requests() {
