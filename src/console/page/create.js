@@ -44,7 +44,7 @@ function scopes() {
   return [...document.querySelectorAll("#scope-list input:checked")].map((input) => input.value).concat(written);
 }
 
-/** Says what the choices mean. */
+/** Explains the choices. */
 function describe() {
   const limited = scopes().length > 0;
   show($("full"), !limited && config.full_access);

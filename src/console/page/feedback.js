@@ -44,7 +44,7 @@ export function clear(place) {
   show(place, false);
 }
 
-/** Says what was done, where the next thing to do is. */
+/** Reports what was done, and moves the focus there. */
 export function done(text) {
   $("done").textContent = text;
   show($("done"));
