@@ -13,7 +13,7 @@ use tower_api_key::transport::{Connection, TrustedProxies};
 
 const NAMES: [&str; 3] = ["forwarded", "x-forwarded-for", "x-forwarded-proto"];
 const PROXY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
-const STRANGER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
 static PROXIES: LazyLock<TrustedProxies> = LazyLock::new(|| TrustedProxies::new(["10.0.0.0/8"]).unwrap());
 
@@ -24,8 +24,8 @@ fuzz_target!(|data: &[u8]| {
         let Ok(value) = HeaderValue::from_bytes(value) else { continue };
         headers.append(HeaderName::from_static(NAMES[usize::from(*first) % NAMES.len()]), value);
     }
-    let stranger = PROXIES.client(Connection::plain(STRANGER), &headers);
-    assert_eq!((stranger.address(), stranger.is_https()), (Some(STRANGER), false));
+    let other = PROXIES.client(Connection::plain(OTHER), &headers);
+    assert_eq!((other.address(), other.is_https()), (Some(OTHER), false));
 
     for proxies in [PROXIES.clone(), PROXIES.clone().only_forwarded(), PROXIES.clone().only_x_forwarded()] {
         let client = proxies.client(Connection::plain(PROXY), &headers);
@@ -34,9 +34,9 @@ fuzz_target!(|data: &[u8]| {
             assert!(has(b'.') || has(b':'), "{client:?} out of {headers:?}");
         }
         if client.is_https() {
-            let says =
+            let names =
                 |value: &HeaderValue| value.as_bytes().to_ascii_lowercase().windows(5).any(|word| word == b"https");
-            assert!(headers.values().any(says), "{client:?} out of {headers:?}");
+            assert!(headers.values().any(names), "{client:?} out of {headers:?}");
         }
     }
 });

@@ -1,6 +1,6 @@
 //! Rows of any values: a key has exactly the access in its row, or less, and an invalid row is no key.
 //!
-//! Each line of the input is a column of a row that is otherwise a good one: which column, of which type, its value.
+//! Each line of the input is a column of a row that is otherwise valid: which column, of which type, its value.
 #![no_main]
 
 use std::collections::BTreeSet;
@@ -39,7 +39,7 @@ struct World {
     runtime: Runtime,
     pool: SqlitePool,
     store: SqliteStore,
-    /// How many rows were reported as bad.
+    /// How many rows were reported as invalid.
     reported: Arc<AtomicUsize>,
 }
 
@@ -72,7 +72,7 @@ enum Value {
 struct Row([Value; 15]);
 
 impl Row {
-    fn good() -> Self {
+    fn valid() -> Self {
         let text = |text: &str| Value::Text(text.into());
         Self([
             text("00000000-0000-4000-8000-000000000007"),
@@ -163,7 +163,7 @@ impl Row {
 
 fuzz_target!(|data: &[u8]| {
     let World { runtime, pool, store, reported } = &*WORLD;
-    let row = data.split(|byte| *byte == b'\n').take(16).fold(Row::good(), Row::with);
+    let row = data.split(|byte| *byte == b'\n').take(16).fold(Row::valid(), Row::with);
     runtime.block_on(async {
         write(pool, &row).await;
         reported.store(0, Ordering::Relaxed);

@@ -42,6 +42,11 @@ impl Source {
             let size = file.metadata().ok().map(|metadata| metadata.len());
             (Box::new(file), size)
         };
+        Self::new(input, size, form)
+    }
+
+    /// Reads the rows of this input, of so many bytes if that is known.
+    pub(super) fn new(input: Box<dyn Read>, size: Option<u64>, form: Form) -> Result<Self, Failure> {
         let read = Rc::new(Cell::new(0));
         let input = Counted { input, read: Rc::clone(&read) };
         let rows = match form {
