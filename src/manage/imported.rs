@@ -67,7 +67,7 @@ impl ImportedKey {
         self
     }
 
-    /// Sets when a request last used the key, and how many requests have used it.
+    /// Sets when a request last used the key, and how many requests have used it. Stores keep no number without a time.
     #[must_use]
     pub fn with_usage(mut self, last_used_at: impl Into<Option<SystemTime>>, request_count: u64) -> Self {
         self.facts.last_used_at = last_used_at.into();

@@ -26,7 +26,7 @@ use crate::shared_args::FormatArgs;
 /// Each row has a `name`, a `digest` (SHA-256 of the key in hexadecimal digits) or a `plaintext`, and `scopes` (separated
 /// by spaces, or a list) or `full_access`. It may have `organization`, `hint`, `environment`, `allowed_networks`,
 /// `metadata` (in CSV, one column for each note: `metadata.NAME`), `created_at`, `created_by`, `expires_at`,
-/// `suspended`, `revoked_at`, `last_used_at` and `request_count`. Times are RFC 3339 or Unix seconds.
+/// `suspended`, `revoked_at`, and `last_used_at` with `request_count`. Times are RFC 3339 or Unix seconds.
 ///
 /// A row that is invalid is named by its line and keeps no other from being imported. A key that is there already is left
 /// as it is: an import that was interrupted can be repeated.

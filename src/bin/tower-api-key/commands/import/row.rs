@@ -1,3 +1,5 @@
+use std::time::SystemTime;
+
 use tower_api_key::client::AllowedNetworks;
 use tower_api_key::key::{Environment, KeyDigest, KeyFormat, KeyHint, Metadata};
 use tower_api_key::manage::{ImportedKey, StoredCredential};
@@ -32,10 +34,11 @@ impl Row {
             .with_environment(parsed::<Environment>(fields, "environment")?)
             .with_networks(networks(fields)?)
             .with_metadata(metadata(fields)?);
+        let (last_used_at, request_count) = usage(fields)?;
         let mut key = ImportedKey::new(new, credential.clone())
             .with_suspended(flag(fields, "suspended")?)
             .with_revoked_at(time(fields, "revoked_at")?)
-            .with_usage(time(fields, "last_used_at")?, number(fields, "request_count")?.unwrap_or(0));
+            .with_usage(last_used_at, request_count);
         if let Some(time) = time(fields, "created_at")? {
             key = key.with_created_at(time);
         }
@@ -97,6 +100,14 @@ fn metadata(fields: &mut Fields) -> Result<Metadata, String> {
     Metadata::new(texts).map_err(|error| format!("metadata: {error}"))
 }
 
+/// Returns the time of the last request, and how many there were. A store keeps no count without a time.
+fn usage(fields: &mut Fields) -> Result<(Option<SystemTime>, u64), String> {
+    match (time(fields, "last_used_at")?, number(fields, "request_count")?.unwrap_or(0)) {
+        (None, 1..) => Err("request_count without last_used_at: give both, or neither".to_owned()),
+        usage => Ok(usage),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -138,6 +149,7 @@ mod tests {
             ("created_at", json!("yesterday"), "created_at is no time"),
             ("expires_at", json!(-1), "expires_at is no time"),
             ("request_count", json!(1.5), "request_count is no number"),
+            ("request_count", json!(3), "request_count without last_used_at"),
             ("expire_at", json!("2027-01-31"), "has an unknown field"),
             (SECRET, json!(1), "has an unknown field"),
         ] {
