@@ -11,11 +11,12 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_api_key::store::CachedStore;
 use tower_api_key::{ApiKeyLayer, BoxError};
 
+use crate::bars::Bars;
 use crate::database::{Database, text};
 
 const TIME: Duration = Duration::from_secs(10);
 
-pub(crate) fn report() -> Result<(), BoxError> {
+pub(crate) fn report(bars: &Bars) -> Result<(), BoxError> {
     let one_by_one = Database::CONNECTIONS as f64 / Database::STATEMENT.as_secs_f64();
     let (invented, good) = (10.0 * one_by_one, one_by_one / 10.0);
     println!(
@@ -29,7 +30,11 @@ pub(crate) fn report() -> Result<(), BoxError> {
         let keys = (good * TIME.as_secs_f64()) as u64;
         let layer = ApiKeyLayer::new(CachedStore::new(Database::new(keys, max_batch)));
         let (sent, served) = runtime.block_on(flood(layer, keys, invented + good));
-        println!("| {name} | {:.0} | {served} | {:.3} |", sent / TIME.as_secs_f64(), served as f64 / keys as f64);
+        let share = served as f64 / keys as f64;
+        println!("| {name} | {:.0} | {served} | {share:.3} |", sent / TIME.as_secs_f64());
+        if max_batch > 1 {
+            bars.at_least("flood: valid keys served", share, 0.8, 2);
+        }
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use tower_api_key::observe::LookupKind;
 use tower_api_key::store::{CachedStore, InsertRules, KeyBackend, NewRecord, SqliteStore};
 use tower_api_key::{Access, ApiKeyLayer, BoxError, KeyStore};
 
+use crate::bars::Bars;
 use crate::database::text;
 
 const REQUESTS: usize = 1_000_000;
@@ -22,7 +23,7 @@ const KEYS: u64 = 1_000;
 const TIME: Duration = Duration::from_secs(30);
 const CROWD: u64 = 5_000;
 
-pub(crate) fn report() -> Result<(), BoxError> {
+pub(crate) fn report(bars: &Bars) -> Result<(), BoxError> {
     println!(
         "\n## SQL\n\n{REQUESTS} requests with {KEYS} keys in {TIME:?}, time to live 5 s, after each key was used once. Then {CROWD} \
          valid keys at once, in front of them a cache that has seen none.\n\n| store | requests that waited | slowest of all | 503s of the crowd |\n|---|--:|--:|--:|"
@@ -34,8 +35,8 @@ pub(crate) fn report() -> Result<(), BoxError> {
     runtime.block_on(async {
         let sqlite = SqliteStore::connect(&url).await?;
         sqlite.migrate().await?;
-        rows("SQLite", sqlite).await?;
-        postgres().await
+        rows("SQLite", sqlite, bars).await?;
+        postgres(bars).await
     })?;
     std::fs::remove_dir_all(directory)?;
     Ok(())
@@ -43,19 +44,19 @@ pub(crate) fn report() -> Result<(), BoxError> {
 
 /// If there is one at `DATABASE_URL`. Its keys stay there.
 #[cfg(feature = "postgres")]
-async fn postgres() -> Result<(), BoxError> {
+async fn postgres(bars: &Bars) -> Result<(), BoxError> {
     let Ok(url) = std::env::var("DATABASE_URL") else { return Ok(()) };
     let store = tower_api_key::store::PostgresStore::connect(&url).await?;
     store.migrate().await?;
-    rows("Postgres", store).await
+    rows("Postgres", store, bars).await
 }
 
 #[cfg(not(feature = "postgres"))]
-async fn postgres() -> Result<(), BoxError> {
+async fn postgres(_: &Bars) -> Result<(), BoxError> {
     Ok(())
 }
 
-async fn rows(name: &str, store: impl KeyBackend + Clone) -> Result<(), BoxError> {
+async fn rows(name: &str, store: impl KeyBackend + Clone, bars: &Bars) -> Result<(), BoxError> {
     // In a database that is there for longer, the keys may be from an earlier run.
     let record = |number: u64| {
         let digest = KeyDigest::hash(text(number).as_bytes());
@@ -69,6 +70,10 @@ async fn rows(name: &str, store: impl KeyBackend + Clone) -> Result<(), BoxError
         background.shutdown().await;
         let rejected = crowd(CachedStore::new(store.clone())).await?;
         println!("| {name}, {how} | {waited} | {slowest:.1?} | {rejected} |");
+        if refreshes {
+            bars.at_most(format!("{name}, refreshed: requests that waited"), waited as f64, 0.0, 0);
+            bars.at_most(format!("{name}, a crowd at a cold start: 503s"), rejected as f64, 0.0, 0);
+        }
     }
     let rejected = crowd(store).await?;
     println!("| {name}, without a cache | | | {rejected} |");
