@@ -7,6 +7,7 @@
 //! `-- limits` at the end runs the part about limits alone. `benches/README.md` explains the tables.
 #![expect(clippy::result_large_err, reason = "a peer that rejects with a whole response")]
 
+#[expect(dead_code, reason = "of other benches")]
 mod bars;
 mod case;
 mod counting;
@@ -22,7 +23,7 @@ mod steps;
 use tower_api_key::BoxError;
 
 use self::bars::Bars;
-use self::sections::{accepted, limits, loopback, memory, options, parts, rejected, router, stalled, threads};
+use self::sections::{accepted, limits, memory, options, parts, rejected, router, stalled, threads};
 
 #[global_allocator]
 static ALLOCATOR: counting::Counting = counting::Counting;
@@ -48,7 +49,6 @@ fn main() -> Result<(), BoxError> {
     threads::report(&bars);
     drop(entered);
     stalled::report()?;
-    loopback::report(&bars)?;
     bars.print();
     Ok(())
 }

@@ -32,7 +32,9 @@ impl Urls {
 /// Gone when this is dropped.
 pub(crate) struct Databases {
     pub(crate) urls: Urls,
-    dir: PathBuf,
+    /// Servers may put files there.
+    pub(crate) dir: PathBuf,
+    pub(crate) versions: String,
     schema: String,
     server: String,
 }
@@ -54,13 +56,15 @@ impl Databases {
             let separator = if server.contains('?') { '&' } else { '?' };
             let postgres = format!("{server}{separator}options[search_path]={schema}");
             let urls = Urls { sqlite: file("keys.db"), sqlite_analyzed: file("analyzed.db"), postgres };
-            let databases = Self { urls, dir, schema, server };
-            databases.fill().await?;
+            let mut databases = Self { urls, dir, versions: String::new(), schema, server };
+            databases.versions = databases.fill().await?;
             Ok(databases)
         })
     }
 
-    async fn fill(&self) -> Result<(), BoxError> {
+    /// Returns the versions of both databases.
+    async fn fill(&self) -> Result<String, BoxError> {
+        let mut version = String::new();
         for url in [&self.urls.sqlite, &self.urls.sqlite_analyzed] {
             let store = SqliteStore::connect(url).await?;
             store.migrate().await?;
@@ -70,6 +74,7 @@ impl Databases {
             if *url == self.urls.sqlite_analyzed {
                 store.pool().execute("ANALYZE").await?;
             }
+            version = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(store.pool()).await?;
         }
         let schema = format!("DROP SCHEMA IF EXISTS {0} CASCADE; CREATE SCHEMA {0}", self.schema);
         PgPool::connect(&self.server).await?.execute(AssertSqlSafe(schema)).await?;
@@ -80,7 +85,8 @@ impl Databases {
         pool.execute(AssertSqlSafe(HAND_WRITTEN.replace("BYTES", "BYTEA"))).await?;
         pool.execute(COPY).await?;
         pool.execute("ANALYZE").await?;
-        Ok(())
+        let postgres: String = sqlx::query_scalar("SHOW server_version").fetch_one(&pool).await?;
+        Ok(format!("SQLite {version}, Postgres {postgres}"))
     }
 }
 

@@ -7,7 +7,7 @@ use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
 use tower_api_key::scope::avala;
 
 pub(crate) const STORED: u64 = 10_000;
-const USED: u64 = 1_000;
+pub(crate) const USED: u64 = 1_000;
 
 /// 44 characters, as the crate issues them.
 pub(crate) fn text(number: u64) -> String {
@@ -15,10 +15,23 @@ pub(crate) fn text(number: u64) -> String {
     format!("avk_{}", &digest.to_hex()[..40])
 }
 
-/// The key that a connection presents in its n-th request: each of those used, in no order.
-pub(crate) fn used(connection: u64, request: u64) -> u64 {
+/// The keys that are used, of those stored.
+pub(crate) fn used_texts() -> Vec<String> {
+    (0..USED).map(|number| text(number * (STORED / USED))).collect()
+}
+
+/// Returns which of these keys a connection presents in its n-th request: each of them, in no order.
+pub(crate) fn presented(keys: &[String], connection: u64, request: u64) -> &str {
     // 457 is prime, and so has no divisor in common with the number of keys.
-    (connection * 61 + request * 457) % USED * (STORED / USED)
+    &keys[(connection * 61 + request * 457) as usize % keys.len()]
+}
+
+pub(crate) fn name(number: u64) -> String {
+    format!("service {number}")
+}
+
+pub(crate) fn tomorrow() -> SystemTime {
+    SystemTime::now() + Duration::from_secs(86_400)
 }
 
 pub(crate) fn records() -> impl Iterator<Item = KeyRecord> {
@@ -27,8 +40,8 @@ pub(crate) fn records() -> impl Iterator<Item = KeyRecord> {
     (0..STORED).map(move |number| {
         let digest = KeyDigest::hash(text(number).as_bytes());
         KeyRecord::new(KeyId::from_u128(number.into()), digest, organization(number), access.clone())
-            .with_name(format!("service {number}"))
+            .with_name(name(number))
             .with_created_at(SystemTime::now())
-            .with_expires_at(SystemTime::now() + Duration::from_secs(86_400))
+            .with_expires_at(tomorrow())
     })
 }

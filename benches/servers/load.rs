@@ -9,17 +9,18 @@ use tokio::net::TcpStream;
 use tower_api_key::BoxError;
 
 use crate::keys;
+use crate::process::Server;
 
 const BODY: &[u8] = b"{\"ok\":true}";
 
 /// Returns how long each request took, in nanoseconds.
-pub(crate) async fn run(port: u16, connections: u64, turn: Duration) -> Result<Vec<u32>, BoxError> {
+pub(crate) async fn run(server: &Server, connections: u64, turn: Duration) -> Result<Vec<u64>, BoxError> {
     let end = Instant::now() + turn;
     let loads = (0..connections).map(|number| async move {
-        let mut connection = Connection::open(port, number).await?;
+        let mut connection = Connection::open(server, number).await?;
         let mut times = Vec::with_capacity(10_000);
         while Instant::now() < end {
-            times.push(u32::try_from(connection.request().await?.as_nanos()).unwrap_or(u32::MAX));
+            times.push(connection.request().await?.as_nanos() as u64);
         }
         Ok::<_, BoxError>(times)
     });
@@ -34,11 +35,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) async fn open(port: u16, number: u64) -> Result<Self, BoxError> {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    pub(crate) async fn open(server: &Server, number: u64) -> Result<Self, BoxError> {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port)).await?;
         stream.set_nodelay(true)?;
         let request = |request| {
-            let key = keys::text(keys::used(number, request));
+            let key = keys::presented(&server.keys, number, request);
             format!(
                 "GET /datasets HTTP/1.1\r\nhost: localhost\r\nuser-agent: bench/1.0\r\naccept: */*\r\nx-avala-api-key: {key}\r\n\r\n"
             )

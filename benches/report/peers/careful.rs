@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
 
-use super::{Record, invalid, judge, missing};
+use super::record::{self, Record, invalid, missing};
 use crate::keys;
 
 pub(crate) type Store = RwLock<HashMap<[u8; 32], Arc<Record>>>;
@@ -31,7 +31,7 @@ pub(crate) fn check(store: &Store, scope: &str, request: &Request<Body>) -> Resu
     let key = request.headers().get("x-avala-api-key").ok_or_else(missing)?;
     let digest = digest(key.as_bytes());
     let record = store.read().unwrap().get(&digest).cloned().ok_or_else(invalid)?;
-    judge(&record, scope)?;
+    record::check(&record, scope)?;
     Ok(record)
 }
 

@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::careful::digest;
-use super::{Record, invalid, judge, missing};
+use super::record::{self, Record, invalid, missing};
 use crate::keys;
 
 pub(crate) type Store = RwLock<HashMap<String, Record>>;
@@ -40,7 +40,7 @@ pub(crate) fn check(store: &Store, scope: &str, request: &Request<Body>) -> Resu
     let key = request.headers().get("x-avala-api-key").and_then(|key| key.to_str().ok()).map(str::to_owned);
     let digest = hex(key.ok_or_else(missing)?.as_bytes());
     let record = store.read().unwrap().get(&digest).cloned().ok_or_else(invalid)?;
-    judge(&record, scope)?;
+    record::check(&record, scope)?;
     Ok(record)
 }
 

@@ -2,7 +2,6 @@
 
 pub(crate) mod accepted;
 pub(crate) mod limits;
-pub(crate) mod loopback;
 pub(crate) mod memory;
 pub(crate) mod options;
 pub(crate) mod parts;
