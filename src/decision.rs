@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
+use crate::client::AllowedNetworks;
 use crate::key::{KeyDigest, KeyRecord};
 use crate::scope::{Access, Requirement};
 
@@ -82,6 +83,18 @@ pub(crate) fn authenticate(
     now: impl FnOnce() -> SystemTime,
     client: impl FnOnce() -> Option<IpAddr>,
 ) -> Result<(), Denial> {
+    check_record(presented, record)?;
+    if record.is_expired(now) {
+        return Err(Denial::Expired);
+    }
+    if !record.networks().is_anywhere() && !is_allowed(record.networks(), client) {
+        return Err(Denial::NetworkNotAllowed);
+    }
+    Ok(())
+}
+
+/// Decides what needs neither the time nor the client.
+fn check_record(presented: &KeyDigest, record: &KeyRecord) -> Result<(), Denial> {
     if record.digest() != presented {
         return Err(Denial::OtherKey);
     }
@@ -94,14 +107,12 @@ pub(crate) fn authenticate(
     if record.policy().is_disabled() {
         return Err(Denial::OrganizationDisabled);
     }
-    if record.is_expired(now) {
-        return Err(Denial::Expired);
-    }
-    let networks = record.networks();
-    if !networks.is_anywhere() && !client().is_some_and(|address| networks.contains(address)) {
-        return Err(Denial::NetworkNotAllowed);
-    }
     Ok(())
+}
+
+#[cold]
+fn is_allowed(networks: &AllowedNetworks, client: impl FnOnce() -> Option<IpAddr>) -> bool {
+    client().is_some_and(|address| networks.contains(address))
 }
 
 /// Decides the second half: does the access of a valid key meet the requirement?

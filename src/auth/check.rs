@@ -11,12 +11,11 @@ use super::config::{Config, ThreadConfig};
 use super::enclosing::Enclosing;
 use super::identity::ApiKey;
 use super::keyless::Keyless;
-use super::legacy::Candidate;
-use super::limit::{Limiter, ShownLimit};
+use super::limit::Limiter;
 use super::lookup::{Answer, Awaited, LookupError};
 use super::origin::Origin;
 use super::preflight::is_preflight;
-use super::response_headers::ResponseHeaders;
+use super::response_headers::{Caching, ResponseHeaders};
 use super::waiting::{Next, Paused, WaitedFor, Waiting};
 use crate::client::ClientInfo;
 use crate::decision::{Denial, authenticate, authorize};
@@ -31,17 +30,18 @@ use crate::scope::Access;
 
 /// The check of one request. Carries the report of it, if the layer has a hook.
 pub(super) struct Check<'a> {
-    pub(super) config: &'a ThreadConfig,
+    pub(super) config: &'a Config,
+    /// The same, to be referred to after the check.
+    pub(super) thread_config: &'a ThreadConfig,
     pub(super) report: Option<Box<Report>>,
-    /// The state of the limit, for any response.
-    pub(super) limit: Option<ShownLimit>,
+    pub(super) headers: ResponseHeaders,
     pub(super) paused: Paused,
 }
 
 /// How far a request has come.
 pub(super) enum Progress {
     /// The inner service is next.
-    Accepted(ResponseHeaders),
+    Accepted,
     Rejected(Rejected),
     /// The inner service is next, and this is the response unless an inner CORS layer gives one.
     Preflight(Box<Response<Bytes>>),
@@ -57,8 +57,8 @@ pub(super) struct Rejected {
 }
 
 impl<'a> Check<'a> {
-    pub(super) const fn new(config: &'a ThreadConfig, report: Option<Box<Report>>, paused: Paused) -> Self {
-        Self { config, report, limit: None, paused }
+    pub(super) fn new(thread_config: &'a ThreadConfig, report: Option<Box<Report>>, paused: Paused) -> Self {
+        Self { config: thread_config, thread_config, report, headers: ResponseHeaders::default(), paused }
     }
 
     /// Goes through the steps that need no waiting.
@@ -76,13 +76,16 @@ impl<'a> Check<'a> {
         if self.config.hooks.is_some() || self.config.expose_route || outer.is_some() {
             self.begin_report(outer, request);
         }
-        let progress = self.classify(outer, request);
-        if self.config.failures.is_some() { self.count_failure(progress, request) } else { progress }
+        let mut progress = self.classify(outer, request);
+        if self.config.failures.is_some() {
+            self.count_failure(&mut progress, request);
+        }
+        progress
     }
 
     #[inline(never)]
     fn begin_report<B>(&mut self, outer: Option<&Enclosing>, request: &Request<B>) {
-        let Config { hooks, expose_route, responder, .. } = &***self.config;
+        let Config { hooks, expose_route, responder, .. } = self.config;
         let (request_id, head) = (responder.request_id.as_ref(), self.head(request));
         self.report = Some(match outer {
             None => Report::begin(hooks.as_ref(), *expose_route, request_id, head),
@@ -94,8 +97,9 @@ impl<'a> Check<'a> {
     pub(super) fn resume<B>(&mut self, waited_for: WaitedFor, request: &mut Request<B>) -> Progress {
         match waited_for {
             WaitedFor::Lookup(awaited) => {
-                let progress = self.found(awaited, request);
-                self.count_failure(progress, request)
+                let mut progress = self.found(awaited, request);
+                self.count_failure(&mut progress, request);
+                progress
             }
             WaitedFor::Count(counted) => self.counted(counted, request),
         }
@@ -121,7 +125,7 @@ impl<'a> Check<'a> {
             && self.classify_by(&**routes, request)
         {
             self.enter_without_key(request, Outcome::Public);
-            return Progress::Accepted(ResponseHeaders::Unchanged);
+            return Progress::Accepted;
         }
         if self.config.preflight && is_preflight(request) {
             self.enter_without_key(request, Outcome::Preflight);
@@ -162,26 +166,24 @@ impl<'a> Check<'a> {
         if let Some(report) = &mut self.report {
             report.facts.format = self.config.source.format(request.headers()).cloned();
         }
-        let digest = match self.config.source.take_alone(request.headers_mut()) {
-            Some(digest) => digest,
-            None => match self.take_one_of_many(request) {
-                (Ok(_), Some(candidate)) => return self.look_up_legacy(candidate, request),
-                (digest, _) => digest,
-            },
-        };
-        match digest {
-            Ok(digest) => self.look_up(&digest, request),
-            Err(error) => self.unreadable(error, outer, request),
+        match self.config.source.take_alone(request.headers_mut()) {
+            Some(Ok(digest)) => self.look_up(&digest, request),
+            Some(Err(error)) => self.unreadable(error, outer, request),
+            None => self.read_one_of_many(outer, request),
         }
     }
 
     /// Step 2 where the credential can be in several places, or may be a legacy key.
     #[cold]
-    fn take_one_of_many<B>(&self, request: &mut Request<B>) -> (Result<KeyDigest, CredentialError>, Option<Candidate>) {
-        let Config { source, legacy, .. } = &***self.config;
+    fn read_one_of_many<B>(&mut self, outer: Option<&Enclosing>, request: &mut Request<B>) -> Progress {
+        let Config { source, legacy, .. } = self.config;
         let candidate =
             legacy.as_ref().and_then(|legacy| source.with_key(request.headers(), |key| legacy.candidate(key)));
-        (source.take_one_of_many(request.headers_mut()), candidate)
+        match (source.take_one_of_many(request.headers_mut()), candidate) {
+            (Ok(_), Some(candidate)) => self.look_up_legacy(candidate, request),
+            (Ok(digest), None) => self.look_up(&digest, request),
+            (Err(error), _) => self.unreadable(error, outer, request),
+        }
     }
 
     /// Step 2 where no credential can be looked up.
@@ -231,12 +233,14 @@ impl<'a> Check<'a> {
             return Progress::Rejected(self.explain(rejection, identity.access(), request));
         }
         request.extensions_mut().insert(Keyless::identified(self.origin(), identity));
-        Progress::Accepted(self.response_headers())
+        self.set_caching();
+        Progress::Accepted
     }
 
     pub(super) fn enter_anonymous<B>(&mut self, request: &mut Request<B>) -> Progress {
         self.enter_without_key(request, Outcome::Anonymous);
-        Progress::Accepted(self.response_headers())
+        self.set_caching();
+        Progress::Accepted
     }
 
     /// Step 3: what the store can answer at once, or else a lookup to wait for.
@@ -300,7 +304,8 @@ impl<'a> Check<'a> {
             return Progress::Rejected(self.explain(rejection, key.access(), request));
         }
         request.extensions_mut().insert(key);
-        Progress::Accepted(self.response_headers())
+        self.set_caching();
+        Progress::Accepted
     }
 
     /// Returns the address of the client, which an outer layer has put there.
@@ -363,15 +368,15 @@ impl<'a> Check<'a> {
 
     fn origin(&self) -> Origin {
         let nesting = self.report.as_ref().map(|report| Arc::clone(report.nesting()));
-        Origin::new(Arc::clone(self.config), nesting, self.paused.route)
+        Origin::new(Arc::clone(self.thread_config), nesting, self.paused.route)
     }
 
-    fn response_headers(&self) -> ResponseHeaders {
+    #[inline]
+    fn set_caching(&mut self) {
         let config = self.config;
         if config.cache_control {
-            ResponseHeaders::Private((!config.responder.credentials.is_default()).then(|| Arc::clone(config)))
-        } else {
-            ResponseHeaders::Unchanged
+            let names_others = !config.responder.credentials.is_default();
+            self.headers.caching = Caching::Private(names_others.then(|| Arc::clone(self.thread_config)));
         }
     }
 
@@ -424,7 +429,7 @@ impl<'a> Check<'a> {
         let Rejected { rejection, unmet } = rejected;
         self.note_rejected(rejection, unmet.as_deref());
         let mut response = self.config.responder.explain(rejection, unmet.as_deref(), self.head(request));
-        if let Some(limit) = &self.limit {
+        if let Some(limit) = &self.headers.limit {
             limit.apply(response.headers_mut(), 0);
         }
         response

@@ -24,7 +24,7 @@ impl Check<'_> {
         let rejection = match answer {
             Ok(answer) => {
                 // A client that fails learns when it may go on, and not how often it may fail.
-                self.limit = match next {
+                self.headers.limit = match next {
                     Next::Reject(_) => None,
                     Next::Authorize { read: Some(now), .. } => answer.headers(|| now),
                     _ => answer.headers(|| self.config.clock.now()),
@@ -43,13 +43,12 @@ impl Check<'_> {
 
     /// Counts a failed attempt: a client with too many of them is throttled.
     #[cold]
-    pub(super) fn count_failure<B>(&mut self, progress: Progress, request: &mut Request<B>) -> Progress {
-        let Some(limiter) = &self.config.failures else { return progress };
-        match progress {
-            Progress::Rejected(rejected) if is_failed_attempt(rejected.rejection) => {
-                self.count(&**limiter, Next::Reject(rejected.rejection), request)
-            }
-            progress => progress,
+    pub(super) fn count_failure<B>(&mut self, progress: &mut Progress, request: &mut Request<B>) {
+        if let Some(limiter) = &self.config.failures
+            && let Progress::Rejected(rejected) = progress
+            && is_failed_attempt(rejected.rejection)
+        {
+            *progress = self.count(&**limiter, Next::Reject(rejected.rejection), request);
         }
     }
 

@@ -11,7 +11,6 @@ use tower::Service;
 use super::ResponseBody;
 use super::check::{Check, Progress};
 use super::config::ThreadConfig;
-use super::limit::ShownLimit;
 use super::preflight::{is_answered, without_body};
 use super::response_headers::ResponseHeaders;
 use super::waiting::{Paused, Waiting};
@@ -37,7 +36,7 @@ pin_project! {
     #[project = StateProj]
     enum State<S, F, B> {
         Waiting { inner: S, request: Option<Request<B>>, waiting: Waiting, paused: Paused, config: ThreadConfig },
-        Accepted { #[pin] future: F, headers: ResponseHeaders, limit: Option<ShownLimit> },
+        Accepted { #[pin] future: F, headers: ResponseHeaders },
         Preflight { #[pin] future: F, unanswered: Option<Box<Response<Bytes>>> },
         Rejected { response: Option<Response<Bytes>> },
     }
@@ -47,13 +46,8 @@ impl<S, B> ResponseFuture<S, B>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn accepted(
-        future: S::Future,
-        headers: ResponseHeaders,
-        limit: Option<ShownLimit>,
-        report: Option<Box<Report>>,
-    ) -> Self {
-        Self { state: State::Accepted { future, headers, limit }, report }
+    pub(super) fn accepted(future: S::Future, headers: ResponseHeaders, report: Option<Box<Report>>) -> Self {
+        Self { state: State::Accepted { future, headers }, report }
     }
 
     pub(super) fn preflight(future: S::Future, unanswered: Box<Response<Bytes>>, report: Option<Box<Report>>) -> Self {
@@ -84,27 +78,52 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.as_mut().project();
         match this.state.as_mut().project() {
-            StateProj::Accepted { future, headers, limit } => {
-                let mut response = match ready!(future.poll(cx)) {
-                    Ok(response) => response.map(ResponseBody::inner),
-                    Err(error) => {
-                        emit::<ResBody>(this.report, None);
-                        return Poll::Ready(Err(error));
+            StateProj::Accepted { future, headers } => {
+                let mut polled = future.poll(cx);
+                match &mut polled {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(response)) => {
+                        if this.report.is_some() {
+                            emit(this.report, Some(response));
+                        }
+                        headers.apply(response.headers_mut());
                     }
-                };
-                emit(this.report, Some(&mut response));
-                headers.apply(response.headers_mut(), limit.as_ref());
-                Poll::Ready(Ok(response))
+                    Poll::Ready(Err(_)) => emit::<ResBody>(this.report, None),
+                }
+                polled.map_ok(|response| response.map(ResponseBody::inner))
             }
+            StateProj::Rejected { response } => {
+                let response = response.take().expect("polled after it was ready");
+                Poll::Ready(Ok(own(response, this.report)))
+            }
+            StateProj::Waiting { .. } | StateProj::Preflight { .. } => self.poll_other(cx),
+        }
+    }
+}
+
+type Output<S, B, ResBody> = Result<Response<ResponseBody<ResBody>>, <S as Service<Request<B>>>::Error>;
+
+impl<S, B> ResponseFuture<S, B>
+where
+    S: Service<Request<B>>,
+{
+    /// Polls a request that waits, or a preflight.
+    // Out of line, since most requests are accepted or rejected at once.
+    #[cold]
+    fn poll_other<ResBody>(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Output<S, B, ResBody>>
+    where
+        S: Service<Request<B>, Response = Response<ResBody>>,
+    {
+        let mut this = self.as_mut().project();
+        match this.state.as_mut().project() {
+            StateProj::Accepted { .. } | StateProj::Rejected { .. } => self.poll(cx),
             StateProj::Waiting { inner, request: kept, waiting, paused, config } => {
                 let waited_for = ready!(waiting.poll(cx));
                 let mut request = kept.take().expect("it is taken with the state");
                 let mut check = Check::new(config, this.report.take(), *paused);
                 // The ready instance is called, or dropped with this state so that it reserves nothing.
                 let next = match check.resume(waited_for, &mut request) {
-                    Progress::Accepted(headers) => {
-                        State::Accepted { future: inner.call(request), headers, limit: check.limit.take() }
-                    }
+                    Progress::Accepted => State::Accepted { future: inner.call(request), headers: check.headers },
                     Progress::Waiting(next) => {
                         (*waiting, *paused) = (next, check.paused);
                         *kept = Some(request);
@@ -131,10 +150,6 @@ where
                 }
                 emit(this.report, result.as_mut().ok());
                 Poll::Ready(result.map(without_body))
-            }
-            StateProj::Rejected { response } => {
-                let response = response.take().expect("polled after it was ready");
-                Poll::Ready(Ok(own(response, this.report)))
             }
         }
     }

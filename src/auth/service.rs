@@ -6,11 +6,11 @@ use http::{Request, Response};
 use tower::Service;
 
 use super::ResponseBody;
-use super::check::{Check, Progress};
+use super::check::{Check, Progress, Rejected};
 use super::config::Configs;
 use super::future::ResponseFuture;
 use super::gate::take_ready;
-use super::waiting::Paused;
+use super::waiting::{Paused, Waiting};
 
 /// The service that [`ApiKeyLayer`](crate::ApiKeyLayer) makes: an inner service behind a key check.
 ///
@@ -57,24 +57,34 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let mut check = Check::new(self.config.mine(), None, Paused::default());
         match check.begin(&mut request) {
-            Progress::Accepted(headers) => {
-                ResponseFuture::accepted(self.inner.call(request), headers, check.limit, check.report)
-            }
-            Progress::Rejected(rejection) => {
-                let response = check.reject(rejection, &request);
-                drop(take_ready(&mut self.inner));
-                ResponseFuture::rejected(response, check.report)
-            }
+            Progress::Accepted => ResponseFuture::accepted(self.inner.call(request), check.headers, check.report),
+            Progress::Rejected(rejected) => reject(&mut self.inner, check, rejected, &request),
             Progress::Preflight(unanswered) => {
                 ResponseFuture::preflight(self.inner.call(request), unanswered, check.report)
             }
-            Progress::Waiting(waiting) => {
-                let Check { config, report, paused, .. } = check;
-                let config = Arc::clone(config);
-                ResponseFuture::waiting(take_ready(&mut self.inner), request, (waiting, paused), config, report)
-            }
+            Progress::Waiting(waiting) => wait(&mut self.inner, check, waiting, request),
         }
     }
+}
+
+// Out of line, as is `wait`, so that the future of an accepted request is built where it stays.
+#[cold]
+fn reject<S, B>(inner: &mut S, mut check: Check<'_>, rejected: Rejected, request: &Request<B>) -> ResponseFuture<S, B>
+where
+    S: Service<Request<B>> + Clone,
+{
+    let response = check.reject(rejected, request);
+    drop(take_ready(inner));
+    ResponseFuture::rejected(response, check.report)
+}
+
+#[cold]
+fn wait<S, B>(inner: &mut S, check: Check<'_>, waiting: Waiting, request: Request<B>) -> ResponseFuture<S, B>
+where
+    S: Service<Request<B>> + Clone,
+{
+    let Check { thread_config, report, paused, .. } = check;
+    ResponseFuture::waiting(take_ready(inner), request, (waiting, paused), Arc::clone(thread_config), report)
 }
 
 impl<S: fmt::Debug> fmt::Debug for ApiKeyService<S> {

@@ -68,7 +68,7 @@ impl Waiting {
     #[cold]
     pub(super) fn for_legacy(check: &mut Check<'_>, candidate: Candidate, is_unknown: bool) -> Self {
         check.paused.since = Some(Instant::now());
-        Self::Store(find_or_verify(Arc::clone(check.config), candidate, is_unknown).boxed())
+        Self::Store(find_or_verify(Arc::clone(check.thread_config), candidate, is_unknown).boxed())
     }
 
     /// The request may have waited already.

@@ -51,8 +51,9 @@ impl ScopeSet {
     #[must_use]
     #[inline]
     pub fn contains_all(&self, other: &Self) -> bool {
+        let (Some(own), Some(other)) = (&self.0, &other.0) else { return other.is_empty() };
         // Both are sorted, so one pass finds them all.
-        let mut scopes = self.iter();
+        let mut scopes = own.iter();
         other.iter().all(|scope| scopes.any(|own| own == scope))
     }
 

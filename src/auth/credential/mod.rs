@@ -100,13 +100,16 @@ impl Sources {
 
     #[inline]
     fn take_only(&self, header: &HeaderName, headers: &mut HeaderMap) -> Result<KeyDigest, CredentialError> {
-        if !self.keep {
-            let value = headers.remove(header).ok_or(CredentialError::Missing)?;
-            return self.digest(value.as_bytes());
-        }
-        // Few requests have so many headers that to hash a name costs less than to compare it with theirs.
-        let (_, value) = headers.iter_mut().find(|(name, _)| *name == header).ok_or(CredentialError::Missing)?;
-        value.set_sensitive(true);
+        let removed;
+        let value = if self.keep {
+            // Few requests have so many headers that to hash a name costs less than to compare it with theirs.
+            let (_, value) = headers.iter_mut().find(|(name, _)| *name == header).ok_or(CredentialError::Missing)?;
+            value.set_sensitive(true);
+            value
+        } else {
+            removed = headers.remove(header).ok_or(CredentialError::Missing)?;
+            &removed
+        };
         self.digest(value.as_bytes())
     }
 
