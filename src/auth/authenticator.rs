@@ -110,7 +110,9 @@ impl Authenticator {
         let mut check = Check::new(&config, None, Paused::default());
         if let Some(hooks) = &config.hooks {
             let mut report = Report::begin(Some(hooks), false, None, check.head(&request));
-            report.facts.format = presented.format.cloned();
+            if let Some(facts) = report.facts() {
+                facts.environment = presented.format.and_then(KeyFormat::environment).cloned();
+            }
             check.report = Some(report);
         }
         let mut progress = match (presented.digest, presented.candidate) {
@@ -133,7 +135,7 @@ impl Authenticator {
         if let Err((rejection, unmet)) = &accepted {
             check.note_rejected(*rejection, unmet.as_ref());
         }
-        if let Some(report) = &mut check.report {
+        if let Some(report) = &check.report {
             report.finish(None);
         }
         accepted.map_err(|(rejection, _)| rejection)

@@ -21,8 +21,8 @@ use crate::client::ClientInfo;
 use crate::decision::{Denial, authenticate, authorize};
 use crate::error_chain::error_chain;
 use crate::identity::Identity;
-use crate::key::{KeyDigest, KeyRecord};
-use crate::observe::{LookupKind, Outcome, Report, log_outage};
+use crate::key::{KeyDigest, KeyFormat, KeyRecord};
+use crate::observe::{Facts, LookupKind, Outcome, Report, log_outage};
 use crate::rejection::reason::Rejection;
 use crate::rejection::{CredentialError, Outage, Unmet};
 use crate::request::RequestHead;
@@ -33,7 +33,7 @@ pub(super) struct Check<'a> {
     pub(super) config: &'a Config,
     /// The same, to be referred to after the check.
     pub(super) thread_config: &'a ThreadConfig,
-    pub(super) report: Option<Box<Report>>,
+    pub(super) report: Option<Report>,
     pub(super) headers: ResponseHeaders,
     pub(super) paused: Paused,
 }
@@ -57,7 +57,7 @@ pub(super) struct Rejected {
 }
 
 impl<'a> Check<'a> {
-    pub(super) fn new(thread_config: &'a ThreadConfig, report: Option<Box<Report>>, paused: Paused) -> Self {
+    pub(super) fn new(thread_config: &'a ThreadConfig, report: Option<Report>, paused: Paused) -> Self {
         Self { config: thread_config, thread_config, report, headers: ResponseHeaders::default(), paused }
     }
 
@@ -86,7 +86,8 @@ impl<'a> Check<'a> {
     #[inline(never)]
     fn begin_report<B>(&mut self, outer: Option<&Enclosing>, request: &Request<B>) {
         let Config { hooks, expose_route, responder, .. } = self.config;
-        let (request_id, head) = (responder.request_id.as_ref(), self.head(request));
+        let head = RequestHead::new(request).with_path_from(self.config.path_from);
+        let request_id = responder.request_id.as_ref();
         self.report = Some(match outer {
             None => Report::begin(hooks.as_ref(), *expose_route, request_id, head),
             Some(outer) => Report::begin_inside(hooks.as_ref(), *expose_route, outer.outer(), request_id, head),
@@ -141,8 +142,9 @@ impl<'a> Check<'a> {
     fn classify_by<B>(&mut self, routes: &dyn Authorizer, request: &Request<B>) -> bool {
         let route = routes.classify(self.head(request));
         self.paused.route = route;
-        if let Some(report) = &mut self.report {
-            report.facts.route = self.config.pattern(route.entry()).cloned();
+        let config = self.config;
+        if let Some(facts) = self.facts() {
+            facts.route = config.pattern(route.entry()).cloned();
         }
         matches!(route, RouteClass::Public(_))
     }
@@ -153,8 +155,8 @@ impl<'a> Check<'a> {
     fn go_on_inside<B>(&mut self, outer: &Enclosing, key: &ApiKey, request: &mut Request<B>) -> Progress {
         self.config.source.hide(request.headers_mut());
         let record = key.record();
-        if let Some(report) = &mut self.report {
-            report.facts.digest = Some(*record.digest());
+        if let Some(facts) = self.facts() {
+            facts.digest = Some(*record.digest());
         }
         let limiter = self.limiter().filter(|_| !outer.has_counted(self.config));
         self.decide(record.digest(), limiter, Arc::clone(record), request)
@@ -163,10 +165,13 @@ impl<'a> Check<'a> {
     /// Step 2: the one credential of the request, which leaves it here.
     #[inline]
     fn read_credential<B>(&mut self, outer: Option<&Enclosing>, request: &mut Request<B>) -> Progress {
-        if let Some(report) = &mut self.report {
-            report.facts.format = self.config.source.format(request.headers()).cloned();
+        let source = &self.config.source;
+        if !source.formats.is_empty()
+            && let Some(facts) = self.facts()
+        {
+            facts.environment = source.format(request.headers()).and_then(KeyFormat::environment).cloned();
         }
-        match self.config.source.take_alone(request.headers_mut()) {
+        match source.take_alone(request.headers_mut()) {
             Some(Ok(digest)) => self.look_up(&digest, request),
             Some(Err(error)) => self.unreadable(error, outer, request),
             None => self.read_one_of_many(outer, request),
@@ -209,8 +214,8 @@ impl<'a> Check<'a> {
         let counted = outer.is_some_and(|outer| outer.has_counted(self.config));
         let limiter = self.limiter().filter(|_| !counted);
         if let Some(identity) = self.config.identify.as_ref().and_then(|identify| identify(request.extensions())) {
-            if let Some(report) = &mut self.report {
-                report.facts.identity = Some(identity.clone());
+            if let Some(facts) = self.facts() {
+                facts.identity = Some(identity.clone());
             }
             return match limiter {
                 Some(limiter) => self.count(limiter, Next::Identity(identity), request),
@@ -229,10 +234,10 @@ impl<'a> Check<'a> {
 
     /// Step 5 for a request with the identity of an outer authenticator: the same requirements as of a key.
     pub(super) fn accept_identity<B>(&mut self, identity: Identity, request: &mut Request<B>) -> Progress {
-        if let Err(rejection) = self.authorize(identity.access(), request) {
-            return Progress::Rejected(self.explain(rejection, identity.access(), request));
+        if let Err(rejected) = self.require(identity.access(), request) {
+            return Progress::Rejected(rejected);
         }
-        request.extensions_mut().insert(Keyless::identified(self.origin(), identity));
+        request.extensions_mut().insert(Keyless::identified(self.reporting_origin(), identity));
         self.set_caching();
         Progress::Accepted
     }
@@ -258,16 +263,15 @@ impl<'a> Check<'a> {
     #[inline]
     pub(super) fn try_find(&mut self, digest: &KeyDigest) -> Answer {
         let answer = self.config.store.try_find(digest);
-        if let Some(report) = &mut self.report {
-            report.facts.digest = Some(*digest);
-            report.facts.lookup =
-                if matches!(answer, Answer::Pending) { LookupKind::Awaited } else { LookupKind::Immediate };
+        if let Some(facts) = self.facts() {
+            facts.digest = Some(*digest);
+            facts.lookup = if matches!(answer, Answer::Pending) { LookupKind::Awaited } else { LookupKind::Immediate };
         }
         answer
     }
 
     /// Step 4: the decision about the key, and the limit.
-    // Inlined, as are `accept` and `authorize`: every accepted request takes them, and none is called from one place only.
+    // Inlined, as is `authorize`: every accepted request takes them, and none is called from one place only.
     #[inline(always)]
     pub(super) fn decide<B>(
         &mut self,
@@ -276,8 +280,8 @@ impl<'a> Check<'a> {
         record: Arc<KeyRecord>,
         request: &mut Request<B>,
     ) -> Progress {
-        if let Some(report) = &mut self.report {
-            report.facts.record = Some(Arc::clone(&record)).filter(|record| record.digest() == digest);
+        if let Some(facts) = self.facts() {
+            facts.record = Some(Arc::clone(&record)).filter(|record| record.digest() == digest);
         }
         let mut read = None;
         let now = || *read.insert(self.config.clock.now());
@@ -290,22 +294,39 @@ impl<'a> Check<'a> {
                 usage.count(record.id(), read.unwrap_or_else(|| self.config.clock.now()));
             }
         }
-        let key = ApiKey::authenticated(record, self.origin());
-        match limiter {
-            Some(limiter) => self.count(limiter, Next::Authorize { key, read }, request),
-            None => self.accept(key, request),
+        if let Some(limiter) = limiter {
+            let key = ApiKey::authenticated(record, self.origin());
+            return self.count(limiter, Next::Authorize { key, read }, request);
+        }
+        match self.require(record.access(), request) {
+            Ok(()) => self.enter(ApiKey::authenticated(record, self.reporting_origin()), request),
+            Err(rejected) => Progress::Rejected(rejected),
         }
     }
 
-    /// Step 5: the requirements of the route and of this layer. An accepted request carries the identity of its key.
-    #[inline(always)]
-    pub(super) fn accept<B>(&mut self, key: ApiKey, request: &mut Request<B>) -> Progress {
-        if let Err(rejection) = self.authorize(key.access(), request) {
-            return Progress::Rejected(self.explain(rejection, key.access(), request));
+    /// Step 5 for a key whose request a limiter has counted.
+    pub(super) fn accept<B>(&mut self, mut key: ApiKey, request: &mut Request<B>) -> Progress {
+        if let Err(rejected) = self.require(key.access(), request) {
+            return Progress::Rejected(rejected);
         }
+        if let Some(report) = &self.report {
+            key.report_to(report.nesting());
+        }
+        self.enter(key, request)
+    }
+
+    /// An accepted request carries the identity of its key.
+    #[inline]
+    fn enter<B>(&mut self, key: ApiKey, request: &mut Request<B>) -> Progress {
         request.extensions_mut().insert(key);
         self.set_caching();
         Progress::Accepted
+    }
+
+    /// Step 5: the requirements of the route and of this layer.
+    #[inline]
+    fn require<B>(&self, access: &Access, request: &Request<B>) -> Result<(), Rejected> {
+        self.authorize(access, request).map_err(|rejection| self.explain(rejection, access, request))
     }
 
     /// Returns the address of the client, which an outer layer has put there.
@@ -360,15 +381,27 @@ impl<'a> Check<'a> {
         let source = &self.config.source;
         let removed = !source.keep && source.is_presented(request.headers());
         source.hide(request.headers_mut());
-        if let Some(report) = &mut self.report {
-            report.accepted = outcome;
+        if let Some(facts) = self.facts() {
+            facts.accepted = outcome;
         }
-        request.extensions_mut().insert(Keyless::anonymous(self.origin(), removed));
+        request.extensions_mut().insert(Keyless::anonymous(self.reporting_origin(), removed));
     }
 
     fn origin(&self) -> Origin {
-        let nesting = self.report.as_ref().map(|report| Arc::clone(report.nesting()));
-        Origin::new(Arc::clone(self.thread_config), nesting, self.paused.route)
+        Origin::new(Arc::clone(self.thread_config), self.paused.route)
+    }
+
+    fn reporting_origin(&self) -> Origin {
+        let mut origin = self.origin();
+        if let Some(report) = &self.report {
+            origin.report_to(report.nesting());
+        }
+        origin
+    }
+
+    /// Returns what the event will show, if there is a hook and the request is not accepted yet.
+    pub(super) fn facts(&mut self) -> Option<&mut Facts> {
+        self.report.as_mut()?.facts()
     }
 
     #[inline]
@@ -399,8 +432,8 @@ impl<'a> Check<'a> {
             return self.unverified(outage, cause);
         }
         let is_new = self.config.outage.fail(&error_chain(&*cause));
-        match &mut self.report {
-            Some(report) => report.set_store_error(cause, !is_new),
+        match self.facts() {
+            Some(facts) => facts.set_store_error(cause, !is_new),
             None if is_new => log_outage(&*cause),
             None => {}
         }
@@ -416,8 +449,8 @@ impl<'a> Check<'a> {
                  digest it is given, and build the record with the digest of the row",
                 record.id()
             );
-            if let Some(report) = &mut self.report {
-                report.set_store_error(denial.into(), true);
+            if let Some(facts) = self.facts() {
+                facts.set_store_error(denial.into(), true);
             }
         }
         denial.into()
@@ -436,9 +469,8 @@ impl<'a> Check<'a> {
     }
 
     pub(super) fn note_rejected(&mut self, rejection: Rejection, unmet: Option<&Unmet>) {
-        if let Some(report) = &mut self.report {
-            report.rejection = Some(rejection);
-            report.facts.unmet = unmet.cloned();
+        if let Some(report) = &self.report {
+            report.reject(rejection, unmet);
         }
     }
 

@@ -56,8 +56,8 @@ impl Check<'_> {
     fn unanswered(&mut self, unanswered: Unanswered) -> Rejection {
         log_unanswered(&unanswered);
         let Unanswered { outage, cause } = unanswered;
-        if let Some(report) = &mut self.report {
-            report.set_store_error(cause, true);
+        if let Some(facts) = self.facts() {
+            facts.set_store_error(cause, true);
         }
         outage.into()
     }

@@ -28,7 +28,7 @@ pin_project! {
     {
         #[pin]
         state: State<S, S::Future, B>,
-        report: Option<Box<Report>>,
+        report: Option<Report>,
     }
 }
 
@@ -46,15 +46,15 @@ impl<S, B> ResponseFuture<S, B>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn accepted(future: S::Future, headers: ResponseHeaders, report: Option<Box<Report>>) -> Self {
+    pub(super) fn accepted(future: S::Future, headers: ResponseHeaders, report: Option<Report>) -> Self {
         Self { state: State::Accepted { future, headers }, report }
     }
 
-    pub(super) fn preflight(future: S::Future, unanswered: Box<Response<Bytes>>, report: Option<Box<Report>>) -> Self {
+    pub(super) fn preflight(future: S::Future, unanswered: Box<Response<Bytes>>, report: Option<Report>) -> Self {
         Self { state: State::Preflight { future, unanswered: Some(unanswered) }, report }
     }
 
-    pub(super) fn rejected(response: Response<Bytes>, report: Option<Box<Report>>) -> Self {
+    pub(super) fn rejected(response: Response<Bytes>, report: Option<Report>) -> Self {
         Self { state: State::Rejected { response: Some(response) }, report }
     }
 
@@ -63,7 +63,7 @@ where
         request: Request<B>,
         (waiting, paused): (Waiting, Paused),
         config: ThreadConfig,
-        report: Option<Box<Report>>,
+        report: Option<Report>,
     ) -> Self {
         Self { state: State::Waiting { inner, request: Some(request), waiting, paused, config }, report }
     }
@@ -142,11 +142,12 @@ where
             StateProj::Preflight { future, unanswered } => {
                 let mut result = ready!(future.poll(cx));
                 if result.as_ref().is_ok_and(|response| !is_answered(response.headers())) {
-                    if let Some(report) = this.report {
-                        report.rejection = Some(CredentialError::Missing.into());
+                    let mut response = *unanswered.take().expect("polled after it was ready");
+                    if let Some(report) = this.report.take() {
+                        expose_route(&report, &mut response);
+                        report.finish_rejected(CredentialError::Missing.into(), response.status());
                     }
-                    let response = *unanswered.take().expect("polled after it was ready");
-                    return Poll::Ready(Ok(own(response, this.report)));
+                    return Poll::Ready(Ok(response.map(ResponseBody::own)));
                 }
                 emit(this.report, result.as_mut().ok());
                 Poll::Ready(result.map(without_body))
@@ -156,18 +157,24 @@ where
 }
 
 /// Returns a response of this crate.
-fn own<B>(mut response: Response<Bytes>, report: &mut Option<Box<Report>>) -> Response<ResponseBody<B>> {
+fn own<B>(mut response: Response<Bytes>, report: &mut Option<Report>) -> Response<ResponseBody<B>> {
     emit(report, Some(&mut response));
     response.map(ResponseBody::own)
 }
 
-fn emit<B>(report: &mut Option<Box<Report>>, response: Option<&mut Response<B>>) {
-    let Some(mut report) = report.take() else { return };
+fn emit<B>(report: &mut Option<Report>, response: Option<&mut Response<B>>) {
+    let Some(report) = report.take() else { return };
     let status = response.as_ref().map(|response| response.status());
-    if let (Some(route), Some(response)) = (report.exposed_route(), response) {
-        response.extensions_mut().insert(route);
+    if let Some(response) = response {
+        expose_route(&report, response);
     }
     report.finish(status);
+}
+
+fn expose_route<B>(report: &Report, response: &mut Response<B>) {
+    if let Some(route) = report.exposed_route() {
+        response.extensions_mut().insert(route);
+    }
 }
 
 impl<S, B> fmt::Debug for ResponseFuture<S, B>

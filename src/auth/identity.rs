@@ -4,6 +4,7 @@ use std::sync::Arc;
 use super::handler_rejection::HandlerRejection;
 use super::origin::{Origin, Required};
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId};
+use crate::observe::Nesting;
 use crate::rejection::reason::Rejection;
 use crate::request::RequestHead;
 use crate::scope::{Access, Requirement, Scope};
@@ -110,6 +111,13 @@ impl ApiKey {
     /// Returns the layer that authenticated it.
     pub(super) const fn origin(&self) -> Option<&Origin> {
         self.origin.as_ref()
+    }
+
+    /// Reports what inner layers and handlers make of the accepted request.
+    pub(super) fn report_to(&mut self, nesting: &Arc<Nesting>) {
+        if let Some(origin) = &mut self.origin {
+            origin.report_to(nesting);
+        }
     }
 
     /// Notes what an inner layer requires of the key.

@@ -28,8 +28,8 @@ impl Check<'_> {
 
     fn is_remembered(&mut self, candidate: &Candidate) -> bool {
         let is_remembered = self.config.legacy.as_ref().is_some_and(|legacy| legacy.is_remembered(&candidate.digest));
-        if let Some(report) = self.report.as_mut().filter(|_| is_remembered) {
-            report.facts.legacy = Some(LegacyCheck::NotFound);
+        if is_remembered && let Some(facts) = self.facts() {
+            facts.legacy = Some(LegacyCheck::NotFound);
         }
         is_remembered
     }
@@ -37,8 +37,8 @@ impl Check<'_> {
     /// Notes in the event what the verifier made of the key, and in the log that an outage of the verifier has ended.
     #[cold]
     pub(super) fn note_legacy(&mut self, awaited: &Awaited) {
-        if let Some(report) = &mut self.report {
-            report.facts.legacy = awaited.legacy;
+        if let Some(facts) = self.facts() {
+            facts.legacy = awaited.legacy;
         }
         let Some(legacy) = self.config.legacy.as_ref().filter(|_| awaited.found.is_ok()) else { return };
         if let Some(ended) = legacy.outage().succeed() {
@@ -57,8 +57,8 @@ impl Check<'_> {
         if self.config.legacy.as_ref().is_some_and(|legacy| legacy.outage().fail(&chain)) {
             tracing::warn!("a legacy key was not verified, answering 503: {chain}");
         }
-        if let Some(report) = &mut self.report {
-            report.set_store_error(cause, true);
+        if let Some(facts) = self.facts() {
+            facts.set_store_error(cause, true);
         }
         outage.into()
     }

@@ -32,8 +32,13 @@ pub(super) struct Required {
 }
 
 impl Origin {
-    pub(super) const fn new(config: ThreadConfig, nesting: Option<Arc<Nesting>>, route: RouteClass) -> Self {
-        Self { config, nesting, route, inner: None }
+    pub(super) const fn new(config: ThreadConfig, route: RouteClass) -> Self {
+        Self { config, nesting: None, route, inner: None }
+    }
+
+    /// Reports what inner layers and handlers make of the accepted request.
+    pub(super) fn report_to(&mut self, nesting: &Arc<Nesting>) {
+        self.nesting = Some(Arc::clone(nesting));
     }
 
     pub(super) fn config(&self) -> &Config {

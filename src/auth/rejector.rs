@@ -46,9 +46,10 @@ impl Rejector {
         if let Some(hooks) = &config.hooks {
             let request_id = config.responder.request_id.as_ref();
             let mut report = Report::begin(Some(hooks), false, request_id, head);
-            report.facts.digest = digest;
-            report.rejection = Some(rejection);
-            report.finish(Some(response.status()));
+            if let Some(facts) = report.facts() {
+                facts.digest = digest;
+            }
+            report.finish_rejected(rejection, response.status());
         }
         response
     }

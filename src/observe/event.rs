@@ -3,12 +3,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, StatusCode};
 
 use crate::BoxError;
 use crate::client::ClientInfo;
 use crate::identity::Identity;
-use crate::key::{Environment, KeyDigest, KeyFormat, KeyRecord};
+use crate::key::{Environment, KeyDigest, KeyRecord};
 use crate::rejection::Unmet;
 use crate::rejection::reason::Rejection;
 use crate::request::MatchedRoute;
@@ -20,6 +21,7 @@ use crate::scope::{Requirement, Scope};
 /// the response head is there, or when the request is dropped. An event holds no key.
 pub struct DecisionEvent<'a> {
     facts: &'a Facts,
+    unmet: Option<&'a Unmet>,
     outcome: Outcome,
     status: Option<StatusCode>,
 }
@@ -96,8 +98,13 @@ impl LegacyCheck {
 }
 
 impl<'a> DecisionEvent<'a> {
-    pub(super) const fn new(facts: &'a Facts, outcome: Outcome, status: Option<StatusCode>) -> Self {
-        Self { facts, outcome, status }
+    pub(super) const fn new(
+        facts: &'a Facts,
+        unmet: Option<&'a Unmet>,
+        outcome: Outcome,
+        status: Option<StatusCode>,
+    ) -> Self {
+        Self { facts, unmet, outcome, status }
     }
 
     /// How the request ended.
@@ -136,8 +143,7 @@ impl<'a> DecisionEvent<'a> {
     /// if the layer [requires formats](crate::ApiKeyLayer::require_formats); otherwise that of a known key's record.
     #[must_use]
     pub fn environment(&self) -> Option<&str> {
-        let format = self.facts.format.as_ref().and_then(KeyFormat::environment);
-        format.or_else(|| self.key()?.environment()).map(Environment::as_str)
+        self.facts.environment.as_ref().or_else(|| self.key()?.environment()).map(Environment::as_str)
     }
 
     /// The digest of a key that crossed the network in the clear, known or not: the request was rejected since it came
@@ -163,14 +169,14 @@ impl<'a> DecisionEvent<'a> {
     /// Returns the requirement that the key does not meet, if the request was rejected for that reason.
     #[must_use]
     pub fn requirement(&self) -> Option<&Requirement> {
-        self.facts.unmet.as_ref().map(Unmet::requirement)
+        self.unmet.map(Unmet::requirement)
     }
 
     /// Returns the scopes that the key lacks, if the request was rejected for that reason. Of scopes of which any one would
     /// do, it returns all.
     #[must_use]
     pub fn missing_scopes(&self) -> &[Scope] {
-        self.facts.unmet.as_ref().map_or(&[], Unmet::missing)
+        self.unmet.map_or(&[], Unmet::missing)
     }
 
     /// The method of the request.
@@ -183,7 +189,7 @@ impl<'a> DecisionEvent<'a> {
     /// The query is left out, since people put secrets there.
     #[must_use]
     pub fn path(&self) -> &str {
-        self.facts.target.path()
+        self.facts.path.as_ref().map_or("", PathAndQuery::path)
     }
 
     /// Returns the pattern of the route table's line that decided about the request, for a label of a metric. `None`
@@ -234,21 +240,35 @@ impl<'a> DecisionEvent<'a> {
 pub(crate) struct Facts {
     pub(super) started: Instant,
     pub(super) method: Method,
-    /// Where the path was read. Shares its text with the request.
-    pub(super) target: Uri,
+    /// The path as it was read, which shares its text with the request. `None` for a target without one.
+    pub(super) path: Option<PathAndQuery>,
     pub(crate) route: Option<MatchedRoute>,
     pub(super) client: Option<ClientInfo>,
     pub(super) request_id: Option<HeaderValue>,
     pub(crate) digest: Option<KeyDigest>,
-    pub(crate) format: Option<KeyFormat>,
+    /// The environment of the presented key's format.
+    pub(crate) environment: Option<Environment>,
     pub(crate) record: Option<Arc<KeyRecord>>,
     pub(crate) identity: Option<Identity>,
     pub(crate) lookup: LookupKind,
     pub(crate) legacy: Option<LegacyCheck>,
-    pub(crate) unmet: Option<Unmet>,
     pub(crate) store_error: Option<BoxError>,
     /// Whether a hook has logged why the store gave no answer.
     pub(super) is_logged: AtomicBool,
+    /// The outcome of a request that is not rejected.
+    pub(crate) accepted: Outcome,
+    /// Whether the response gets the route of the request.
+    pub(super) expose_route: bool,
+    /// Whether the event was emitted.
+    pub(super) is_finished: AtomicBool,
+}
+
+impl Facts {
+    /// Notes why the store gave no answer. If it is not logged yet, it is when no hook logs it.
+    pub(crate) fn set_store_error(&mut self, cause: BoxError, is_logged: bool) {
+        self.store_error = Some(cause);
+        self.is_logged = is_logged.into();
+    }
 }
 
 impl fmt::Debug for DecisionEvent<'_> {

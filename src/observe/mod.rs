@@ -23,5 +23,6 @@ pub mod tracing;
 pub use self::event::{DecisionEvent, LegacyCheck, LookupKind, Outcome};
 pub use self::limit::{LimitEvent, LimitOutcome};
 
+pub(crate) use self::event::Facts;
 pub(crate) use self::nesting::{Hook, Hooks, Nesting, Outer};
 pub(crate) use self::report::{Report, log_outage};

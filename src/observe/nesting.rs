@@ -4,6 +4,7 @@ use std::any::TypeId;
 use std::sync::{Arc, OnceLock};
 
 use super::DecisionEvent;
+use super::event::Facts;
 use crate::key::KeyId;
 use crate::rejection::Unmet;
 use crate::rejection::reason::Rejection;
@@ -39,20 +40,26 @@ impl Hook {
 
 /// What one layer reports about a request, and the layers around it.
 pub(crate) struct Nesting {
+    pub(super) facts: Facts,
     pub(super) hooks: Hooks,
-    /// Why an inner layer or handler rejected a request that this layer accepted.
-    pub(super) rejection: OnceLock<(Rejection, Option<Unmet>)>,
+    /// Why this layer rejected the request, or an inner layer or a handler after this one had accepted it.
+    pub(super) rejection: OnceLock<(Rejection, Option<Box<Unmet>>)>,
     pub(super) outer: Option<Outer>,
 }
 
 impl Nesting {
     /// Notes in every layer that an inner layer or a handler has rejected the request.
     pub(crate) fn note(&self, rejection: Rejection, unmet: Option<&Unmet>) {
-        // The first rejection counts. There is no second one, since a rejected request goes no further in.
-        let _ = self.rejection.set((rejection, unmet.cloned()));
+        self.note_own(rejection, unmet);
         if let Some(outer) = &self.outer {
             outer.note(rejection, unmet);
         }
+    }
+
+    /// Notes that the request is rejected, in this layer alone.
+    pub(super) fn note_own(&self, rejection: Rejection, unmet: Option<&Unmet>) {
+        // The first rejection counts. There is no second one, since a rejected request goes no further in.
+        let _ = self.rejection.set((rejection, unmet.cloned().map(Box::new)));
     }
 }
 
