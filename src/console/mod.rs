@@ -15,7 +15,8 @@
 //! An [`Operator`] in the extensions of the request, which the login of your service puts there, or an
 //! [`ApiKey`](crate::ApiKey) with full access, which an [`ApiKeyLayer`](crate::ApiKeyLayer) around the API has
 //! authenticated. Without either, the API responds 401. A scoped key gets a 403. If a request has both, the key decides. Nothing
-//! that a client sends is taken for an identity.
+//! that a client sends is taken for an identity. A key is checked once more when the body has arrived, so that a key which is
+//! revoked meanwhile changes nothing.
 //!
 //! Both act on their own organization: a key of another one is a 404. Only an [`Operator::of_all_organizations`] reaches
 //! every organization.

@@ -1,8 +1,16 @@
 //! Who may ask, and for whose keys.
 
+use std::convert::Infallible;
+use std::pin::pin;
+
 use axum::Router;
+use bytes::Bytes;
+use futures::channel::mpsc;
 use http::{Method, Request};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use serde_json::json;
+use tower::Layer;
 use tower::util::{MapRequestLayer, ServiceExt};
 use tower_api_key::console::Operator;
 use tower_api_key::scope::avala;
@@ -10,7 +18,7 @@ use tower_api_key::{Access, ApiKey, ApiKeyLayer, NewKey};
 
 use super::client::{BASE, Client, axum_server, console, keys, log_in, text};
 use crate::support::axum_server::serve_axum;
-use crate::support::reply::Reply;
+use crate::support::reply::{INVALID, Reply};
 
 const MISSING: &str = r#"{"detail":"Authentication credentials were not provided."}"#;
 const FORBIDDEN: &str = r#"{"detail":"You do not have permission to perform this action."}"#;
@@ -160,4 +168,38 @@ async fn operator_of_all_names_the_organization() {
     );
     // Others do not see which organization it is.
     assert!(ada.get("/").await.json()["results"][0].get("organization").is_none());
+}
+
+/// Cases: 232.
+///
+/// A stolen key must not outlive its revocation in a key that it makes meanwhile.
+#[tokio::test]
+async fn key_revoked_while_body_arrives_is_401() {
+    let keys = keys();
+    let acme = "acme".parse().unwrap();
+    let issue = async |name| keys.issue(&acme, NewKey::new(name, Access::Full).unwrap()).await.unwrap();
+    let target = issue("target").await.record;
+    let service = ApiKeyLayer::new(keys.backend().clone()).layer(console(&keys).api());
+    for (method, path) in [
+        (Method::POST, "/".to_owned()),
+        (Method::PATCH, format!("/{}/", target.id())),
+        (Method::POST, format!("/{}/regenerate/", target.id())),
+        (Method::POST, format!("/{}/revoke/", target.id())),
+    ] {
+        let caller = issue("caller").await;
+        let (sender, frames) = mpsc::unbounded();
+        let request = Request::builder().method(method).uri(&path).header("content-type", "application/json");
+        let request = request.header("x-avala-api-key", caller.secret.expose_secret());
+        let mut call = pin!(service.clone().oneshot(request.body(StreamBody::new(frames)).unwrap()));
+        assert!(futures::poll!(&mut call).is_pending(), "{path}");
+
+        keys.revoke(&acme, caller.record.id()).await.unwrap();
+        let body = Bytes::from_static(br#"{"name": "x", "full_access": true}"#);
+        sender.unbounded_send(Ok::<_, Infallible>(Frame::data(body))).unwrap();
+        drop(sender);
+        let reply = Reply::of(call.await.unwrap()).await;
+        assert_eq!((reply.status, &*reply.body), (401, INVALID), "{path}");
+    }
+    assert_eq!(*keys.get(&acme, target.id()).await.unwrap(), *target);
+    assert_eq!(keys.counts_all().await.unwrap().active, 1);
 }

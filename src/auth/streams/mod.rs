@@ -1,5 +1,7 @@
 //! Streams that outlive the check of their request: they end when their key does.
 
+#[cfg(feature = "console")]
+mod again;
 mod body;
 mod driver;
 mod ended;

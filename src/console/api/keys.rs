@@ -17,11 +17,13 @@ use super::form::Form;
 use super::query::Query;
 use super::view::{Issued, Page, View};
 use super::{Shared, access, fields, json};
+use crate::ApiKey;
 use crate::error_chain::panic_text;
 use crate::key::{KeyId, KeyRecord, OrganizationId};
 use crate::manage::manager::KeyManager;
 use crate::manage::new_key::NewKey;
 use crate::manage::{InvalidNewKey, IssuedKey, ManageError, RegenerateOptions};
+use crate::request::RequestHead;
 use crate::rfc3339;
 use crate::store::{Cursor, DynKeyBackend, Expiry, KeyUpdate, ListKeys};
 
@@ -181,7 +183,13 @@ impl<'a> Call<'a> {
 
     async fn arrived(&self, form: impl Future<Output = Result<Form, ApiError>>) -> Result<Form, ApiError> {
         let late = ApiError::Detail(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time.");
-        tokio::time::timeout(self.shared.timeout, form).await.unwrap_or(Err(late))
+        let form = tokio::time::timeout(self.shared.timeout, form).await.unwrap_or(Err(late))?;
+        // A client decides how long its body takes. A key that was revoked meanwhile must not make another one.
+        if let Some(key) = self.parts.extensions.get::<ApiKey>() {
+            let checked = key.check_again(RequestHead::of_parts(self.parts)).await;
+            checked.map_err(|rejected| ApiError::from(Box::new(rejected.respond())))?;
+        }
+        Ok(form)
     }
 
     /// Waits for the store, which may fall silent without an error, or panic.
