@@ -161,7 +161,9 @@ macro_rules! record_usage {
              SELECT r.key, r.last_used_at, r.requests FROM (",
             $rows,
             ") r JOIN tower_api_key_keys k ON k.id = r.key AND k.organization IS NOT NULL WHERE true ORDER BY r.key \
-             ON CONFLICT (key) DO UPDATE SET requests = tower_api_key_usage.requests + excluded.requests, \
+             ON CONFLICT (key) DO UPDATE SET requests = \
+             CASE WHEN tower_api_key_usage.requests > 9223372036854775807 - excluded.requests THEN 9223372036854775807 \
+             ELSE tower_api_key_usage.requests + excluded.requests END, \
              last_used_at = ",
             $latest,
             "(tower_api_key_usage.last_used_at, excluded.last_used_at)"

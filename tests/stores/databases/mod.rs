@@ -43,3 +43,4 @@ mod rows;
 mod side_by_side;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod usage;
