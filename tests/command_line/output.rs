@@ -81,6 +81,10 @@ async fn text_of_customers_controls_no_terminal(database: Database) {
         assert!(text.chars().all(|character| character == '\n' || character.is_ascii_graphic() || character == ' '));
     }
     assert!(database.run(&show).ok().contains("n=\\u{1b}[2J\\u{9b}31m\\u{a}red"));
+    let json = [database.run("list --organization acme --json").ok(), database.run(&format!("{show} --json")).ok()];
+    for text in json {
+        assert!(text.trim_end().chars().all(|character| character.is_ascii_graphic() || character == ' '), "{text:?}");
+    }
     let object = database.run(&format!("{show} --json")).object();
     assert_eq!((object["name"].as_str(), object["metadata"]["n"].as_str()), (Some(name), Some(&note[2..])));
 }

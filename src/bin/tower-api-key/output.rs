@@ -27,7 +27,7 @@ impl Output {
     /// Writes an object on a line of its own.
     pub(crate) fn object(&mut self, object: &impl Serialize) -> Result<(), Failure> {
         let line = serde_json::to_string(object).map_err(|error| Failure::failed(error.to_string()))?;
-        self.line(&line)
+        self.line(&escaped(&line))
     }
 
     /// Writes an object for programs, or else a line for people.
@@ -51,13 +51,32 @@ pub(crate) fn note(text: &str) {
 pub(crate) fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_control() || character.width().is_none_or(|width| width == 0) {
-            shown.extend(character.escape_unicode());
-        } else {
+        if is_harmless(character) {
             shown.push(character);
+        } else {
+            shown.extend(character.escape_unicode());
         }
     }
     shown
+}
+
+/// Returns the same JSON with the same characters escaped, as JSON escapes them.
+fn escaped(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for character in json.chars() {
+        if is_harmless(character) {
+            escaped.push(character);
+        } else {
+            let units =
+                character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
+            escaped.push_str(&units);
+        }
+    }
+    escaped
+}
+
+fn is_harmless(character: char) -> bool {
+    !character.is_control() && character.width().is_some_and(|width| width > 0)
 }
 
 #[cfg(test)]
@@ -71,6 +90,17 @@ mod tests {
             let shown = shown(text);
             assert!(shown.contains("\\u{"), "{shown}");
             assert!(shown.chars().all(|shown| shown.is_ascii_graphic()), "{shown}");
+        }
+    }
+
+    #[test]
+    fn json_escaped_is_the_same_json() {
+        for text in ["été 組織 \"ok\"", "\u{1b}[2J\u{9b}31m\u{7f}", "\u{202e}rtl\u{200b}", "\u{e0001}tag", "e\u{301}"]
+        {
+            let json = serde_json::to_string(text).unwrap();
+            let escaped = escaped(&json);
+            assert!(escaped.chars().all(is_harmless), "{escaped}");
+            assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), text);
         }
     }
 }
