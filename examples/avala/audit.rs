@@ -59,9 +59,14 @@ fn printable(path: &str) -> String {
 /// Whether this has the beginning of a key or a session, or is as long as one in hexadecimal digits or base64.
 fn may_be_secret(segment: &str) -> bool {
     const SHORTEST: usize = 40;
-    let mut text = segment.to_owned();
-    // Encoded again and again, if it was.
+    const MOST_ROUNDS: usize = 4;
+    let (mut text, mut rounds) = (segment.to_owned(), 0);
+    // Encoded again and again, if it was. A long path could be encoded so often that it takes seconds to decode.
     while let Some(decoded) = percent_decoded(&text) {
+        rounds += 1;
+        if rounds > MOST_ROUNDS {
+            return true;
+        }
         text = decoded;
     }
     let lower = text.to_ascii_lowercase();
