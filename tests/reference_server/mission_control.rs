@@ -323,3 +323,15 @@ fn session_count_is_bounded() {
     open("late");
     assert!(!lives(&last[999]));
 }
+
+/// A person with many accounts must not log out the others.
+#[test]
+fn login_of_the_busiest_makes_room() {
+    let (sessions, _) = sessions();
+    let open = |organization: &str| sessions.open(organization.parse().unwrap(), "x").unwrap().0;
+    let other = open("other");
+    for number in 0..250 {
+        (0..8).for_each(|_| drop(open(&format!("n{number}"))));
+    }
+    assert!(sessions.find(other.expose_secret().as_bytes()).is_some());
+}

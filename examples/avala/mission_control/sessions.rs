@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -13,8 +13,9 @@ use tower_api_key::time::Clock;
 
 const COOKIE_NAME: &str = "mission_control";
 
-/// A further login ends the oldest one of its account, and no other account's.
+/// A further login ends the oldest one of its account.
 const MOST_OF_ONE: usize = 8;
+/// Beyond this, it ends the oldest one of the account that has the most.
 const MOST: usize = 1000;
 
 /// Who is logged in. Of a session, as of a key, only the digest is kept. All are gone with the process.
@@ -56,7 +57,7 @@ impl Sessions {
             open.remove(oldest);
         }
         if open.len() >= MOST {
-            open.pop_front();
+            make_room(&mut open);
         }
         open.push_back(session.clone());
         Ok((secret, session))
@@ -77,6 +78,17 @@ impl Sessions {
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Session>> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the oldest session of the account that has the most, so that no one can end those of others by logging in often.
+fn make_room(open: &mut VecDeque<Session>) {
+    let mut counts = HashMap::new();
+    open.iter().for_each(|session| *counts.entry(&session.organization).or_insert(0) += 1);
+    let most = counts.values().max();
+    let oldest = open.iter().position(|session| counts.get(&session.organization) == most);
+    if let Some(oldest) = oldest {
+        open.remove(oldest);
     }
 }
 
