@@ -52,19 +52,13 @@ static IS_NOTABLE: [bool; 256] = {
 /// Returns how many characters are encoded that a decoder takes for syntax or for plain text. `None` where the text would
 /// have a segment `.` or `..` after any number of decodings.
 pub(super) fn odd_escapes(text: &str) -> Option<usize> {
-    let mut decoded = text.as_bytes().to_vec();
-    loop {
-        let mut segments = decoded.split(|byte| matches!(byte, b'/' | b'\\'));
-        // Some servers drop what follows a semicolon.
-        let is_dots = |segment: &[u8]| matches!(segment.split(|byte| *byte == b';').next(), Some(b"." | b".."));
-        if segments.any(is_dots) {
-            return None;
-        }
-        let next = decode_all(&decoded);
-        if next == decoded {
-            break;
-        }
-        decoded = next;
+    // A dot segment that is there after some decodings is there after all of them.
+    let decoded = decode_fully(text.as_bytes());
+    let mut segments = decoded.split(|byte| matches!(byte, b'/' | b'\\'));
+    // Some servers drop what follows a semicolon.
+    let is_dots = |segment: &[u8]| matches!(segment.split(|byte| *byte == b';').next(), Some(b"." | b".."));
+    if segments.any(is_dots) {
+        return None;
     }
     let bytes = text.as_bytes();
     Some((0..bytes.len()).filter(|at| bytes[*at] == b'%' && escape(&bytes[at + 1..]) == Escape::Odd).count())
@@ -100,13 +94,18 @@ fn decode(digits: &[u8]) -> Option<u8> {
     Some(byte[0])
 }
 
-fn decode_all(text: &[u8]) -> Vec<u8> {
+/// Decodes a text until nothing is left to decode, in one pass: a client may have encoded it thousands of times.
+fn decode_fully(text: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [byte, tail @ ..] = rest {
-        let escaped = tail.get(..2).filter(|_| *byte == b'%').and_then(decode);
-        decoded.push(escaped.unwrap_or(*byte));
-        rest = if escaped.is_some() { &tail[2..] } else { tail };
+    for byte in text {
+        decoded.push(*byte);
+        // What was decoded may complete another escape.
+        while let [.., b'%', high, low] = decoded[..]
+            && let Some(byte) = decode(&[high, low])
+        {
+            decoded.truncate(decoded.len() - 3);
+            decoded.push(byte);
+        }
     }
     decoded
 }
@@ -114,8 +113,45 @@ fn decode_all(text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use http::Uri;
+    use proptest::prelude::*;
 
     use super::*;
+
+    fn decode_once(text: &[u8]) -> Vec<u8> {
+        let mut decoded = Vec::new();
+        let mut rest = text;
+        while let [byte, tail @ ..] = rest {
+            let escaped = tail.get(..2).filter(|_| *byte == b'%').and_then(decode);
+            decoded.push(escaped.unwrap_or(*byte));
+            rest = if escaped.is_some() { &tail[2..] } else { tail };
+        }
+        decoded
+    }
+
+    proptest! {
+        #[test]
+        fn text_decoded_fully_is_decoded_again_and_again(text in "[%25fe.;/\\\\0c]{0,24}") {
+            let mut expected = text.as_bytes().to_vec();
+            loop {
+                let next = decode_once(&expected);
+                if next == expected {
+                    break;
+                }
+                expected = next;
+            }
+            prop_assert_eq!(decode_fully(text.as_bytes()), expected);
+        }
+    }
+
+    /// Cases: 152.
+    ///
+    /// A minute of the processor, if each layer were a pass.
+    #[test]
+    fn text_encoded_thousands_of_times_is_one_pass() {
+        let text = |rest: &str| format!("%{}{rest}", "25".repeat(32_000));
+        assert_eq!(odd_escapes(&text("")), Some(1));
+        assert_eq!(odd_escapes(&text("2e")), None);
+    }
 
     fn reading(target: &str) -> Reading {
         read(target.parse::<Uri>().unwrap().path())
