@@ -9,7 +9,7 @@ use tower_api_key::client::AllowedNetworks;
 use tower_api_key::key::{KeyDigest, Metadata, OrganizationPolicy};
 use tower_api_key::manage::IssuedKey;
 use tower_api_key::routes::RouteTable;
-use tower_api_key::scope::avala::{DATASETS_READ, DATASETS_WRITE};
+use tower_api_key::scope::avala::{DATASETS_READ, DATASETS_WRITE, EXPORTS_CREATE};
 use tower_api_key::store::{CachedStore, Expiry, KeyBackend, KeyUpdate};
 use tower_api_key::test_kit::ManualClock;
 use tower_api_key::{Access, ApiKey, ApiKeyLayer, KeyManager, KeyStore, MemoryStore, Requirement};
@@ -221,6 +221,22 @@ async fn ended_at(place: Place, store: &MemoryStore, issued: &IssuedKey) -> KeyE
         }
         Place::Nowhere => accepted(&layer, issued).await.ended(),
     }
+}
+
+/// Cases: 226.
+///
+/// A handler may find out what it requires in the middle of a conversation.
+#[tokio::test(start_paused = true)]
+async fn requirement_of_an_open_stream_is_checked() {
+    let store = MemoryStore::new();
+    let issued = issue(&store).await;
+    let key = accepted(&ApiKeyLayer::new(store), &issued).await;
+    let (mut kept, mut lost) = (key.ended(), key.ended());
+    watch(&mut kept);
+    watch(&mut lost);
+    let (mut kept, mut lost) = (kept.require(DATASETS_READ), lost.require(EXPORTS_CREATE));
+    assert_eq!(end(&mut lost).await.0.code(), "insufficient_scope");
+    assert!(is_open(&mut kept).await);
 }
 
 /// Cases: 226.

@@ -87,11 +87,12 @@ impl KeyEnded {
         Self { state }
     }
 
-    /// Also resolves when the key no longer meets this requirement, which the handler has found out by itself. Call it before
-    /// the future is polled.
+    /// Also resolves when the key does not meet this requirement, which the handler has found out by itself.
     pub fn require(mut self, requirement: impl Into<Requirement>) -> Self {
-        if let State::New(terms) = &mut self.state {
-            terms.require(requirement.into());
+        match &mut self.state {
+            State::New(terms) => terms.require(requirement.into()),
+            State::Open(open) => open.require(requirement.into()),
+            State::Ended(_) | State::Never => {}
         }
         self
     }

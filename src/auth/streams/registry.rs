@@ -13,6 +13,7 @@ use crate::auth::lookup::{Answer, GuardedStore};
 use crate::episode::Episode;
 use crate::error_chain::error_chain;
 use crate::key::KeyDigest;
+use crate::scope::Requirement;
 use crate::store::{Invalidation, Subscriber};
 
 /// The open streams of a layer and its clones.
@@ -175,6 +176,13 @@ impl OpenStreams {
 
     fn keys(&self) -> MutexGuard<'_, HashMap<KeyDigest, Arc<Watched>>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    pub(super) fn require(&self, requirement: Requirement) {
+        self.key.require(self.number, requirement);
+        self.streams.changed.notify_one();
     }
 }
 

@@ -10,6 +10,7 @@ use crate::auth::lookup::LookupError;
 use crate::key::{KeyDigest, KeyRecord};
 use crate::rejection::Outage;
 use crate::rejection::reason::Rejection;
+use crate::scope::Requirement;
 use crate::store::Invalidation;
 
 /// A key with open streams, which share its check.
@@ -190,6 +191,14 @@ impl Watched {
     pub(super) fn note_change(&self) {
         let mut state = self.state();
         (state.changed, state.due) = (true, Instant::now());
+    }
+
+    /// Adds a requirement to a stream, which is to be checked now.
+    pub(super) fn require(&self, number: u64, requirement: Requirement) {
+        if let Some(stream) = self.state().streams.get_mut(&number) {
+            stream.terms.require(requirement);
+        }
+        self.note_change();
     }
 
     /// Wakes every stream.
