@@ -3,8 +3,12 @@ use http::uri::PathAndQuery;
 
 use super::matcher::Matcher;
 use super::path::{Reading, read};
+use super::pattern::{Piece, pieces};
 use super::{Route, RoutePattern, RouteTable, RouteTableError, RouteTableErrorKind, Rule, Unlisted};
 use crate::scope::{Requirement, ScopeCatalog};
+
+/// The most parameters of a pattern, apart from `{*rest}`: the matcher panics on one more.
+const MOST_PARAMETERS: usize = 25;
 
 /// Gathers the lines of a [`RouteTable`].
 #[derive(Clone, Debug)]
@@ -87,6 +91,10 @@ impl Route {
         }
         if pattern.split('/').any(|segment| segment.starts_with([':', '*'])) {
             return Err(RouteTableErrorKind::OldSyntax);
+        }
+        if pieces(pattern).filter(|piece| matches!(piece, Piece::Parameter(_))).count() > MOST_PARAMETERS {
+            let reason = format!("more than {MOST_PARAMETERS} parameters");
+            return Err(RouteTableErrorKind::Malformed { reason });
         }
         if before.iter().any(|other| other.method == *method) {
             return Err(RouteTableErrorKind::Twice);

@@ -77,6 +77,18 @@ fn impossible_pattern_is_rejected() {
     }
 }
 
+/// The matcher panics on one parameter more.
+#[test]
+fn pattern_with_26_parameters_is_rejected() {
+    let parameters = |count: usize| (0..count).map(|number| format!("/{{p{number}}}")).collect::<String>();
+    assert!(table().public(GET, format!("{}/{{*rest}}", parameters(25))).build().is_ok());
+    for pattern in [parameters(26), format!("{}/{{*rest}}", parameters(26)), format!("{}{{", parameters(26))] {
+        let error = table().route(GET, &*pattern, Requirement::any_key()).build().unwrap_err();
+        assert!(matches!(error.kind(), RouteTableErrorKind::Malformed { .. }), "{error:?}");
+        assert_eq!(error.pattern(), pattern);
+    }
+}
+
 /// A pattern on which axum panics at the start is an error here.
 #[test]
 fn pattern_rejected_by_axum_is_rejected() {
