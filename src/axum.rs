@@ -1,4 +1,22 @@
 //! What axum knows of a request.
+//!
+//! A layer inside of `nest` sees a path without its prefix, and a route table of full paths needs
+//! [`original_uri`](crate::axum::original_uri):
+//!
+//! ```
+//! # #[cfg(feature = "routes")] {
+//! use axum::{Router, routing::get};
+//! use http::Method;
+//! use tower_api_key::routes::RouteTable;
+//! use tower_api_key::{ApiKeyLayer, MemoryStore, Requirement};
+//!
+//! let table = RouteTable::builder().route(Method::GET, "/v1/invoices", Requirement::any_key()).build()?;
+//! let layer = ApiKeyLayer::new(MemoryStore::new()).path_from(tower_api_key::axum::original_uri).routes(table);
+//! let v1 = Router::new().route("/invoices", get(async || "[]")).layer(layer);
+//! let app: Router = Router::new().nest("/v1", v1);
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use http::{Extensions, Uri};
 

@@ -1,7 +1,20 @@
 //! The layer: reads the credential, asks the store, decides, and calls the inner service or rejects.
 //!
-//! `check.rs` has the steps of a request in their order. [`ApiKeyLayer`](crate::ApiKeyLayer) configures them,
-//! [`ApiKeyService`] runs them, and [`ApiKey`](crate::ApiKey) is what a handler sees of them.
+//! [`ApiKeyLayer`](crate::ApiKeyLayer) configures these steps, and [`ApiKeyService`] runs them. A handler takes an
+//! [`ApiKey`](crate::ApiKey), or a [`Caller`] where logins are accepted too. [`CredentialSource`] names where a request
+//! carries its key, [`RequireScopesLayer`] requires scopes on one route, and [`EndStreamsLayer`] ends open streams with their
+//! key.
+//!
+//! ```
+//! use http::HeaderName;
+//! use tower_api_key::auth::{CredentialSource, RequireScopesLayer};
+//! use tower_api_key::{ApiKeyLayer, MemoryStore, Scope};
+//!
+//! let own_header = CredentialSource::header(HeaderName::from_static("x-api-key"));
+//! let keys = ApiKeyLayer::new(MemoryStore::new()).sources([own_header, CredentialSource::bearer()]);
+//! // Inside of `keys`, around the routes that read invoices.
+//! let read = RequireScopesLayer::new(Scope::from_static("invoices.read"));
+//! ```
 
 mod authenticator;
 mod authorize;

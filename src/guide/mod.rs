@@ -19,11 +19,12 @@
 //! | accept sessions, JWTs or client certificates in addition to keys | [`logins_and_jwt`] |
 //! | end event streams, downloads and WebSockets with their key | [`streams`] |
 //! | check keys of queues, WebSocket messages or MQTT | [`outside_http`] |
-//! | test handlers, and keys that expire | [`testing`] |
+//! | test handlers, keys that expire, and an outage of the store | [`testing`] |
 //! | replace a key, with or without downtime | [`rotation`] |
 //! | rename, annotate, limit, suspend, purge keys | [`key_life`] |
 //! | find and revoke a key that leaked | [`leaked_keys`] |
 //! | give people a page on which they manage their keys | [`console`] |
+//! | write management endpoints of your own, behind your login | [`console`](console#endpoints-of-your-own) |
 //! | log, trace and count requests and changes; see when a key was last used | [`audit`] |
 //! | reject in a format of your own | [`own_rejections`] |
 //! | require HTTPS | [`https`] |
@@ -36,7 +37,7 @@
 //! | encrypt connections to Postgres | [`postgres_tls`] |
 //! | issue, list, revoke and import keys without code, with the program `tower-api-key` | [`command_line`] |
 //! | operate: deploy, back up, rotate, revoke, purge, monitor, with alerts | [`operators`] |
-//! | deploy, migrate, and survive an outage of the database | [`deployment`] |
+//! | deploy, migrate, and survive an outage of the database; what the SQL tables contain | [`deployment`] |
 
 #[doc = include_str!("audit.md")]
 pub mod audit {}

@@ -1,4 +1,14 @@
 //! Keys: the secret that its owner sees once, its digest, and the record that a store keeps.
+//!
+//! ```
+//! use tower_api_key::key::{KeyDigest, KeyFormat};
+//!
+//! let secret = KeyFormat::AVALA.generate()?;
+//! assert!(secret.expose_secret().starts_with("avk_"));
+//! // A store keeps SHA-256 of the key, and never the key.
+//! assert_eq!(secret.digest(), KeyDigest::hash(secret.expose_secret().as_bytes()));
+//! # Ok::<(), tower_api_key::key::RandomError>(())
+//! ```
 
 mod digest;
 mod environment;

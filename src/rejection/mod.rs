@@ -2,6 +2,13 @@
 //!
 //! [`Rejection`](crate::Rejection) is the reason. Every response that rejects a request is made in one place, which knows
 //! the layer's challenge, renderer, gRPC form and exposure.
+//!
+//! ```
+//! use tower_api_key::Rejection;
+//!
+//! assert_eq!(Rejection::NotFound.status(), 404);
+//! assert_eq!(Rejection::NotFound.to_response().body(), r#"{"detail":"Not found."}"#);
+//! ```
 
 mod challenge;
 mod grpc;

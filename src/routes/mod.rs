@@ -1,4 +1,18 @@
 //! One table of what each route requires of a key, enforced outside any router.
+//!
+//! ```
+//! use http::Method;
+//! use tower_api_key::routes::RouteTable;
+//! use tower_api_key::{ApiKeyLayer, MemoryStore, Requirement, Scope};
+//!
+//! let table = RouteTable::builder()
+//!     .public(Method::GET, "/health")
+//!     .route(Method::GET, "/invoices/{id}", Scope::from_static("invoices.read"))
+//!     .route(Method::POST, "/keys", Requirement::full_access())
+//!     .build()?;
+//! let layer = ApiKeyLayer::new(MemoryStore::new()).routes(table);
+//! # Ok::<(), tower_api_key::routes::RouteTableError>(())
+//! ```
 
 mod builder;
 mod enforced;

@@ -4,6 +4,20 @@
 //! of this crate are both: [`MemoryStore`](crate::MemoryStore), [`SqliteStore`] and
 //! [`PostgresStore`] with the features of these names, and
 //! [`CachedStore`] in front of one of them with the feature `cache`.
+//!
+//! ```
+//! use tower_api_key::key::KeyDigest;
+//! use tower_api_key::{Access, KeyManager, KeyStore, MemoryStore, NewKey};
+//!
+//! # futures::executor::block_on(async {
+//! let store = MemoryStore::new();
+//! let keys = KeyManager::new(store.clone());
+//! let issued = keys.issue(&"acme".parse()?, NewKey::new("ci", Access::Full)?).await?;
+//! let digest = KeyDigest::hash(issued.secret.expose_secret().as_bytes());
+//! assert_eq!(store.find(&digest).await?, Some(issued.record));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
 
 mod backend;
 #[cfg(feature = "cache")]

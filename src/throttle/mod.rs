@@ -4,6 +4,13 @@
 //! [`ApiKeyLayer::limit`](crate::ApiKeyLayer::limit) applies it to valid keys,
 //! [`ApiKeyLayer::throttle_failures`](crate::ApiKeyLayer::throttle_failures) to failed attempts, and [`ThrottleLayer`] to any
 //! other request. [`MemoryLimits`] counts in this process; a [`LimitStore`] can be shared by several.
+//!
+//! ```
+//! use tower_api_key::throttle::{Limit, LimitRule};
+//! use tower_api_key::{ApiKeyLayer, MemoryStore};
+//!
+//! let layer = ApiKeyLayer::new(MemoryStore::new()).limit(LimitRule::per_key(Limit::per_minute(100)));
+//! ```
 
 mod away;
 mod counter;

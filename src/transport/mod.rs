@@ -7,6 +7,20 @@
 //!
 //! Forwarding headers that are unreadable or contradict each other yield an unknown client, which has no address. The
 //! [table](TrustedProxies#missing-unreadable-and-contradicting-headers) of [`TrustedProxies`] lists each case.
+//!
+//! ```
+//! use http::HeaderMap;
+//! use tower_api_key::transport::{Connection, TrustedProxies};
+//!
+//! let proxies = TrustedProxies::new(["10.0.0.0/8"])?;
+//! let mut headers = HeaderMap::new();
+//! headers.insert("x-forwarded-for", "192.0.2.7".parse()?);
+//! let client = |peer: [u8; 4]| proxies.client(Connection::plain(peer.into()), &headers).address();
+//! assert_eq!(client([10, 0, 0, 1]), Some([192, 0, 2, 7].into()));
+//! // The headers of any other peer are ignored.
+//! assert_eq!(client([198, 51, 100, 7]), Some([198, 51, 100, 7].into()));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod connection;
 #[cfg(feature = "axum")]
