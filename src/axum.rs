@@ -1,7 +1,7 @@
 //! What axum knows of a request.
 //!
 //! A layer inside of `nest` sees a path without its prefix, and a route table of full paths needs
-//! [`original_uri`](crate::axum::original_uri):
+//! [`original_uri`]:
 //!
 //! ```
 //! # #[cfg(feature = "routes")] {

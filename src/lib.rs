@@ -285,22 +285,22 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `axum` | extractors for axum handlers: `ApiKey`, `Option<ApiKey>`, `Caller`, `ClientInfo`; `axum::original_uri` for a layer inside `nest` |
+//! | `axum` | extractors for axum handlers: [`ApiKey`], `Option<ApiKey>`, [`Caller`](auth::Caller), [`ClientInfo`](client::ClientInfo); [`original_uri`](crate::axum::original_uri) for a layer inside `nest` |
 //! | `cache` | [`store::CachedStore`], which remembers lookups for a few seconds and never serves what was invalidated |
 //! | `cli` | no item, but the program `tower-api-key`, which manages the keys in a database: [`guide::command_line`]. Includes `postgres`, `sqlite`, `tls-ring` and `serde` |
 //! | `console` | [`console::Console`]: a JSON API and a page on which people manage keys, to be mounted behind your login |
 //! | `metrics` | [`observe::metrics`], hooks for the `metrics` facade |
-//! | `openapi` | `RouteTable::openapi`: the table as an OpenAPI document, or added to one of `utoipa` |
-//! | `postgres` | `store::PostgresStore`: keys in a PostgreSQL database that many processes share. TLS needs `tls-ring` or `tls-aws-lc-rs` |
-//! | `redis` | `throttle::RedisLimits`: one count of requests for many processes. Includes `throttle` |
-//! | `routes` | `routes::RouteTable`: what each route requires of a key in one table, for `ApiKeyLayer::routes` |
-//! | `serde` | `Serialize` and `Deserialize` for the types of `key` and `scope` |
-//! | `sqlite` | `store::SqliteStore`: keys in one SQLite file |
-//! | `test-kit` | `test_kit`: conformance tests for a store of your own, a clock that a test moves, a store that fails on demand |
-//! | `throttle` | `throttle`: limits by key, organization or client, with plans, and of failed attempts. Includes `transport` |
+//! | `openapi` | [`RouteTable::openapi`](routes::RouteTable::openapi): the table as an OpenAPI document, or added to one of `utoipa` |
+//! | `postgres` | [`store::PostgresStore`]: keys in a PostgreSQL database that many processes share. TLS needs `tls-ring` or `tls-aws-lc-rs` |
+//! | `redis` | [`throttle::RedisLimits`]: one count of requests for many processes. Includes `throttle` |
+//! | `routes` | [`routes::RouteTable`]: what each route requires of a key in one table, for [`ApiKeyLayer::routes`] |
+//! | `serde` | `Serialize` and `Deserialize` for the types of [`key`] and [`scope`] |
+//! | `sqlite` | [`store::SqliteStore`]: keys in one SQLite file |
+//! | `test-kit` | [`test_kit`]: conformance tests for a store of your own, a clock that a test moves, a store that fails on demand |
+//! | `throttle` | [`throttle`]: limits by key, organization or client, with plans, and of failed attempts. Includes `transport` |
 //! | `tls-aws-lc-rs` | TLS to Postgres with aws-lc-rs and the authorities of Mozilla. Includes `postgres` |
 //! | `tls-ring` | TLS to Postgres with ring and the authorities of the system; ring is used where both are enabled. Includes `postgres` |
-//! | `transport` | `transport`: the client's address, trusted proxies, and [`RequireHttpsLayer`](crate::transport::RequireHttpsLayer) |
+//! | `transport` | [`transport`]: the client's address, trusted proxies, and [`RequireHttpsLayer`](crate::transport::RequireHttpsLayer) |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
