@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 /// Times are kept in whole seconds, rounded down: an expiry never comes later than the one that was asked for.
 ///
 /// ```
-/// use std::time::SystemTime;
+/// use std::time::{Duration, SystemTime};
 /// use tower_api_key::Access;
 /// use tower_api_key::key::{KeyDigest, KeyId, KeyRecord, KeyStatus};
 ///
