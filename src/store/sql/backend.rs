@@ -24,9 +24,8 @@ impl<B: Database> KeyBackend for SqlStore<B> {
     async fn list(&self, organizations: Organizations<'_>, query: &ListKeys) -> Result<Page, BackendError> {
         let now = timestamp(&self.database.read(B::NOW, vec![]).await.map_err(SqlError::from)?)?;
         let Organizations::One(organization) = organizations else {
-            let place = Place::after(query);
-            let (rows, keys) = self.page(B::LIST_ALL, name_of(organizations), i64::MIN, now, place, query).await?;
-            return Ok(page(&rows, keys, query));
+            let found = self.page(B::LIST_ALL, organizations, i64::MIN, now, query, None).await?;
+            return Ok(page(found, query));
         };
         // In the statements, an empty text is no filter.
         if query.created_by() == Some("") {
@@ -35,15 +34,20 @@ impl<B: Database> KeyBackend for SqlStore<B> {
         let rows = self.database.read(sql::POLICY, vec![organization.into()]).await.map_err(SqlError::from)?;
         // A policy that cannot be read makes keys unavailable, and hides none from a list.
         let aged = aged(policy_in(&rows).unwrap_or_default(), now);
+        let text = query.search().filter(|text| !text.is_empty());
+        let plans = match text {
+            Some(_) if self.are_many(organization, query).await? => Plan::of_search(),
+            _ => Plan::of(query),
+        };
         let mut found = (vec![], vec![]);
-        for plan in Plan::of(query) {
-            found = self.page(B::list(*plan), organization.into(), aged, now, Place::after(query), query).await?;
+        for plan in plans {
+            let words = text.filter(|_| *plan == Plan::Search).map(|text| B::words(organization, text));
+            found = self.page(B::list(*plan), organizations, aged, now, query, words).await?;
             if found.0.len() > query.limit() {
                 break;
             }
         }
-        let (rows, keys) = found;
-        Ok(page(&rows, keys, query))
+        Ok(page(found, query))
     }
 
     async fn counts(&self, organizations: Organizations<'_>) -> Result<KeyCounts, BackendError> {
@@ -225,23 +229,39 @@ impl<B: Database> SqlStore<B> {
         Ok(self.record(row)?)
     }
 
+    /// Whether a text has to be looked for in many keys.
+    async fn are_many(&self, organization: &OrganizationId, query: &ListKeys) -> Result<bool, BackendError> {
+        let plan = Plan::of_candidates(query);
+        let value = match plan {
+            Plan::Environment => query.environment().map(Environment::as_str),
+            Plan::Creator => query.created_by(),
+            _ => None,
+        };
+        let Place { created, id } = Place::after(query);
+        let value = Value::from(value.unwrap_or_default().to_owned());
+        let values = vec![organization.into(), created, id, value, (listing::FEW + 1).into()];
+        let rows = self.database.read(listing::count_candidates(plan), values).await.map_err(SqlError::from)?;
+        Ok(int(&rows, "no count returned")? > listing::FEW)
+    }
+
     /// Returns the rows of a page and one more, and the keys in those of the page. A row without a readable id has no key,
     /// and must not hide the older keys.
     async fn page(
         &self,
         statement: &'static str,
-        organization: Value,
+        organizations: Organizations<'_>,
         aged: i64,
         now: i64,
-        mut place: Place,
         query: &ListKeys,
+        words: Option<String>,
     ) -> Result<(Rows, Vec<Arc<KeyRecord>>), BackendError> {
         let text = |text: Option<&str>| Value::from(text.unwrap_or_default().to_owned());
         let one_more = i64::try_from(query.limit() + 1).unwrap_or(i64::MAX);
         let before = query.expires_before().map_or(i64::MAX, |time| Timestamp::floor(time).seconds());
+        let mut place = Place::after(query);
         loop {
-            let values = vec![
-                organization.clone(),
+            let mut values = vec![
+                name_of(organizations),
                 place.created,
                 place.id,
                 now.into(),
@@ -253,6 +273,7 @@ impl<B: Database> SqlStore<B> {
                 before.into(),
                 aged.into(),
             ];
+            values.extend(words.clone().map(Value::from));
             let rows = self.database.read(statement, values).await.map_err(SqlError::from)?;
             let of_page = &rows[..rows.len().min(query.limit())];
             let keys: Vec<_> = of_page.iter().filter_map(|row| self.listed(row)).collect();
@@ -285,7 +306,7 @@ impl Place {
     }
 }
 
-fn page(rows: &Rows, keys: Vec<Arc<KeyRecord>>, query: &ListKeys) -> Page {
+fn page((rows, keys): (Rows, Vec<Arc<KeyRecord>>), query: &ListKeys) -> Page {
     let next = if rows.len() > query.limit() { keys.last().map(|last| Cursor::after(last)) } else { None };
     Page { keys, next }
 }

@@ -37,6 +37,9 @@ pub trait Database: Send + Sync + 'static {
     /// Returns the statement of a page of one organization's keys.
     fn list(plan: Plan) -> &'static str;
 
+    /// Returns the query for the words of an organization's keys with this text.
+    fn words(organization: &OrganizationId, text: &str) -> String;
+
     /// Returns how many statements may run at once for lookups.
     fn lanes(&self) -> Lanes;
 

@@ -3,8 +3,11 @@
 //! Each filter has an index in the order of the list, except for three: whether a key is active or expired depends on the
 //! time, as does an expiry before a time, and a text can be anywhere. For these, the newest keys are read first. If they do
 //! not fill the page, the matching keys are found by another index and sorted.
+//!
+//! A text is looked for in the keys that the other filters leave. If those are many, an index finds the keys with each three
+//! characters of the text, and the statement keeps those with the text itself.
 
-use crate::key::KeyStatus;
+use crate::key::{KeyStatus, OrganizationId};
 use crate::store::ListKeys;
 
 /// How to find a page of one organization's keys.
@@ -22,6 +25,8 @@ pub enum Plan {
     Active,
     Expired,
     ExpiresBefore,
+    /// Of the keys with the words of a text.
+    Search,
 }
 
 impl Plan {
@@ -46,7 +51,23 @@ impl Plan {
             &[Self::Whole]
         }
     }
+
+    /// Returns the plans for a text among many keys.
+    pub(super) const fn of_search() -> &'static [Self] {
+        &[Self::Newest, Self::Search]
+    }
+
+    /// Returns the plan whose index has the fewest keys with this text.
+    pub(super) fn of_candidates(query: &ListKeys) -> Self {
+        match Self::of(query) {
+            [plan @ (Self::Revoked | Self::Suspended | Self::Environment | Self::Creator)] => *plan,
+            _ => Self::Whole,
+        }
+    }
 }
+
+/// Among so many keys, a text is looked for by reading them.
+pub(super) const FEW: i64 = 5000;
 
 /// The columns of a key, in the order of `row::decode`.
 macro_rules! columns {
@@ -107,13 +128,55 @@ macro_rules! aged_newest_first {
     };
 }
 
-/// The statements of one database, with what makes a name and a hint lower case there.
+/// The keys in the index of a plan, of which `$value` selects those of one filter.
+macro_rules! indexed {
+    (Whole, $value:literal) => {
+        "k.id IS NOT NULL"
+    };
+    (Revoked, $value:literal) => {
+        "k.revoked_at IS NOT NULL"
+    };
+    (Suspended, $value:literal) => {
+        "k.suspended = 1 AND k.revoked_at IS NULL"
+    };
+    (Environment, $value:literal) => {
+        concat!("k.environment = ", $value)
+    };
+    (Creator, $value:literal) => {
+        concat!("k.created_by = ", $value)
+    };
+}
+
+/// Counts the keys of the organization `$1` in the index of a plan, after the cursor `$2, $3`, up to `$5`. `$4` is the
+/// environment, the creator, or empty.
+pub(super) const fn count_candidates(plan: Plan) -> &'static str {
+    macro_rules! count {
+        ($plan:ident, $and:literal) => {
+            concat!(
+                "SELECT count(*) FROM (SELECT 1 FROM tower_api_key_keys k WHERE k.organization = $1 AND ",
+                indexed!($plan, "$4"),
+                $and,
+                " AND (k.created_at, k.id) < ($2, $3) LIMIT $5) c"
+            )
+        };
+    }
+    match plan {
+        Plan::Revoked => count!(Revoked, " AND $4 = ''"),
+        Plan::Suspended => count!(Suspended, " AND $4 = ''"),
+        Plan::Environment => count!(Environment, ""),
+        Plan::Creator => count!(Creator, ""),
+        _ => count!(Whole, " AND $4 = ''"),
+    }
+}
+
+/// The statements of one database, with what makes a name and a hint lower case there, and where the keys `k` are whose words
+/// match `$12`.
 macro_rules! listing {
-    ($database:ident, $name:literal, $hint:literal) => {
+    ($database:ident, $name:literal, $hint:literal, $matching:literal) => {
         pub(super) const fn $database(plan: Plan) -> &'static str {
             // The ids of a page of the keys that this finds.
             macro_rules! ids {
-                ($predicate:literal, $order:ident) => {
+                ($predicate:expr, $order:ident) => {
                     concat!(
                         "SELECT k.id, k.created_at FROM tower_api_key_keys k WHERE k.organization = $1 AND ",
                         $predicate,
@@ -147,11 +210,11 @@ macro_rules! listing {
                     filters!("k.created_at < $11", $name, $hint),
                     newest_first!()
                 )),
-                Plan::Whole => page!(ids!("k.id IS NOT NULL", newest_first)),
-                Plan::Revoked => page!(ids!("k.revoked_at IS NOT NULL", newest_first)),
-                Plan::Suspended => page!(ids!("k.suspended = 1 AND k.revoked_at IS NULL", newest_first)),
-                Plan::Environment => page!(ids!("k.environment = $7", newest_first)),
-                Plan::Creator => page!(ids!("k.created_by = $8", newest_first)),
+                Plan::Whole => page!(ids!(indexed!(Whole, ""), newest_first)),
+                Plan::Revoked => page!(ids!(indexed!(Revoked, ""), newest_first)),
+                Plan::Suspended => page!(ids!(indexed!(Suspended, ""), newest_first)),
+                Plan::Environment => page!(ids!(indexed!(Environment, "$7"), newest_first)),
+                Plan::Creator => page!(ids!(indexed!(Creator, "$8"), newest_first)),
                 Plan::Active => page!(either!(
                     ids!("k.suspended = 0 AND k.revoked_at IS NULL AND k.expires_at IS NULL", newest_first),
                     ids!("k.revoked_at IS NULL AND k.expires_at > $4", sorted)
@@ -161,6 +224,13 @@ macro_rules! listing {
                     ids!("k.revoked_at IS NULL", aged_newest_first)
                 )),
                 Plan::ExpiresBefore => page!(ids!("k.expires_at < $10", sorted)),
+                Plan::Search => page!(concat!(
+                    "SELECT k.id, k.created_at FROM ",
+                    $matching,
+                    " AND k.organization = $1 AND ",
+                    filters!("k.created_at < $11", $name, $hint),
+                    sorted!()
+                )),
             }
         }
     };
@@ -182,12 +252,23 @@ macro_rules! list_all {
 
 // In the collation "C", only ASCII letters have a lower case, as in `ListKeys::matches`.
 #[cfg(feature = "postgres")]
-listing!(postgres, "lower(k.name COLLATE \"C\")", "lower(k.hint COLLATE \"C\")");
+listing!(
+    postgres,
+    "lower(k.name COLLATE \"C\")",
+    "lower(k.hint COLLATE \"C\")",
+    "tower_api_key_keys k WHERE tower_api_key_words(k.organization, k.name, k.hint) @@ $12::text::tsquery"
+);
 #[cfg(feature = "postgres")]
 pub(super) const ALL_POSTGRES: &str = list_all!("lower(k.name COLLATE \"C\")", "lower(k.hint COLLATE \"C\")");
 
+// `CROSS` keeps the index of words in the outer loop.
 #[cfg(feature = "sqlite")]
-listing!(sqlite, "lower(k.name)", "lower(k.hint)");
+listing!(
+    sqlite,
+    "lower(k.name)",
+    "lower(k.hint)",
+    "tower_api_key_search s CROSS JOIN tower_api_key_keys k ON k.number = s.rowid WHERE s.tower_api_key_search MATCH $12"
+);
 #[cfg(feature = "sqlite")]
 pub(super) const ALL_SQLITE: &str = list_all!("lower(k.name)", "lower(k.hint)");
 
@@ -205,6 +286,45 @@ pub(super) fn pattern(text: Option<&str>) -> String {
     pattern
 }
 
+/// How many characters a word has.
+const WORD: usize = 3;
+
+/// Returns the words of a text: each three characters that follow one another, or a shorter text as a whole. The first ones
+/// of a long text are enough.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    const MOST: usize = 50;
+    let starts = text.char_indices().map(|(start, _)| start);
+    let ends = text.char_indices().map(|(end, _)| end).skip(WORD).chain([text.len()]);
+    starts.zip(ends).map(|(start, end)| &text[start..end]).take(MOST)
+}
+
+/// Returns the sign of a database that makes a word match every word that begins with it, if it is short.
+fn prefix<'a>(word: &str, sign: &'a str) -> &'a str {
+    if word.chars().count() < WORD { sign } else { "" }
+}
+
+/// Returns the query for the words of an organization's keys with this text.
+#[cfg(feature = "postgres")]
+pub(super) fn words_postgres(organization: &OrganizationId, text: &str) -> String {
+    let quoted = |word: &str| format!("'{}'", word.replace('\\', r"\\").replace('\'', "''"));
+    let mut query = quoted(&format!("\u{1f}{organization}"));
+    for word in words(text) {
+        query += &format!(" & {}{}", quoted(word), prefix(word, ":*"));
+    }
+    query
+}
+
+/// Returns the query for the words of an organization's keys with this text.
+#[cfg(feature = "sqlite")]
+pub(super) fn words_sqlite(organization: &OrganizationId, text: &str) -> String {
+    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mut query = format!("x{}", hex(organization.as_str()));
+    for word in words(text) {
+        query += &format!(" AND {}{}", hex(word), prefix(word, "*"));
+    }
+    query
+}
+
 pub(super) use {columns, joins};
 
 #[cfg(test)]
@@ -216,5 +336,29 @@ mod tests {
         for (text, expected) in [(None, ""), (Some(""), ""), (Some("ci"), "%ci%"), (Some("50%_a!"), "%50!%!_a!!%")] {
             assert_eq!(pattern(text), expected);
         }
+    }
+
+    #[test]
+    fn words_are_three_characters_or_a_short_text() {
+        let of = |text| words(text).collect::<Vec<_>>();
+        assert_eq!(of("nüdel"), ["nüd", "üde", "del"]);
+        assert_eq!((of("abc"), of("äb"), of("c")), (vec!["abc"], vec!["äb"], vec!["c"]));
+        assert_eq!(words(&"ab".repeat(1000)).count(), 50);
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn words_are_quoted_for_postgres() {
+        let query = |text| words_postgres(&OrganizationId::new("a'b").unwrap(), text);
+        assert_eq!(query(r"\'|&"), "'\u{1f}a''b' & '\\\\''|' & '''|&'");
+        assert_eq!(query("n!"), "'\u{1f}a''b' & 'n!':*");
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[test]
+    fn words_are_hexadecimal_for_sqlite() {
+        let query = |text| words_sqlite(&OrganizationId::new("acme").unwrap(), text);
+        assert_eq!(query("abcd"), "x61636d65 AND 616263 AND 626364");
+        assert_eq!(query("ü"), "x61636d65 AND c3bc*");
     }
 }

@@ -17,7 +17,7 @@ use super::places::Places;
 use super::slots::{Free, SLOTS, Slots};
 use super::tls;
 use super::{ACQUIRE_TIMEOUT, SqlStore, listing, statements as sql};
-use crate::key::KeyDigest;
+use crate::key::{KeyDigest, OrganizationId};
 
 /// Keys in a PostgreSQL database that many processes share.
 ///
@@ -360,12 +360,17 @@ impl Database for Postgres {
         Migration { version: 2, compatible_from: 1, script: include_str!("migrations/postgres/2_organizations.sql") },
         Migration { version: 3, compatible_from: 1, script: include_str!("migrations/postgres/3_changes.sql") },
         Migration { version: 4, compatible_from: 1, script: include_str!("migrations/postgres/4_usage.sql") },
+        Migration { version: 5, compatible_from: 1, script: include_str!("migrations/postgres/5_search.sql") },
     ];
 
     type Transaction = Lease;
 
     fn list(plan: Plan) -> &'static str {
         listing::postgres(plan)
+    }
+
+    fn words(organization: &OrganizationId, text: &str) -> String {
+        listing::words_postgres(organization, text)
     }
 
     fn lanes(&self) -> Lanes {

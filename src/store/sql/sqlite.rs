@@ -13,7 +13,7 @@ use super::listing::Plan;
 use super::lookups::Lanes;
 use super::readers::{READERS, Readers};
 use super::{ACQUIRE_TIMEOUT, SqlStore, listing, row, statements as sql};
-use crate::key::KeyDigest;
+use crate::key::{KeyDigest, OrganizationId};
 
 /// Keys in one SQLite file: the store of a service that runs on one host.
 ///
@@ -161,12 +161,17 @@ impl Database for Sqlite {
         Migration { version: 2, compatible_from: 1, script: include_str!("migrations/sqlite/2_organizations.sql") },
         Migration { version: 3, compatible_from: 1, script: include_str!("migrations/sqlite/3_changes.sql") },
         Migration { version: 4, compatible_from: 1, script: include_str!("migrations/sqlite/4_usage.sql") },
+        Migration { version: 5, compatible_from: 1, script: include_str!("migrations/sqlite/5_search.sql") },
     ];
 
     type Transaction = SqliteTransaction;
 
     fn list(plan: Plan) -> &'static str {
         listing::sqlite(plan)
+    }
+
+    fn words(organization: &OrganizationId, text: &str) -> String {
+        listing::words_sqlite(organization, text)
     }
 
     /// The other half of the processors has other work. One that runs at full load answers in larger batches.

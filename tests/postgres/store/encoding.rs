@@ -10,13 +10,14 @@ use crate::support::calls::{Reply, acme, any, chain, full, issue};
 use crate::support::manage::Manage;
 
 /// The text of a migration, as a dump of another database would have it.
-const TABLES: [&str; 5] = [
+const TABLES: [&str; 6] = [
     "CREATE TABLE tower_api_key_migrations AS SELECT n::bigint AS version, 1::bigint AS compatible_from, \
-     0::bigint AS applied_at FROM generate_series(1, 4) n",
+     0::bigint AS applied_at FROM generate_series(1, 5) n",
     include_str!("../../../src/store/sql/migrations/postgres/1_keys.sql"),
     include_str!("../../../src/store/sql/migrations/postgres/2_organizations.sql"),
     include_str!("../../../src/store/sql/migrations/postgres/3_changes.sql"),
     include_str!("../../../src/store/sql/migrations/postgres/4_usage.sql"),
+    include_str!("../../../src/store/sql/migrations/postgres/5_search.sql"),
 ];
 
 /// Cases: 131.

@@ -110,7 +110,9 @@ async fn documented_columns_are_those_of_the_tables<D: Database>() {
     for table in ["keys", "organizations", "usage"] {
         let section = DOCUMENT.split(&format!("## tower_api_key_{table}\n")).nth(1).expect("a section");
         let section = section.split("\n## ").next().unwrap();
-        let columns: Vec<_> = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        let is_here = |line: &&str| !line.contains("only in") || line.contains(D::ONLY_HERE);
+        let name = |line: &'static str| line.strip_prefix("| `")?.split('`').next();
+        let columns: Vec<_> = section.lines().filter(is_here).filter_map(name).collect();
         assert_eq!(database.columns(&format!("tower_api_key_{table}")).await, columns, "{table}");
     }
 }

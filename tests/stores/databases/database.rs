@@ -28,6 +28,10 @@ pub(super) trait Database: Sized {
     const RACING_MIGRATIONS: usize;
     /// The time of the database, in seconds.
     const NOW: &str;
+    /// How a document names what the other database lacks.
+    const ONLY_HERE: &str;
+    /// Removes what changed rows have left behind, and counts the rows for the planner.
+    const VACUUM: &str;
     /// 32 bytes that are no key's digest.
     const OTHER_DIGEST: &str;
     /// How an `UPDATE` of a table begins.

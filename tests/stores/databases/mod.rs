@@ -43,4 +43,5 @@ mod rows;
 mod side_by_side;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod texts;
 mod usage;

@@ -15,6 +15,8 @@ impl Database for Postgres {
 
     const RACING_MIGRATIONS: usize = 60;
     const NOW: &str = "floor(extract(epoch FROM clock_timestamp()))::bigint";
+    const ONLY_HERE: &str = "only in Postgres";
+    const VACUUM: &str = "VACUUM (ANALYZE) tower_api_key_keys";
     const OTHER_DIGEST: &str = "decode(repeat('00', 32), 'hex')";
     const UPDATES: &[&str] = &["UPDATE"];
     const ID_OF_I: &str = "'00000000-0000-4000-8000-' || lpad(to_hex(i), 12, '0')";

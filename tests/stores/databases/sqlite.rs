@@ -15,6 +15,8 @@ impl Database for Sqlite {
 
     const RACING_MIGRATIONS: usize = 200;
     const NOW: &str = "unixepoch()";
+    const ONLY_HERE: &str = "only in SQLite";
+    const VACUUM: &str = "ANALYZE";
     const OTHER_DIGEST: &str = "zeroblob(32)";
     const UPDATES: &[&str] = &["UPDATE", "UPDATE OR REPLACE", "UPDATE OR FAIL", "UPDATE OR ROLLBACK"];
     const ID_OF_I: &str = "printf('00000000-0000-4000-8000-%012x', i)";

@@ -1,8 +1,9 @@
 -- Times are Unix seconds. Full access is the word 'full' in "access"; no list of scopes, empty or not, means it. "networks" is
 -- '*' for anywhere, or a list that is never empty. "suspended" and "imported" are 0 or 1. A row without an organization is
--- what is left of an imported key after a purge: it keeps the digest from being imported again.
+-- what is left of an imported key after a purge: it keeps the digest from being imported again. "number" is the row's in the
+-- index of texts.
 CREATE TABLE tower_api_key_keys (
-    id TEXT NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
     digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32),
     organization TEXT CHECK (length(organization) <= 128),
     name TEXT NOT NULL CHECK (length(name) <= 100),
@@ -19,6 +20,7 @@ CREATE TABLE tower_api_key_keys (
     expires_at INTEGER,
     revoked_at INTEGER,
     replaced_by TEXT,
+    number INTEGER PRIMARY KEY,
     CHECK (replaced_by IS NULL OR revoked_at IS NOT NULL OR expires_at IS NOT NULL),
     CHECK (organization IS NOT NULL OR (revoked_at IS NOT NULL AND imported = 1))
 ) STRICT;
