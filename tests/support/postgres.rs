@@ -25,7 +25,7 @@ END
 $$;
 DROP INDEX tower_api_key_keys_listing, tower_api_key_keys_all, tower_api_key_keys_environment, tower_api_key_keys_creator,
     tower_api_key_keys_revoked, tower_api_key_keys_suspended, tower_api_key_keys_ended, tower_api_key_keys_lasting, tower_api_key_keys_expiring,
-    tower_api_key_keys_search;
+    tower_api_key_keys_search, tower_api_key_keys_all_ended, tower_api_key_keys_all_expiring;
 DROP TRIGGER tower_api_key_keys_revoked_for_good ON tower_api_key_keys;
 ALTER TABLE tower_api_key_keys DISABLE TRIGGER USER;
 ";

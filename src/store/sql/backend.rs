@@ -31,9 +31,7 @@ impl<B: Database> KeyBackend for SqlStore<B> {
         if query.created_by() == Some("") {
             return Ok(Page::default());
         }
-        let rows = self.database.read(sql::POLICY, vec![organization.into()]).await.map_err(SqlError::from)?;
-        // A policy that cannot be read makes keys unavailable, and hides none from a list.
-        let aged = aged(policy_in(&rows).unwrap_or_default(), now);
+        let aged = self.aged(organization, now).await?;
         let text = query.search().filter(|text| !text.is_empty());
         let plans = match text {
             Some(_) if self.are_many(organization, query).await? => Plan::of_search(),
@@ -52,17 +50,21 @@ impl<B: Database> KeyBackend for SqlStore<B> {
 
     async fn counts(&self, organizations: Organizations<'_>) -> Result<KeyCounts, BackendError> {
         let now = timestamp(&self.database.read(B::NOW, vec![]).await.map_err(SqlError::from)?)?;
-        let rows =
-            self.database.read(sql::COUNTS, vec![name_of(organizations), now.into()]).await.map_err(SqlError::from)?;
-        let mut counts = KeyCounts::default();
-        for row in &rows {
-            let status = row.first().and_then(Value::text).and_then(|text| text.parse().ok());
-            let count = row.get(1).and_then(Value::int).and_then(|count| u64::try_from(count).ok());
-            if let (Some(status), Some(count)) = (status, count) {
-                counts.set(status, count);
+        let rows = match organizations {
+            Organizations::One(organization) => {
+                let aged = self.aged(organization, now).await?;
+                self.database.read(sql::COUNTS_OF_ONE, vec![now.into(), organization.into(), aged.into()]).await
             }
-        }
-        Ok(counts)
+            Organizations::All => self.database.read(sql::COUNTS, vec![now.into()]).await,
+        };
+        let rows = rows.map_err(SqlError::from)?;
+        let count = |value: &Value| value.int().and_then(|count| u64::try_from(count).ok());
+        let counts = rows.first().and_then(|row| row.iter().map(count).collect::<Option<Vec<_>>>());
+        let Some([all, revoked, suspended, expired]) = counts.as_deref() else {
+            return Err(SqlError::invalid_row("no counts returned").into());
+        };
+        let (suspended, expired, revoked) = (*suspended, *expired, *revoked);
+        Ok(KeyCounts { active: all.saturating_sub(suspended + expired + revoked), suspended, expired, revoked })
     }
 
     async fn insert(&self, record: NewRecord, rules: InsertRules) -> Result<Arc<KeyRecord>, BackendError> {
@@ -230,6 +232,13 @@ impl<B: Database> SqlStore<B> {
     }
 
     /// Whether a text has to be looked for in many keys.
+    /// Returns the time before which keys were created that have expired by their age. A policy that cannot be read makes
+    /// keys unavailable, and hides none from a list.
+    async fn aged(&self, organization: &OrganizationId, now: i64) -> Result<i64, BackendError> {
+        let rows = self.database.read(sql::POLICY, vec![organization.into()]).await.map_err(SqlError::from)?;
+        Ok(aged(policy_in(&rows).unwrap_or_default(), now))
+    }
+
     async fn are_many(&self, organization: &OrganizationId, query: &ListKeys) -> Result<bool, BackendError> {
         let plan = Plan::of_candidates(query);
         let value = match plan {

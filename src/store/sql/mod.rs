@@ -11,6 +11,8 @@ mod listing;
 mod lookups;
 #[cfg(feature = "postgres")]
 mod places;
+#[cfg(all(test, feature = "sqlite"))]
+mod plans;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]

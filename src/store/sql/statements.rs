@@ -29,14 +29,28 @@ pub(super) const GET: &str = select_key!("WHERE k.id = $1 AND k.organization = $
 #[cfg(feature = "postgres")]
 pub(super) const GET_FOR_UPDATE: &str = select_key!("WHERE k.id = $1 AND k.organization = $2 FOR UPDATE OF k");
 
-/// How many keys have each status at the time `$2`, of the organization `$1` or, if that is empty, of all. Nothing is added
-/// to a time: Postgres fails when a sum exceeds its numbers.
-pub(super) const COUNTS: &str = "SELECT s.status, count(*) FROM (SELECT CASE \
-    WHEN k.revoked_at IS NOT NULL THEN 'revoked' WHEN k.suspended <> 0 THEN 'suspended' \
-    WHEN k.expires_at <= $2 OR k.created_at <= $2 - CASE WHEN o.max_key_age >= 0 THEN o.max_key_age END \
-    THEN 'expired' ELSE 'active' END AS status FROM tower_api_key_keys k \
-    LEFT JOIN tower_api_key_organizations o ON o.organization = k.organization \
-    WHERE k.organization IS NOT NULL AND ($1 = '' OR k.organization = $1)) s GROUP BY s.status";
+/// How many keys there are, and how many of them are revoked, suspended and expired at the time `$1`. The rest are active.
+macro_rules! counts {
+    ($aged:literal, $rest:literal) => {
+        concat!(
+            "SELECT count(*), count(k.revoked_at), \
+             count(CASE WHEN k.revoked_at IS NULL AND k.suspended <> 0 THEN 1 END), \
+             count(CASE WHEN k.revoked_at IS NULL AND k.suspended = 0 AND (k.expires_at <= $1 OR ",
+            $aged,
+            ") THEN 1 END) FROM tower_api_key_keys k ",
+            $rest
+        )
+    };
+}
+
+/// Of the organization `$2`. Keys have expired by their age that were created before `$3`.
+pub(super) const COUNTS_OF_ONE: &str = counts!("k.created_at < $3", "WHERE k.organization = $2");
+
+/// Of all organizations. Nothing is added to a time: Postgres fails when a sum exceeds its numbers.
+pub(super) const COUNTS: &str = counts!(
+    "k.created_at <= $1 - CASE WHEN o.max_key_age >= 0 THEN o.max_key_age END",
+    "LEFT JOIN tower_api_key_organizations o ON o.organization = k.organization WHERE k.organization IS NOT NULL"
+);
 
 /// Returns the id, or no row when the digest or the id is taken.
 pub(super) const INSERT: &str = "INSERT INTO tower_api_key_keys \
@@ -84,16 +98,19 @@ pub(super) const ENDED_OF_ONE_SQLITE: &str = ended_of_one!("");
 #[cfg(feature = "postgres")]
 pub(super) const ENDED_OF_ONE_POSTGRES: &str = ended_of_one!(" FOR UPDATE OF k");
 
-/// Up to `$4` keys of all organizations that ended until `$3`, the oldest first. `$1` is empty. `$2` is now: what has not ended
-/// yet is not deleted.
+/// The same of all organizations. `$1` is empty. Keys have ended by their age where the organization has a maximum: `CROSS`
+/// keeps the organizations in the outer loop of SQLite.
 macro_rules! ended {
     ($rest:literal) => {
         concat!(
-            "SELECT k.id FROM tower_api_key_keys k \
-             LEFT JOIN tower_api_key_organizations o ON o.organization = k.organization \
-             WHERE k.organization IS NOT NULL AND $1 = '' AND $3 <= $2 \
-             AND (k.revoked_at <= $3 OR k.expires_at <= $3 \
-             OR k.created_at <= $3 - CASE WHEN o.max_key_age >= 0 THEN o.max_key_age END) \
+            "SELECT k.id FROM tower_api_key_keys k WHERE $1 = '' AND $3 <= $2 AND k.id IN (\
+             SELECT id FROM (SELECT id FROM tower_api_key_keys WHERE organization IS NOT NULL AND revoked_at IS NOT NULL \
+             AND revoked_at <= $3 ORDER BY revoked_at LIMIT $4) r \
+             UNION ALL SELECT id FROM (SELECT id FROM tower_api_key_keys WHERE organization IS NOT NULL \
+             AND expires_at IS NOT NULL AND expires_at <= $3 ORDER BY expires_at LIMIT $4) e \
+             UNION ALL SELECT id FROM (SELECT a.id FROM tower_api_key_organizations o CROSS JOIN tower_api_key_keys a \
+             WHERE a.organization = o.organization \
+             AND a.created_at <= $3 - CASE WHEN o.max_key_age >= 0 THEN o.max_key_age END LIMIT $4) a) \
              ORDER BY k.created_at, k.id LIMIT $4",
             $rest
         )

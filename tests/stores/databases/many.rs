@@ -1,39 +1,53 @@
-//! Lists, updates and purges among many keys of one organization, of which the matching ones are the oldest. Prints the times
-//! of each.
+//! Lists, updates and purges among many keys of one organization, of which the matching ones are the oldest. Prints the times.
 //!
 //! ```text
-//! KEYS=1000000 cargo test --release --all-features --test stores databases::many -- --ignored --nocapture --test-threads=1
+//! KEYS=1000,1000000 cargo test --release --all-features --test stores databases::many::times -- --ignored --nocapture
 //! ```
 
 use std::time::{Duration, Instant, SystemTime};
 
-use tower_api_key::key::{KeyId, KeyStatus};
-use tower_api_key::store::{KeyBackend, KeyUpdate, ListKeys, Organizations};
+use tower_api_key::Access;
+use tower_api_key::key::{KeyDigest, KeyId, KeyStatus};
+use tower_api_key::store::{InsertRules, KeyBackend, KeyUpdate, ListKeys, NewRecord, Organizations};
 
 use super::database::Database;
 use crate::support::calls::acme;
 
-mod sqlite {
-    /// Cases: 194.
-    #[cfg(feature = "sqlite")]
-    #[tokio::test(flavor = "multi_thread")]
-    async fn rare_keys_among_many_are_on_the_first_page() {
-        super::rare_keys_are_on_the_first_page::<crate::databases::sqlite::Sqlite>().await;
-    }
+on_each_database! {
+    rare_keys_among_many_are_on_the_first_page
 }
 
-mod postgres {
-    /// Cases: 194.
-    #[cfg(feature = "postgres")]
-    #[tokio::test(flavor = "multi_thread")]
-    #[ignore = "needs Postgres"]
-    async fn rare_keys_among_many_are_on_the_first_page() {
-        super::rare_keys_are_on_the_first_page::<crate::databases::postgres::Postgres>().await;
-    }
+/// Cases: 194.
+async fn rare_keys_among_many_are_on_the_first_page<D: Database>() {
+    Times::<D>::of(6_000).await;
 }
 
-fn keys() -> i64 {
-    std::env::var("KEYS").map_or(3_000, |text| text.parse().expect("a number"))
+/// Cases: 194.
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Postgres"]
+async fn times_of_lists_updates_and_purges() {
+    let sizes = std::env::var("KEYS").unwrap_or_else(|_| "1000".to_owned());
+    let (mut title, mut rows) = ("| milliseconds |".to_owned(), Vec::<String>::new());
+    for size in sizes.split(',').map(|size| size.parse().expect("a number of keys")) {
+        let sqlite = Times::<super::sqlite::Sqlite>::of(size).await.taken;
+        let postgres = Times::<super::postgres::Postgres>::of(size).await.taken;
+        title += &format!(" SQLite, {size} keys | Postgres, {size} keys |");
+        rows.resize_with(sqlite.len(), String::new);
+        for ((row, (what, one)), (_, other)) in rows.iter_mut().zip(sqlite).zip(postgres) {
+            if row.is_empty() {
+                *row = format!("| {what} |");
+            }
+            *row += &format!(" {one:.1} | {other:.1} |");
+        }
+    }
+    println!("{title}\n|---|{}\n{}", "---:|".repeat(sizes.split(',').count() * 2), rows.join("\n"));
+}
+
+/// How long each call takes on one database.
+struct Times<D: Database> {
+    store: D::Store,
+    taken: Vec<(&'static str, f64)>,
 }
 
 /// Twenty keys of each kind are the oldest ones, a second apart. All others are active and never expire.
@@ -51,66 +65,120 @@ async fn fill<D: Database>(database: &D, keys: i64) {
         digest = D::DIGEST_OF_I,
     );
     database.run(insert).await.unwrap();
-    database.run("ANALYZE").await.unwrap();
+    database.run(D::VACUUM).await.unwrap();
 }
 
-async fn rare_keys_are_on_the_first_page<D: Database>() {
-    let (database, keys) = (D::new().await, keys());
-    let store = database.store().await;
-    let began = Instant::now();
-    fill(&database, keys).await;
-    println!("{keys} keys in {:.1} s", began.elapsed().as_secs_f64());
-    let soon = SystemTime::now() + Duration::from_secs(200_000);
-    let new = ListKeys::new;
-    let time = async |what: &str, query: ListKeys, found: usize| {
-        let (mut best, limit) = (Duration::MAX, found.min(100));
+impl<D: Database> Times<D> {
+    async fn of(keys: i64) -> Self {
+        let database = D::new().await;
+        let store = database.store().await;
+        fill(&database, keys).await;
+        let mut times = Self { store, taken: Vec::new() };
+        times.of_lists().await;
+        times.of_changes().await;
+
+        // Now nearly all have expired, and the oldest ones are active.
+        let active = 1_000.min(keys / 2);
+        let now = D::NOW;
+        let expire = format!(
+            "UPDATE tower_api_key_keys SET expires_at = {now} - 5 WHERE created_at > {now} - {keys} + {active}"
+        );
+        database.run(expire).await.unwrap();
+        times.list("active, the oldest, before a vacuum", new().with_status(KeyStatus::Active), 100).await;
+        database.run(D::VACUUM).await.unwrap();
+        times.list("active, the oldest", new().with_status(KeyStatus::Active), 100).await;
+        times.list("expired, most", new().with_status(KeyStatus::Expired), 100).await;
+        times.purge("purge, 200 of most", acme().into(), 200, 200).await;
+        times.purge("purge of all organizations, 200 of most", Organizations::All, 200, 200).await;
+        times
+    }
+
+    async fn of_lists(&mut self) {
+        let soon = SystemTime::now() + Duration::from_secs(200_000);
+        self.list("all", new(), 100).await;
+        self.list("suspended, 20", new().with_status(KeyStatus::Suspended), 20).await;
+        self.list("revoked, 20", new().with_status(KeyStatus::Revoked), 20).await;
+        self.list("expired, 20", new().with_status(KeyStatus::Expired), 20).await;
+        self.list("active, most", new().with_status(KeyStatus::Active), 100).await;
+        self.list("environment, 20", new().with_environment("test".parse().unwrap()), 20).await;
+        self.list("environment, most", new().with_environment("live".parse().unwrap()), 100).await;
+        self.list("creator, 20", new().with_created_by("ada"), 20).await;
+        self.list("creator, most", new().with_created_by("grace"), 100).await;
+        self.list("expires before, 40", new().with_expires_before(soon), 40).await;
+        self.list("text, most", new().with_search("NIGHT"), 100).await;
+        self.list("text, 20", new().with_search("needle"), 20).await;
+        self.list("text, none", new().with_search("haystack"), 0).await;
+        self.list("text of two characters, 20", new().with_search("dl"), 20).await;
+        self.list("text of one character, 20", new().with_search("d"), 20).await;
+        self.list("text of most and creator, 20", new().with_search("night").with_created_by("ada"), 20).await;
+        let suspended = new().with_status(KeyStatus::Suspended);
+        self.list("text of most and status, 20", suspended.with_search("night"), 20).await;
+        let active = new().with_status(KeyStatus::Active);
+        self.list("text and status of most, 20", active.with_search("needle"), 20).await;
+
+        let page = self.store.list(Organizations::All, &new()).await.unwrap();
+        assert_eq!(page.keys.len(), 100);
+        let store = self.store.clone();
+        let counted = self.best("counts by status", async || store.counts(acme().into()).await.unwrap()).await;
+        assert_eq!((counted.suspended, counted.revoked, counted.expired), (20, 20, 20));
+    }
+
+    async fn of_changes(&mut self) {
+        let store = self.store.clone();
+        let page = store.list(acme().into(), &new()).await.unwrap();
+        let ids: Vec<KeyId> = page.keys.iter().map(|key| key.id()).collect();
+        let mut places = ids.iter();
+        let suspend = async || {
+            let id = places.next().expect("a key for each attempt");
+            store.update(acme(), *id, KeyUpdate::new().with_suspended(true)).await.unwrap();
+            store.update(acme(), *id, KeyUpdate::new().with_suspended(false)).await.unwrap()
+        };
+        self.best("update, two", suspend).await;
+        let mut number = 1_u128 << 100;
+        let mut record = || {
+            number += 1;
+            let digest = KeyDigest::hash(&number.to_be_bytes());
+            NewRecord {
+                name: "weekly".into(),
+                ..NewRecord::new(KeyId::from_u128(number), digest, acme().clone(), Access::Full)
+            }
+        };
+        self.best("insert", async || store.insert(record(), InsertRules::new()).await.unwrap()).await;
+        let insert_many = async || {
+            let batch = (0..1_000).map(|_| record()).collect();
+            store.insert_many(batch, InsertRules::new()).await.unwrap().len()
+        };
+        assert_eq!(self.best("insert of 1,000", insert_many).await, 1_000);
+        self.purge("purge, 40 of the oldest", acme().into(), 500, 40).await;
+        self.purge("purge of all organizations, none", Organizations::All, 500, 0).await;
+    }
+
+    async fn list(&mut self, what: &'static str, query: ListKeys, found: usize) {
+        let store = self.store.clone();
+        let page = self.best(what, async || store.list(acme().into(), &query).await.unwrap()).await;
+        assert_eq!(page.keys.len(), found, "{what}");
+    }
+
+    async fn purge(&mut self, what: &'static str, whose: Organizations<'_>, limit: usize, purged: usize) {
+        let began = Instant::now();
+        assert_eq!(self.store.purge(whose, Duration::ZERO, limit).await.unwrap().len(), purged, "{what}");
+        self.taken.push((what, began.elapsed().as_secs_f64() * 1_000.0));
+    }
+
+    /// Returns what the call returns, and notes the shortest of three times.
+    async fn best<T>(&mut self, what: &'static str, mut call: impl AsyncFnMut() -> T) -> T {
+        let mut best = Duration::MAX;
+        let mut returned = None;
         for _ in 0..3 {
             let began = Instant::now();
-            let page = store.list(acme().into(), &query).await.unwrap();
+            returned = Some(call().await);
             best = best.min(began.elapsed());
-            assert_eq!(page.keys.len(), limit, "{what}");
         }
-        println!("| {what} | {:.1} ms |", best.as_secs_f64() * 1000.0);
-    };
-    time("all", new(), 100).await;
-    time("suspended, 20", new().with_status(KeyStatus::Suspended), 20).await;
-    time("revoked, 20", new().with_status(KeyStatus::Revoked), 20).await;
-    time("expired, 20", new().with_status(KeyStatus::Expired), 20).await;
-    time("active, most", new().with_status(KeyStatus::Active), 100).await;
-    time("environment, 20", new().with_environment("test".parse().unwrap()), 20).await;
-    time("environment, most", new().with_environment("live".parse().unwrap()), 100).await;
-    time("creator, 20", new().with_created_by("ada"), 20).await;
-    time("creator, most", new().with_created_by("grace"), 100).await;
-    time("expires before, 40", new().with_expires_before(soon), 40).await;
-    time("search, most", new().with_search("NIGHT"), 100).await;
-    time("search, 20", new().with_search("needle"), 20).await;
-    time("search, none", new().with_search("haystack"), 0).await;
+        self.taken.push((what, best.as_secs_f64() * 1_000.0));
+        returned.expect("three calls")
+    }
+}
 
-    let page = store.list(Organizations::All, &new()).await.unwrap();
-    assert_eq!(page.keys.len(), 100);
-    let id: KeyId = page.keys[0].id();
-    let began = Instant::now();
-    store.update(acme(), id, KeyUpdate::new().with_suspended(true)).await.unwrap();
-    println!("| update | {:.1} ms |", began.elapsed().as_secs_f64() * 1000.0);
-    let began = Instant::now();
-    assert_eq!(store.counts(acme().into()).await.unwrap().suspended, 21);
-    println!("| counts | {:.1} ms |", began.elapsed().as_secs_f64() * 1000.0);
-    let began = Instant::now();
-    assert_eq!(store.purge(acme().into(), Duration::ZERO, 500).await.unwrap().len(), 40);
-    println!("| purge, 40 of the oldest | {:.1} ms |", began.elapsed().as_secs_f64() * 1000.0);
-
-    // Now nearly all have expired, and the oldest ones are active.
-    database
-        .run(format!(
-            "UPDATE tower_api_key_keys SET expires_at = {} - 5 WHERE created_at > {0} - {keys} + 1000",
-            D::NOW
-        ))
-        .await
-        .unwrap();
-    database.run("ANALYZE").await.unwrap();
-    time("expired, most", new().with_status(KeyStatus::Expired), 100).await;
-    time("active, the oldest", new().with_status(KeyStatus::Active), 100).await;
-    let began = Instant::now();
-    assert_eq!(store.purge(acme().into(), Duration::ZERO, 500).await.unwrap().len(), 500.min(keys as usize - 1000));
-    println!("| purge, a batch of 500 | {:.1} ms |", began.elapsed().as_secs_f64() * 1000.0);
+fn new() -> ListKeys {
+    ListKeys::new()
 }

@@ -21,7 +21,7 @@ CREATE TABLE tower_api_key_keys (
     replaced_by text,
     CHECK (replaced_by IS NULL OR revoked_at IS NOT NULL OR expires_at IS NOT NULL),
     CHECK (organization IS NOT NULL OR (revoked_at IS NOT NULL AND imported = 1))
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
 -- One for each way to list keys, the newest first, and those for a purge.
 CREATE INDEX tower_api_key_keys_listing ON tower_api_key_keys (organization, created_at DESC, id DESC);
@@ -36,6 +36,10 @@ CREATE INDEX tower_api_key_keys_lasting ON tower_api_key_keys (organization, cre
     WHERE suspended = 0 AND revoked_at IS NULL AND expires_at IS NULL;
 CREATE INDEX tower_api_key_keys_ended ON tower_api_key_keys (organization, revoked_at) WHERE revoked_at IS NOT NULL;
 CREATE INDEX tower_api_key_keys_expiring ON tower_api_key_keys (organization, expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX tower_api_key_keys_all_ended ON tower_api_key_keys (revoked_at)
+    WHERE revoked_at IS NOT NULL AND organization IS NOT NULL;
+CREATE INDEX tower_api_key_keys_all_expiring ON tower_api_key_keys (expires_at)
+    WHERE expires_at IS NOT NULL AND organization IS NOT NULL;
 
 -- A revoked row keeps its identity too: under another id or digest, it would leave its own to a row that is valid. Without an
 -- organization, it is a tombstone.

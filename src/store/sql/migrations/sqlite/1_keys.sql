@@ -25,8 +25,9 @@ CREATE TABLE tower_api_key_keys (
     CHECK (organization IS NOT NULL OR (revoked_at IS NOT NULL AND imported = 1))
 ) STRICT;
 
--- One for each way to list keys, the newest first, and those for a purge.
-CREATE INDEX tower_api_key_keys_listing ON tower_api_key_keys (organization, created_at DESC, id DESC);
+-- One for each way to list keys, the newest first, and those for a purge. The last columns of the first one are for counts.
+CREATE INDEX tower_api_key_keys_listing ON tower_api_key_keys
+    (organization, created_at DESC, id DESC, revoked_at, suspended, expires_at);
 CREATE INDEX tower_api_key_keys_all ON tower_api_key_keys (created_at DESC, id DESC) WHERE organization IS NOT NULL;
 CREATE INDEX tower_api_key_keys_environment ON tower_api_key_keys (organization, environment, created_at DESC, id DESC);
 CREATE INDEX tower_api_key_keys_creator ON tower_api_key_keys (organization, created_by, created_at DESC, id DESC);
@@ -38,6 +39,10 @@ CREATE INDEX tower_api_key_keys_lasting ON tower_api_key_keys (organization, cre
     WHERE suspended = 0 AND revoked_at IS NULL AND expires_at IS NULL;
 CREATE INDEX tower_api_key_keys_ended ON tower_api_key_keys (organization, revoked_at) WHERE revoked_at IS NOT NULL;
 CREATE INDEX tower_api_key_keys_expiring ON tower_api_key_keys (organization, expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX tower_api_key_keys_all_ended ON tower_api_key_keys (revoked_at)
+    WHERE revoked_at IS NOT NULL AND organization IS NOT NULL;
+CREATE INDEX tower_api_key_keys_all_expiring ON tower_api_key_keys (expires_at)
+    WHERE expires_at IS NOT NULL AND organization IS NOT NULL;
 
 -- A revoked row keeps its identity too: under another id or digest, it would leave its own to a row that is valid. Without an
 -- organization, it is a tombstone.
