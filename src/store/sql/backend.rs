@@ -1,3 +1,4 @@
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -14,6 +15,9 @@ use crate::time::Timestamp;
 
 /// Longer than any key can live, and small enough to be added to a time.
 const MAX_AGE: i64 = i64::MAX / 4;
+
+/// How many keys one statement inserts.
+const BATCH: usize = 500;
 
 impl<B: Database> KeyBackend for SqlStore<B> {
     async fn get(&self, organization: &OrganizationId, id: KeyId) -> Result<Arc<KeyRecord>, BackendError> {
@@ -78,14 +82,11 @@ impl<B: Database> KeyBackend for SqlStore<B> {
     async fn insert_many(&self, records: Vec<NewRecord>, rules: InsertRules) -> Result<Vec<Inserted>, BackendError> {
         let changed: Vec<_> = records.iter().map(|record| Invalidation::Digest(record.digest)).collect();
         let mut change = Change::begin(self).await?;
-        let mut inserted = Vec::with_capacity(records.len());
-        for record in records {
-            match change.insert_new(record, rules).await {
-                // The transaction is lost, and with it the other keys.
-                Err(error @ (BackendError::Store(_) | BackendError::Unstorable(_))) => return Err(error),
-                result => inserted.push(result),
-            }
-        }
+        let inserted = match rules.max_active() {
+            // Whether a key is one too many depends on those before it.
+            Some(_) => change.insert_each(records, rules).await?,
+            None => change.insert_in_batches(records, rules).await?,
+        };
         change.commit(changed).await?;
         Ok(inserted)
     }
@@ -231,7 +232,6 @@ impl<B: Database> SqlStore<B> {
         Ok(self.record(row)?)
     }
 
-    /// Whether a text has to be looked for in many keys.
     /// Returns the time before which keys were created that have expired by their age. A policy that cannot be read makes
     /// keys unavailable, and hides none from a list.
     async fn aged(&self, organization: &OrganizationId, now: i64) -> Result<i64, BackendError> {
@@ -239,6 +239,7 @@ impl<B: Database> SqlStore<B> {
         Ok(aged(policy_in(&rows).unwrap_or_default(), now))
     }
 
+    /// Whether a text has to be looked for in many keys.
     async fn are_many(&self, organization: &OrganizationId, query: &ListKeys) -> Result<bool, BackendError> {
         let plan = Plan::of_candidates(query);
         let value = match plan {
@@ -338,6 +339,12 @@ fn aged(policy: OrganizationPolicy, now: i64) -> i64 {
     policy.max_key_age().map_or(i64::MIN, |age| now.saturating_sub_unsigned(age.as_secs()).saturating_add(1))
 }
 
+/// Returns how an imported key was used before.
+fn usage_of(record: &KeyRecord) -> Option<KeyUsage> {
+    let last_used_at = record.last_used_at()?;
+    Some(KeyUsage::new(record.id(), record.request_count(), last_used_at))
+}
+
 /// One transaction, durable once it is committed. Dropped before, it changes nothing.
 struct Change<'a, B: Database> {
     store: &'a SqlStore<B>,
@@ -375,6 +382,69 @@ impl<'a, B: Database> Change<'a, B> {
             self.check_active(record.organization(), policy, growth, rules).await?;
         }
         self.insert(record).await
+    }
+
+    async fn insert_each(
+        &mut self,
+        records: Vec<NewRecord>,
+        rules: InsertRules,
+    ) -> Result<Vec<Inserted>, BackendError> {
+        let mut inserted = Vec::with_capacity(records.len());
+        for record in records {
+            match self.insert_new(record, rules).await {
+                // The transaction is lost, and with it the other keys.
+                Err(error @ (BackendError::Store(_) | BackendError::Unstorable(_))) => return Err(error),
+                result => inserted.push(result),
+            }
+        }
+        Ok(inserted)
+    }
+
+    /// The same with one statement for many keys.
+    async fn insert_in_batches(
+        &mut self,
+        records: Vec<NewRecord>,
+        rules: InsertRules,
+    ) -> Result<Vec<Inserted>, BackendError> {
+        let now = self.time();
+        let mut inserted = Vec::with_capacity(records.len());
+        let mut records = records.into_iter().map(|record| record.into_record(now, rules)).peekable();
+        while records.peek().is_some() {
+            let batch: Vec<_> = records.by_ref().take(BATCH).collect();
+            let mut stored = self.insert_batch(batch.iter().flatten()).await?;
+            inserted.extend(batch.into_iter().map(|record| {
+                let record = record?;
+                // Of the same key twice, the first one is stored.
+                stored.remove(&(record.id(), *record.digest())).ok_or(BackendError::AlreadyExists)
+            }));
+        }
+        Ok(inserted)
+    }
+
+    /// Returns the keys that are stored now. The digest or the id of the others is taken.
+    async fn insert_batch<'r>(
+        &mut self,
+        records: impl Iterator<Item = &'r KeyRecord> + Clone,
+    ) -> Result<HashMap<(KeyId, KeyDigest), Arc<KeyRecord>>, BackendError> {
+        let rows = self.run(B::INSERT_MANY, vec![row::encode_many(records.clone()).into()]).await?;
+        let mut new = rows.iter().map(|row| row::key(row)).collect::<Result<HashSet<_>, _>>()?;
+        let ids: Vec<_> = new.iter().map(|(id, _)| *id).collect();
+        let usage = records.filter(|record| new.remove(&(record.id(), *record.digest()))).filter_map(usage_of);
+        self.record_usage(&usage.collect::<Vec<_>>()).await?;
+        // Read back, so that each record carries the policy of its organization.
+        let rows = self.run(B::GET_MANY, vec![row::encode_ids(&ids).into()]).await?;
+        let stored = rows.iter().map(|row| {
+            let record = self.store.record(row)?;
+            Ok(((record.id(), *record.digest()), record))
+        });
+        stored.collect()
+    }
+
+    async fn record_usage(&mut self, usage: &[KeyUsage]) -> Result<(), SqlError> {
+        if !usage.is_empty() {
+            self.run(B::RECORD_USAGE, vec![row::encode_usage(usage).into()]).await?;
+        }
+        Ok(())
     }
 
     /// Others that count the keys of this organization wait until this change ends.
@@ -426,10 +496,7 @@ impl<'a, B: Database> Change<'a, B> {
         if inserted.is_empty() {
             return Err(BackendError::AlreadyExists);
         }
-        if let Some(last_used_at) = record.last_used_at() {
-            let usage = KeyUsage::new(id, record.request_count(), last_used_at);
-            self.run(B::RECORD_USAGE, vec![row::encode_usage(&[usage]).into()]).await?;
-        }
+        self.record_usage(usage_of(&record).as_slice()).await?;
         // Read back, so that the record carries the policy of its organization.
         let rows = self.run(sql::GET, vec![id.into(), (&organization).into()]).await?;
         self.store.only(&rows)

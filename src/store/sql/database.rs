@@ -16,6 +16,10 @@ pub trait Database: Send + Sync + 'static {
     const ENCODINGS: &'static str;
     /// `statements::GET` with a lock: no other transaction changes the row until this one ends.
     const GET_LOCKED: &'static str;
+    /// The keys with the ids of a list.
+    const GET_MANY: &'static str;
+    /// Inserts the keys of a list, and returns the ids and digests of those that were.
+    const INSERT_MANY: &'static str;
     /// Locks the organization `$1` against others that count its keys, where a change does not lock the whole database.
     const LOCK_ORGANIZATION: Option<&'static str>;
     /// A page of the keys of all organizations.

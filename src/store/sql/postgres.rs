@@ -347,6 +347,8 @@ impl Database for Postgres {
     const NOW: &'static str = "SELECT floor(extract(epoch FROM clock_timestamp()))::bigint";
     const ENCODINGS: &'static str = "SELECT current_setting('server_encoding'), current_setting('client_encoding')";
     const GET_LOCKED: &'static str = sql::GET_FOR_UPDATE;
+    const GET_MANY: &'static str = sql::GET_MANY_POSTGRES;
+    const INSERT_MANY: &'static str = sql::INSERT_MANY_POSTGRES;
     const LOCK_ORGANIZATION: Option<&'static str> =
         Some("SELECT pg_advisory_xact_lock(1637423093, hashtext($1))::text");
     const LIST_ALL: &'static str = listing::ALL_POSTGRES;

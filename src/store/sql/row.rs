@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use super::database::Value;
 use super::error::SqlError;
+use super::statements::INSERTED;
 use crate::client::AllowedNetworks;
 use crate::key::{Environment, KeyDigest, KeyHint, KeyId, KeyRecord, Metadata, OrganizationPolicy};
 use crate::scope::{Access, Scope, ScopeAliases, ScopeCatalog, ScopeSet};
@@ -100,6 +101,22 @@ pub(super) fn encode(record: &KeyRecord) -> Vec<Value> {
     ]
 }
 
+/// Returns the value for `Database::INSERT_MANY`: JSON, which has no bytes.
+pub(super) fn encode_many<'a>(records: impl IntoIterator<Item = &'a KeyRecord>) -> String {
+    let value = |value: Value| match value {
+        Value::Int(int) => int.into(),
+        Value::Text(text) => text.into(),
+        Value::Bytes(bytes) => {
+            serde_json::Value::from(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        }
+    };
+    let row = |record| {
+        let columns = INSERTED.into_iter().map(ToOwned::to_owned);
+        serde_json::Value::Object(columns.zip(encode(record).into_iter().map(value)).collect())
+    };
+    serde_json::Value::Array(records.into_iter().map(row).collect()).to_string()
+}
+
 /// Returns the values for `statements::UPDATE`.
 pub(super) fn encode_update(record: &KeyRecord) -> Vec<Value> {
     let [access, scopes] = encode_access(record.access());
@@ -154,7 +171,7 @@ pub(super) fn encode_digests(digests: &[KeyDigest]) -> String {
     format!("[{}]", digests.iter().map(|digest| format!("\"{}\"", digest.to_hex())).collect::<Vec<_>>().join(","))
 }
 
-/// Returns the value for `statements::DELETE_SQLITE` and `DELETE_POSTGRES`: JSON.
+/// Returns the value for `Database::DELETE` and `Database::GET_MANY`: JSON.
 pub(super) fn encode_ids(ids: &[KeyId]) -> String {
     format!("[{}]", ids.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(","))
 }
@@ -237,6 +254,12 @@ pub(super) fn decode(
 pub(super) fn digest(row: &[Value]) -> Result<KeyDigest, SqlError> {
     let [_, digest, ..] = row else { return Err(SqlError::invalid_row("too few columns")) };
     parse_digest(digest)
+}
+
+/// Returns the id and the digest of a key that was inserted.
+pub(super) fn key(row: &[Value]) -> Result<(KeyId, KeyDigest), SqlError> {
+    let [id, ..] = row else { return Err(SqlError::invalid_row("too few columns")) };
+    Ok((parse(id, "id")?, digest(row)?))
 }
 
 /// Returns what a list shows for a row of which no record can be made, so that its owner finds the key and can revoke it:

@@ -149,6 +149,8 @@ impl Database for Sqlite {
     // SQLite converts between its own encodings of Unicode.
     const ENCODINGS: &'static str = "SELECT 'UTF8', 'UTF8'";
     const GET_LOCKED: &'static str = sql::GET;
+    const GET_MANY: &'static str = sql::GET_MANY_SQLITE;
+    const INSERT_MANY: &'static str = sql::INSERT_MANY_SQLITE;
     const LOCK_ORGANIZATION: Option<&'static str> = None;
     const LIST_ALL: &'static str = listing::ALL_SQLITE;
     const ENDED_OF_ONE: &'static str = sql::ENDED_OF_ONE_SQLITE;

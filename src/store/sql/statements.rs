@@ -25,6 +25,15 @@ pub(super) const FIND_MANY_SQLITE: &str =
 
 pub(super) const GET: &str = select_key!("WHERE k.id = $1 AND k.organization = $2");
 
+/// The keys whose ids are in the JSON list `$1`, in any order.
+#[cfg(feature = "postgres")]
+pub(super) const GET_MANY_POSTGRES: &str =
+    select_key!("WHERE k.id IN (SELECT json_array_elements_text($1::text::json))");
+
+/// The keys whose ids are in the JSON list `$1`, in any order.
+#[cfg(feature = "sqlite")]
+pub(super) const GET_MANY_SQLITE: &str = select_key!("WHERE k.id IN (SELECT value FROM json_each($1))");
+
 /// [`GET`] with a lock on the row. Only for Postgres: SQLite locks the whole database when a change begins.
 #[cfg(feature = "postgres")]
 pub(super) const GET_FOR_UPDATE: &str = select_key!("WHERE k.id = $1 AND k.organization = $2 FOR UPDATE OF k");
@@ -52,12 +61,60 @@ pub(super) const COUNTS: &str = counts!(
     "LEFT JOIN tower_api_key_organizations o ON o.organization = k.organization WHERE k.organization IS NOT NULL"
 );
 
-/// Returns the id, or no row when the digest or the id is taken.
-pub(super) const INSERT: &str = "INSERT INTO tower_api_key_keys \
-    (id, digest, organization, name, hint, environment, access, scopes, networks, metadata, created_at, created_by, \
-    imported, suspended, expires_at, revoked_at) \
-    VALUES ($1, $2, $3, $4, $5, nullif($6, ''), $7, $8, $9, $10, $11, nullif($12, ''), $13, $14, $15, $16) \
-    ON CONFLICT DO NOTHING RETURNING id";
+macro_rules! insert {
+    ($rows:expr) => {
+        concat!(
+            "INSERT INTO tower_api_key_keys (id, digest, organization, name, hint, environment, access, scopes, networks, \
+             metadata, created_at, created_by, imported, suspended, expires_at, revoked_at) ",
+            $rows,
+            " ON CONFLICT DO NOTHING RETURNING id, digest"
+        )
+    };
+}
+
+/// Returns the key, or no row when its digest or id is taken.
+pub(super) const INSERT: &str =
+    insert!("VALUES ($1, $2, $3, $4, $5, nullif($6, ''), $7, $8, $9, $10, $11, nullif($12, ''), $13, $14, $15, $16)");
+
+/// The columns of [`INSERT`], as they are called in the JSON list of [`INSERT_MANY_POSTGRES`] and [`INSERT_MANY_SQLITE`].
+pub(super) const INSERTED: [&str; 16] = [
+    "id",
+    "digest",
+    "organization",
+    "name",
+    "hint",
+    "environment",
+    "access",
+    "scopes",
+    "networks",
+    "metadata",
+    "created_at",
+    "created_by",
+    "imported",
+    "suspended",
+    "expires_at",
+    "revoked_at",
+];
+
+/// Inserts the keys in the JSON list `$1`, one after the other, and returns those that were.
+#[cfg(feature = "postgres")]
+pub(super) const INSERT_MANY_POSTGRES: &str = insert!(
+    "SELECT id, decode(digest, 'hex'), organization, name, hint, nullif(environment, ''), access, scopes, networks, \
+     metadata, created_at, nullif(created_by, ''), imported, suspended, expires_at, revoked_at \
+     FROM ROWS FROM (json_to_recordset($1::text::json) AS (id text, digest text, organization text, name text, \
+     hint text, environment text, access text, scopes text, networks text, metadata text, created_at bigint, \
+     created_by text, imported bigint, suspended bigint, expires_at bigint, revoked_at bigint)) WITH ORDINALITY \
+     ORDER BY ordinality"
+);
+
+/// Inserts the keys in the JSON list `$1`, one after the other, and returns those that were.
+#[cfg(feature = "sqlite")]
+pub(super) const INSERT_MANY_SQLITE: &str = insert!(
+    "SELECT value ->> 'id', unhex(value ->> 'digest'), value ->> 'organization', value ->> 'name', value ->> 'hint', \
+     nullif(value ->> 'environment', ''), value ->> 'access', value ->> 'scopes', value ->> 'networks', \
+     value ->> 'metadata', value ->> 'created_at', nullif(value ->> 'created_by', ''), value ->> 'imported', \
+     value ->> 'suspended', value ->> 'expires_at', value ->> 'revoked_at' FROM json_each($1) WHERE true ORDER BY key"
+);
 
 /// How many keys of the organization `$1` count as active at the time `$2`, if those have expired that were created
 /// before `$3`. At most `$4` are counted.

@@ -24,6 +24,7 @@ macro_rules! on_each_database {
     };
 }
 
+mod batches;
 #[cfg(feature = "cache")]
 mod by_hand;
 #[cfg(feature = "cache")]
