@@ -1,12 +1,13 @@
 //! One file, two processes: this executable starts itself a second time.
 
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use futures::future::join_all;
 use tower_api_key::key::OrganizationPolicy;
-use tower_api_key::manage::ManageError;
-use tower_api_key::store::{Expiry, KeyBackend, SqliteStore};
-use tower_api_key::{Access, ApiKeyLayer};
+use tower_api_key::manage::{IssuedKey, ManageError};
+use tower_api_key::store::{BackendError, Expiry, KeyBackend, KeyUpdate, SqliteStore};
+use tower_api_key::{Access, ApiKeyLayer, Requirement};
 
 use crate::support::calls::{Reply, acme, any, call, chain, full, issue};
 use crate::support::manage::Manage;
@@ -65,6 +66,42 @@ async fn one_of_regenerates_in_two_processes_wins() {
     }
     let live = dir.sql().await.int("SELECT count(*) FROM tower_api_key_keys WHERE revoked_at IS NULL").await;
     assert_eq!(live, 10);
+}
+
+/// Cases: 105, 199.
+/// In the middle of other changes, right after the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_process_loses_no_acknowledged_change() {
+    let dir = Dir::new();
+    let here = dir.store().await;
+    let mut ended = Vec::new();
+    for round in 0..24 {
+        let mut there = start();
+        assert_eq!(there.ask(&format!("connect {}", dir.url())).await, "ok");
+        assert_eq!(there.ask("issue-for-good").await, "ok");
+        let key = issue(&here, full()).await;
+        let end = ["suspend", "narrow", "revoke", "purge"][round % 4];
+        if end == "purge" {
+            here.revoke(acme(), key.record.id()).await.unwrap();
+        }
+        assert_eq!(there.ask(&format!("{end} {}", key.record.id())).await, "ok");
+        there.kill().await;
+        ended.push((end, key));
+        let store = SqliteStore::connect(&dir.url()).await.unwrap();
+        let layer = ApiKeyLayer::new(store.clone()).require(Requirement::full_access());
+        for (end, key) in &ended {
+            let status = call(&layer, key.secret.expose_secret()).await.status;
+            assert_eq!(status, if *end == "narrow" { 403 } else { 401 }, "{end}");
+            let found = store.get(acme(), key.record.id()).await;
+            assert_eq!(found.is_err(), *end == "purge" || purged_since(&ended, key), "{end}: {found:?}");
+        }
+    }
+}
+
+/// Whether a later purge has deleted this key.
+fn purged_since(ended: &[(&str, IssuedKey)], key: &IssuedKey) -> bool {
+    let place = ended.iter().position(|(_, other)| other.record.id() == key.record.id()).expect("one of them");
+    ended[place].0 == "revoke" && ended[place..].iter().any(|(end, _)| *end == "purge")
 }
 
 /// How many of this many regenerates at once succeed, and how many conflict.
@@ -129,10 +166,25 @@ async fn obey(store: &SqliteStore, command: &str, argument: &str) -> String {
             format!("{} {}", issued.record.id(), issued.secret.expose_secret())
         }
         "call" => call(&ApiKeyLayer::new(store.clone()), argument).await.status.to_string(),
-        "revoke" => match store.revoke(acme(), argument.parse().unwrap()).await {
-            Ok(_) => "ok".to_owned(),
-            Err(error) => chain(&error),
-        },
+        "revoke" => outcome(store.revoke(acme(), argument.parse().unwrap()).await),
+        "suspend" => {
+            let suspend = KeyUpdate::new().with_suspended(true);
+            outcome(store.update(acme(), argument.parse().unwrap(), suspend).await)
+        }
+        "narrow" => {
+            let narrow = KeyUpdate::new().with_scopes([]);
+            outcome(store.update(acme(), argument.parse().unwrap(), narrow).await)
+        }
+        "purge" => outcome(store.purge(acme().into(), Duration::ZERO, 1_000).await),
+        "issue-for-good" => {
+            let store = store.clone();
+            tokio::spawn(async move {
+                loop {
+                    issue(&store, full()).await;
+                }
+            });
+            "ok".to_owned()
+        }
         "regenerate-25-times" => {
             let (good, conflicts) = regenerate(store, argument.parse().unwrap(), 25).await;
             format!("{good} {conflicts}")
@@ -143,4 +195,8 @@ async fn obey(store: &SqliteStore, command: &str, argument: &str) -> String {
         }
         other => panic!("no such command: {other}"),
     }
+}
+
+fn outcome<T>(outcome: Result<T, BackendError>) -> String {
+    outcome.map_or_else(|error| chain(&error), |_| "ok".to_owned())
 }
