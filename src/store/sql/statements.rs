@@ -155,31 +155,39 @@ pub(super) const ENDED_OF_ONE_SQLITE: &str = ended_of_one!("");
 #[cfg(feature = "postgres")]
 pub(super) const ENDED_OF_ONE_POSTGRES: &str = ended_of_one!(" FOR UPDATE OF k");
 
-/// The same of all organizations. `$1` is empty. Keys have ended by their age where the organization has a maximum: `CROSS`
-/// keeps the organizations in the outer loop of SQLite.
+/// The same of all organizations, with those that ended by their age. `$1` is empty.
 macro_rules! ended {
-    ($rest:literal) => {
+    ($aged:literal, $rest:literal) => {
         concat!(
             "SELECT k.id FROM tower_api_key_keys k WHERE $1 = '' AND $3 <= $2 AND k.id IN (\
              SELECT id FROM (SELECT id FROM tower_api_key_keys WHERE organization IS NOT NULL AND revoked_at IS NOT NULL \
              AND revoked_at <= $3 ORDER BY revoked_at LIMIT $4) r \
              UNION ALL SELECT id FROM (SELECT id FROM tower_api_key_keys WHERE organization IS NOT NULL \
              AND expires_at IS NOT NULL AND expires_at <= $3 ORDER BY expires_at LIMIT $4) e \
-             UNION ALL SELECT id FROM (SELECT a.id FROM tower_api_key_organizations o CROSS JOIN tower_api_key_keys a \
-             WHERE a.organization = o.organization \
-             AND a.created_at <= $3 - CASE WHEN o.max_key_age >= 0 THEN o.max_key_age END LIMIT $4) a) \
-             ORDER BY k.created_at, k.id LIMIT $4",
+             UNION ALL SELECT id FROM (SELECT a.id FROM tower_api_key_organizations o ",
+            $aged,
+            " LIMIT $4) a) ORDER BY k.created_at, k.id LIMIT $4",
             $rest
         )
     };
 }
 
+/// `CROSS` keeps the organizations in the outer loop.
 #[cfg(feature = "sqlite")]
-pub(super) const ENDED_SQLITE: &str = ended!("");
+pub(super) const ENDED_SQLITE: &str = ended!(
+    "CROSS JOIN tower_api_key_keys a WHERE a.organization = o.organization \
+     AND a.created_at <= $3 - CASE WHEN o.max_key_age >= 0 THEN o.max_key_age END",
+    ""
+);
 
-/// In the order of the list, so that two purges cannot wait for each other.
+/// In the order of the list, so that two purges cannot wait for each other. The order of one organization's keys is that of
+/// the index: of keys in any order, the planner would expect the first ones to match, and read them all.
 #[cfg(feature = "postgres")]
-pub(super) const ENDED_POSTGRES: &str = ended!(" FOR UPDATE OF k");
+pub(super) const ENDED_POSTGRES: &str = ended!(
+    "CROSS JOIN LATERAL (SELECT id FROM tower_api_key_keys WHERE organization = o.organization \
+     AND created_at <= $3 - CASE WHEN o.max_key_age >= 0 THEN o.max_key_age END ORDER BY created_at LIMIT $4) a",
+    " FOR UPDATE OF k"
+);
 
 /// Up to `$2` keys of the organization `$1`.
 macro_rules! of_organization {

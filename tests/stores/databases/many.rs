@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use tower_api_key::Access;
-use tower_api_key::key::{KeyDigest, KeyId, KeyStatus};
+use tower_api_key::key::{KeyDigest, KeyId, KeyStatus, OrganizationPolicy};
 use tower_api_key::store::{InsertRules, KeyBackend, KeyUpdate, ListKeys, NewRecord, Organizations};
 
 use super::database::Database;
@@ -150,7 +150,10 @@ impl<D: Database> Times<D> {
         };
         assert_eq!(self.best("insert of 1,000", insert_many).await, 1_000);
         self.purge("purge, 40 of the oldest", acme().into(), 500, 40).await;
+        let policy = OrganizationPolicy::default().with_max_key_age(Duration::from_secs(1_000_000_000));
+        store.set_organization_policy(acme(), policy).await.unwrap();
         self.purge("purge of all organizations, none", Organizations::All, 500, 0).await;
+        store.set_organization_policy(acme(), OrganizationPolicy::default()).await.unwrap();
     }
 
     async fn list(&mut self, what: &'static str, query: ListKeys, found: usize) {

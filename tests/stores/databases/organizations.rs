@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use futures::StreamExt;
 use tower_api_key::key::{KeyStatus, OrganizationPolicy};
-use tower_api_key::store::{ChangeFeed, FeedEvent, Invalidation, KeyBackend, ListKeys};
+use tower_api_key::store::{ChangeFeed, FeedEvent, Invalidation, KeyBackend, ListKeys, Organizations};
 use tower_api_key::{Access, ApiKeyLayer, OrganizationId};
 
 use super::database::Database;
@@ -17,6 +17,7 @@ on_each_database! {
     list_applies_the_age_as_requests_do
     keys_of_disabled_organization_are_invalid
     changed_policy_is_reported_for_its_organization
+    purge_of_all_applies_the_age_of_each
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -144,4 +145,35 @@ async fn changed_policy_is_reported_for_its_organization<D: Database>() {
     let seen = notified.by_ref().take(expected.len()).collect::<Vec<_>>();
     let seen = tokio::time::timeout(Duration::from_secs(5), seen).await.expect("a change for each");
     assert_eq!(seen, expected);
+}
+
+/// Cases: 187.
+async fn purge_of_all_applies_the_age_of_each<D: Database>() {
+    let database = D::new().await;
+    let store = database.store().await;
+    let ages = [("short", Some(10)), ("long", Some(30)), ("none", None), ("endless", Some(i64::MAX as u64 / 2))];
+    let mut keys = Vec::new();
+    for (name, days) in ages {
+        let organization: OrganizationId = name.parse().unwrap();
+        for old in [5, 20, 40] {
+            let key = store.manage().issue(&organization, full()).await.unwrap();
+            database.edit(&key, &format!("created_at = created_at - {old} * 86400")).await;
+            keys.push((name, old, key.record.id()));
+        }
+        let age = days.map(|days| Duration::from_secs(days.saturating_mul(86_400)));
+        let policy = OrganizationPolicy::default();
+        let policy = age.map_or(policy, |age| policy.with_max_key_age(age));
+        store.set_organization_policy(&organization, policy).await.unwrap();
+    }
+    let mut purged = Vec::new();
+    for (age, most, expected) in [(15, 2, 1), (0, 1, 1), (0, 9, 1), (0, 9, 0)] {
+        let ids = store.purge(Organizations::All, age * DAY, most).await.unwrap();
+        assert_eq!(ids.len(), expected, "{age} days after the end, {most} at most");
+        purged.extend(ids);
+    }
+    let is_old = |(name, old, _): &&(&str, i32, _)| matches!((*name, *old), ("short", 20 | 40) | ("long", 40));
+    let mut expected: Vec<_> = keys.iter().filter(is_old).map(|(_, _, id)| *id).collect();
+    purged.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(purged, expected);
 }
