@@ -11,7 +11,7 @@ use super::config::{Config, ThreadConfig};
 use super::enclosing::Enclosing;
 use super::identity::ApiKey;
 use super::keyless::Keyless;
-use super::limit::Limiter;
+use super::limit::{Limiter, log_answered};
 use super::lookup::{Answer, Awaited, LookupError};
 use super::origin::Origin;
 use super::preflight::is_preflight;
@@ -102,7 +102,12 @@ impl<'a> Check<'a> {
                 self.count_failure(&mut progress, request);
                 progress
             }
-            WaitedFor::Count(counted) => self.counted(counted, request),
+            WaitedFor::Count(counted) => {
+                if counted.answer.is_ok() {
+                    log_answered(&self.config.limit_outage);
+                }
+                self.counted(counted, request)
+            }
         }
     }
 

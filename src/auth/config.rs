@@ -46,6 +46,8 @@ pub(crate) struct Config {
     pub(super) clock: Arc<dyn Clock>,
     /// What the log has of lookups that failed.
     pub(super) outage: Arc<Episode>,
+    /// What the log has of limiters that gave no answer.
+    pub(super) limit_outage: Arc<Episode>,
     pub(super) hooks: Option<Hooks>,
     pub(super) usage: Option<UsageTracker>,
     pub(super) cache_control: bool,

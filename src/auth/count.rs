@@ -54,7 +54,7 @@ impl Check<'_> {
 
     #[cold]
     fn unanswered(&mut self, unanswered: Unanswered) -> Rejection {
-        log_unanswered(&unanswered);
+        log_unanswered(&self.config.limit_outage, &unanswered);
         let Unanswered { outage, cause } = unanswered;
         if let Some(facts) = self.facts() {
             facts.set_store_error(cause, true);

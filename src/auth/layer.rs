@@ -107,6 +107,7 @@ impl ApiKeyLayer {
             lookup_timeout: Some(Duration::from_secs(1)),
             clock: Arc::new(SystemClock),
             outage: Arc::default(),
+            limit_outage: Arc::default(),
             hooks: None,
             usage,
             cache_control: true,

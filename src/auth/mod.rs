@@ -79,6 +79,6 @@ pub(crate) use self::inside::reject_inside;
 #[cfg(feature = "throttle")]
 pub(crate) use self::keyless::Keyless;
 #[cfg(feature = "throttle")]
-pub(crate) use self::limit::{Answered, Pending, ShownLimit, Unanswered, answer, log_unanswered};
+pub(crate) use self::limit::{Answered, Pending, ShownLimit, Unanswered, answer, log_answered, log_unanswered};
 #[cfg(feature = "transport")]
 pub(crate) use self::rejector::Rejector;

@@ -8,6 +8,7 @@ use tower_layer::Layer;
 
 use super::service::ThrottleService;
 use crate::auth::{Attempt, Keyless, LimitCaller, Limiter, Rejector, reject_inside};
+use crate::episode::Episode;
 use crate::rejection::Responder;
 use crate::rejection::reason::Rejection;
 use crate::request::RequestHead;
@@ -43,6 +44,8 @@ pub struct ThrottleLayer {
     clock: Arc<dyn Clock>,
     timeout: Duration,
     rejector: Option<Rejector>,
+    /// What the log has of a limiter that gave no answer.
+    outage: Arc<Episode>,
 }
 
 impl ThrottleLayer {
@@ -53,6 +56,7 @@ impl ThrottleLayer {
             clock: Arc::new(SystemClock),
             timeout: Duration::from_secs(1),
             rejector: None,
+            outage: Arc::default(),
         }
     }
 
@@ -83,6 +87,10 @@ impl ThrottleLayer {
 
     pub(super) fn now(&self) -> SystemTime {
         self.clock.now()
+    }
+
+    pub(super) fn outage(&self) -> &Episode {
+        &self.outage
     }
 
     pub(super) const fn longest(&self) -> Duration {

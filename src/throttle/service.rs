@@ -10,7 +10,9 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::ThrottleLayer;
-use crate::auth::{Answered, Pending, ResponseBody, ShownLimit, Unanswered, answer, log_unanswered, take_ready};
+use crate::auth::{
+    Answered, Pending, ResponseBody, ShownLimit, Unanswered, answer, log_answered, log_unanswered, take_ready,
+};
 use crate::rejection::reason::Rejection;
 use crate::request::RequestHead;
 
@@ -123,9 +125,12 @@ where
                 let answer = ready!(answer.as_mut().poll(cx));
                 let mut request = request.take().expect("it is taken with the state");
                 let (rejection, limit) = match answer {
-                    Ok(answer) => (answer.rejection(), answer.headers(|| layer.now())),
+                    Ok(answer) => {
+                        log_answered(layer.outage());
+                        (answer.rejection(), answer.headers(|| layer.now()))
+                    }
                     Err(unanswered) => {
-                        log_unanswered(&unanswered);
+                        log_unanswered(layer.outage(), &unanswered);
                         (Some(unanswered.outage.into()), None)
                     }
                 };

@@ -173,17 +173,25 @@ async fn store_that_is_away_counts_locally() {
 /// Cases: 255.
 #[tokio::test(start_paused = true)]
 async fn store_that_is_away_rejects_if_asked_to() {
-    for fault in [1, 2] {
+    for (fault, causes) in [(1, 2), (2, 1)] {
         let far = Far::after(MILLIS);
         let rule = rule(&far, 4).reject_when_away();
         let keys = ApiKeyLayer::new(store(Access::Full)).limit(rule).expose_rejection();
         let (handler, failed) = (Handler::default(), Rejection::Unavailable(Outage::LimitFailed));
         let service = keys.layer(handler.service());
         far.set(fault);
-        for _ in 0..3 {
+        record_log();
+        for _ in 0..10 {
             let response = service.clone().oneshot(request(KEY)).await.unwrap();
             assert_eq!((response.status().as_u16(), response.extensions().get()), (503, Some(&failed)));
         }
+        // One for each cause, and not for each request: a store that is down is asked once, and then not for a second.
+        let lines = take_log();
+        assert_eq!(
+            lines.iter().filter(|line| line.contains("no answer from the limiter")).count(),
+            causes,
+            "{lines:?}"
+        );
         far.set(0);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!((ask(&service, request(KEY)).await.status, handler.calls()), (200, 1));

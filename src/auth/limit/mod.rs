@@ -12,7 +12,7 @@ pub use self::limiter::{Attempt, LimitCaller, Limiter};
 pub use self::state::LimitState;
 
 pub(crate) use self::headers::ShownLimit;
-pub(crate) use self::waiting::{Answered, Unanswered, answer, log_unanswered};
+pub(crate) use self::waiting::{Answered, Unanswered, answer, log_answered, log_unanswered};
 
 pub(crate) use self::limiter::Pending;
 pub(in crate::auth) use self::limiter::both;

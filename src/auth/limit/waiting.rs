@@ -8,6 +8,7 @@ use futures::FutureExt;
 use super::limiter::{Attempt, Pending, resolve};
 use super::{LimitState, ShownLimit};
 use crate::BoxError;
+use crate::episode::Episode;
 use crate::error_chain::{error_chain, panic_text};
 use crate::rejection::Outage;
 use crate::rejection::reason::Rejection;
@@ -74,7 +75,17 @@ impl Answered {
     }
 }
 
-/// Logs the cause; the client only sees a 503.
-pub(crate) fn log_unanswered(unanswered: &Unanswered) {
-    tracing::warn!("no answer from the limiter, answering 503: {}", error_chain(&*unanswered.cause));
+/// Logs the cause once in each outage; the client only sees a 503.
+pub(crate) fn log_unanswered(outage: &Episode, unanswered: &Unanswered) {
+    let cause = error_chain(&*unanswered.cause);
+    if outage.fail(&cause) {
+        tracing::warn!("no answer from the limiter, answering 503: {cause}");
+    }
+}
+
+/// Logs that an outage has ended.
+pub(crate) fn log_answered(outage: &Episode) {
+    if let Some(ended) = outage.succeed() {
+        tracing::info!("the limiter answers again: {} requests got no answer in {:.1?}", ended.failures, ended.length);
+    }
 }
