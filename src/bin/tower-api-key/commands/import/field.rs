@@ -70,9 +70,11 @@ pub(super) fn number(fields: &mut Fields, name: &'static str) -> Result<Option<u
     number.map(Some).ok_or_else(|| format!("{name} is no number"))
 }
 
-/// Returns a time in RFC 3339, a date, or Unix seconds.
+/// Returns a time in RFC 3339, a date, or Unix seconds, up to the year 9999: Unix milliseconds would be a key that expires in
+/// 50,000 years.
 pub(super) fn time(fields: &mut Fields, name: &'static str) -> Result<Option<SystemTime>, String> {
-    let at = |seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+    const LAST: u64 = 253_402_300_799;
+    let at = |seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).filter(|_| seconds <= LAST);
     let time = match take(fields, name) {
         None => return Ok(None),
         Some(Value::Number(number)) => number.as_u64().and_then(at),

@@ -148,6 +148,8 @@ mod tests {
             ("metadata", json!("a=1"), "metadata is no object"),
             ("created_at", json!("yesterday"), "created_at is no time"),
             ("expires_at", json!(-1), "expires_at is no time"),
+            ("expires_at", json!(1_798_761_600_000_u64), "expires_at is no time"),
+            ("expires_at", json!("1798761600000"), "expires_at is no time"),
             ("request_count", json!(1.5), "request_count is no number"),
             ("request_count", json!(3), "request_count without last_used_at"),
             ("expire_at", json!("2027-01-31"), "has an unknown field"),
