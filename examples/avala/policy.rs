@@ -3,8 +3,8 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Request, State};
 use serde::Serialize;
-use tower_api_key::key::OrganizationPolicy;
 use tower_api_key::manage::ManageError;
+use tower_api_key::store::PolicyUpdate;
 use tower_api_key::{ApiKey, BoxError, OrganizationId};
 use utoipa::ToSchema;
 
@@ -72,7 +72,7 @@ pub(crate) async fn demand(
     if old.max_key_age() == max_key_age {
         return Ok(());
     }
-    let policy = OrganizationPolicy::default().with_disabled(old.is_disabled());
-    let policy = max_key_age.map_or(policy, |age| policy.with_max_key_age(age));
-    keys.set_organization_policy(organization, policy).await
+    // An organization that is disabled meanwhile stays so.
+    let update = PolicyUpdate::new().with_max_key_age(max_key_age);
+    keys.update_organization_policy(organization, update).await.map(drop)
 }

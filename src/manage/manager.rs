@@ -10,7 +10,7 @@ use super::{
 use crate::key::{KeyDigest, KeyId, KeyRecord, KeySecret, OrganizationId, OrganizationPolicy};
 use crate::manage::new_key::NewKey;
 use crate::store::{
-    BackendError, KeyBackend, KeyCounts, KeyUpdate, ListKeys, NewRecord, Organizations, Page, Replacement,
+    BackendError, KeyBackend, KeyCounts, KeyUpdate, ListKeys, NewRecord, Organizations, Page, PolicyUpdate, Replacement,
 };
 
 /// Issues, lists, updates, revokes, regenerates, imports and purges the keys of a store.
@@ -414,6 +414,25 @@ impl<B: KeyBackend> KeyManager<B> {
         let request = self.request(Change::PolicyChanged, Some(organization)).with_policy(policy);
         let set = async { Ok(self.backend.set_organization_policy(organization, policy).await?) };
         request.run(set, |()| Made::default()).await
+    }
+
+    /// Changes parts of the policy of an organization in one step, and returns the policy: of two changes at once, none takes
+    /// back the other.
+    ///
+    /// # Errors
+    /// [`ManageError::Store`] when the store fails.
+    pub async fn update_organization_policy(
+        &self,
+        organization: &OrganizationId,
+        update: PolicyUpdate,
+    ) -> Result<OrganizationPolicy, ManageError> {
+        let mut request = self.request(Change::PolicyChanged, Some(organization));
+        let updated = self.backend.update_organization_policy(organization, update).await.map_err(ManageError::from);
+        if let Ok(policy) = updated {
+            request = request.with_policy(policy);
+        }
+        request.report(updated.as_ref().map(|_| Made::default()));
+        updated
     }
 
     async fn purge_of(

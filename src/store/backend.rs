@@ -3,7 +3,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{
-    BackendError, InsertRules, KeyCounts, KeyStore, KeyUpdate, ListKeys, NewRecord, Organizations, Page, Replacement,
+    BackendError, InsertRules, KeyCounts, KeyStore, KeyUpdate, ListKeys, NewRecord, Organizations, Page, PolicyUpdate,
+    Replacement,
 };
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
 
@@ -153,6 +154,25 @@ pub trait KeyBackend: KeyStore {
         policy: OrganizationPolicy,
     ) -> impl Future<Output = Result<(), BackendError>> + Send;
 
+    /// Changes parts of the policy of an organization in one step, and returns the policy: of two changes at once, none takes
+    /// back the other. A change is published as by [`set_organization_policy`](Self::set_organization_policy).
+    ///
+    /// By default the policy is read and then set, which are two steps. A store that more than one process changes overrides it.
+    ///
+    /// # Errors
+    /// [`BackendError::Store`] when the store fails.
+    fn update_organization_policy(
+        &self,
+        organization: &OrganizationId,
+        update: PolicyUpdate,
+    ) -> impl Future<Output = Result<OrganizationPolicy, BackendError>> + Send {
+        async move {
+            let policy = update.apply(self.organization_policy(organization).await?);
+            self.set_organization_policy(organization, policy).await?;
+            Ok(policy)
+        }
+    }
+
     /// Adds to how often keys were used, and when last, in one step for all of them.
     ///
     /// A later time in the store stays, and a key that is gone is skipped. By default nothing is kept.
@@ -292,6 +312,14 @@ impl<B: KeyBackend> KeyBackend for Arc<B> {
         policy: OrganizationPolicy,
     ) -> impl Future<Output = Result<(), BackendError>> + Send {
         B::set_organization_policy(self, organization, policy)
+    }
+
+    fn update_organization_policy(
+        &self,
+        organization: &OrganizationId,
+        update: PolicyUpdate,
+    ) -> impl Future<Output = Result<OrganizationPolicy, BackendError>> + Send {
+        B::update_organization_policy(self, organization, update)
     }
 
     fn record_usage(&self, usage: &[KeyUsage]) -> impl Future<Output = Result<(), BackendError>> + Send {

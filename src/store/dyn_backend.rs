@@ -6,7 +6,8 @@ use futures::future::BoxFuture;
 
 use super::{
     BackendError, BackgroundWork, Changes, FindResult, InsertRules, Inserted, KeyBackend, KeyCounts, KeyStore,
-    KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord, Organizations, Page, Replacement, StoreId, UsageSink,
+    KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord, Organizations, Page, PolicyUpdate, Replacement, StoreId,
+    UsageSink,
 };
 use crate::BoxError;
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
@@ -159,6 +160,14 @@ impl KeyBackend for DynKeyBackend {
         self.store.set_organization_policy(organization, policy).await
     }
 
+    async fn update_organization_policy(
+        &self,
+        organization: &OrganizationId,
+        update: PolicyUpdate,
+    ) -> Result<OrganizationPolicy, BackendError> {
+        self.store.update_organization_policy(organization, update).await
+    }
+
     async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), BackendError> {
         self.store.record_usage(usage).await
     }
@@ -206,6 +215,11 @@ trait ErasedBackend: Send + Sync {
         organization: &'a OrganizationId,
         policy: OrganizationPolicy,
     ) -> Managed<'a, ()>;
+    fn update_organization_policy<'a>(
+        &'a self,
+        organization: &'a OrganizationId,
+        update: PolicyUpdate,
+    ) -> Managed<'a, OrganizationPolicy>;
     fn record_usage<'a>(&'a self, usage: &'a [KeyUsage]) -> Managed<'a, ()>;
     fn recently_used(&self, limit: usize) -> Managed<'_, Vec<KeyDigest>>;
 }
@@ -303,6 +317,14 @@ impl<B: KeyBackend> ErasedBackend for B {
         policy: OrganizationPolicy,
     ) -> Managed<'a, ()> {
         Box::pin(KeyBackend::set_organization_policy(self, organization, policy))
+    }
+
+    fn update_organization_policy<'a>(
+        &'a self,
+        organization: &'a OrganizationId,
+        update: PolicyUpdate,
+    ) -> Managed<'a, OrganizationPolicy> {
+        Box::pin(KeyBackend::update_organization_policy(self, organization, update))
     }
 
     fn record_usage<'a>(&'a self, usage: &'a [KeyUsage]) -> Managed<'a, ()> {

@@ -32,6 +32,7 @@ mod key_file;
 mod listing;
 pub(crate) mod memory;
 mod new_record;
+mod policy_update;
 mod replacement;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
@@ -58,6 +59,7 @@ pub use self::key_file::{KeyFile, KeyFileError};
 pub use self::listing::{Cursor, InvalidCursor, KeyCounts, ListKeys, Organizations, Page};
 pub use self::memory::{DuplicateKey, MemoryStoreBuilder};
 pub use self::new_record::{ImportedFacts, NewRecord};
+pub use self::policy_update::PolicyUpdate;
 pub use self::replacement::{Expiry, Replaced, Replacement};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use self::sql::{CheckedRows, InvalidRow, RowErrorKind, SchemaError, SqlError, SqlFeedError, SqlStore};

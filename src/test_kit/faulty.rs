@@ -8,7 +8,8 @@ use crate::BoxError;
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
 use crate::store::{
     BackendError, BackgroundWork, Changes, FindResult, InsertRules, Inserted, KeyBackend, KeyCounts, KeyStore,
-    KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord, Organizations, Page, Replacement, StoreId, UsageSink,
+    KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord, Organizations, Page, PolicyUpdate, Replacement, StoreId,
+    UsageSink,
 };
 
 /// A store in front of another one that fails when a test asks for it, and counts lookups.
@@ -296,6 +297,14 @@ impl<S: KeyBackend> KeyBackend for FaultyStore<S> {
         policy: OrganizationPolicy,
     ) -> Result<(), BackendError> {
         self.managed().await?.set_organization_policy(organization, policy).await
+    }
+
+    async fn update_organization_policy(
+        &self,
+        organization: &OrganizationId,
+        update: PolicyUpdate,
+    ) -> Result<OrganizationPolicy, BackendError> {
+        self.managed().await?.update_organization_policy(organization, update).await
     }
 
     async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), BackendError> {

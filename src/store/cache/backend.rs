@@ -7,7 +7,7 @@ use super::CachedStore;
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
 use crate::store::{
     BackendError, InsertRules, Inserted, Invalidation, KeyBackend, KeyCounts, KeyStore, KeyUpdate, KeyUsage, ListKeys,
-    NewRecord, Organizations, Page, Replacement,
+    NewRecord, Organizations, Page, PolicyUpdate, Replacement,
 };
 
 impl<S: KeyBackend> KeyBackend for CachedStore<S> {
@@ -93,6 +93,15 @@ impl<S: KeyBackend> KeyBackend for CachedStore<S> {
     ) -> Result<(), BackendError> {
         let _forget = self.forget_on_drop([Invalidation::Organization(organization.clone())]);
         self.get_ref().set_organization_policy(organization, policy).await
+    }
+
+    async fn update_organization_policy(
+        &self,
+        organization: &OrganizationId,
+        update: PolicyUpdate,
+    ) -> Result<OrganizationPolicy, BackendError> {
+        let _forget = self.forget_on_drop([Invalidation::Organization(organization.clone())]);
+        self.get_ref().update_organization_policy(organization, update).await
     }
 
     async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), BackendError> {

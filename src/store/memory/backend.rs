@@ -8,7 +8,7 @@ use super::MemoryStore;
 use crate::key::{KeyDigest, KeyId, KeyRecord, OrganizationId, OrganizationPolicy};
 use crate::store::{
     BackendError, Cursor, InsertRules, Inserted, Invalidation, KeyBackend, KeyCounts, KeyUpdate, KeyUsage, ListKeys,
-    NewRecord, Organizations, Page, Replaced, Replacement,
+    NewRecord, Organizations, Page, PolicyUpdate, Replaced, Replacement,
 };
 
 /// The records of the table, by id and by organization.
@@ -266,6 +266,22 @@ impl KeyBackend for MemoryStore {
             self.shared.changes.publish(&Invalidation::Organization(organization.clone()));
         }
         Ok(())
+    }
+
+    async fn update_organization_policy(
+        &self,
+        organization: &OrganizationId,
+        update: PolicyUpdate,
+    ) -> Result<OrganizationPolicy, BackendError> {
+        let mut index = self.index();
+        let before = index.policy(organization);
+        let policy = update.apply(before);
+        if policy != before {
+            self.set_policy(&mut index, organization, policy);
+            drop(index);
+            self.shared.changes.publish(&Invalidation::Organization(organization.clone()));
+        }
+        Ok(policy)
     }
 
     async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), BackendError> {

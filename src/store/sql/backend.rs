@@ -9,7 +9,7 @@ use super::{SqlError, SqlStore, int, row, timestamp};
 use crate::key::{Environment, KeyDigest, KeyId, KeyRecord, KeyStatus, OrganizationId, OrganizationPolicy};
 use crate::store::{
     BackendError, Cursor, InsertRules, Inserted, Invalidation, KeyBackend, KeyCounts, KeyUpdate, KeyUsage, ListKeys,
-    NewRecord, Organizations, Page, Replaced, Replacement,
+    NewRecord, Organizations, Page, PolicyUpdate, Replaced, Replacement,
 };
 use crate::time::Timestamp;
 
@@ -194,8 +194,7 @@ impl<B: Database> KeyBackend for SqlStore<B> {
         organization: &OrganizationId,
         policy: OrganizationPolicy,
     ) -> Result<(), BackendError> {
-        let age = policy.max_key_age().map(|age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX).min(MAX_AGE));
-        let values = vec![organization.into(), Value::Int(age), i64::from(policy.is_disabled()).into()];
+        let values = vec![organization.into(), age(policy), i64::from(policy.is_disabled()).into()];
         let mut change = Change::begin(self).await?;
         let rows = change.run(sql::POLICY, vec![organization.into()]).await?;
         let same = match rows.first() {
@@ -209,6 +208,25 @@ impl<B: Database> KeyBackend for SqlStore<B> {
         // Published also if nothing was written: another process may have written it a moment ago, and a cache in this one
         // may not know yet.
         Ok(change.commit([Invalidation::Organization(organization.clone())]).await?)
+    }
+
+    async fn update_organization_policy(
+        &self,
+        organization: &OrganizationId,
+        update: PolicyUpdate,
+    ) -> Result<OrganizationPolicy, BackendError> {
+        let mut change = Change::begin(self).await?;
+        let before = change.policy(organization).await?;
+        let mut after = update.apply(before);
+        if after != before {
+            // Another process may have changed the rest since it was read.
+            let sets = [update.max_key_age().is_some(), update.disabled().is_some()];
+            let mut values = vec![organization.into(), age(after), i64::from(after.is_disabled()).into()];
+            values.extend(sets.map(|sets| i64::from(sets).into()));
+            after = policy_in(&change.run(sql::UPDATE_POLICY, values).await?)?;
+        }
+        change.commit([Invalidation::Organization(organization.clone())]).await?;
+        Ok(after)
     }
 
     async fn record_usage(&self, usage: &[KeyUsage]) -> Result<(), BackendError> {
@@ -327,6 +345,11 @@ fn name_of(organizations: Organizations<'_>) -> Value {
         Organizations::One(organization) => organization.into(),
         Organizations::All => Value::from(String::new()),
     }
+}
+
+/// Returns the value for the maximum age of `statements::SET_POLICY`.
+fn age(policy: OrganizationPolicy) -> Value {
+    Value::Int(policy.max_key_age().map(|age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX).min(MAX_AGE)))
 }
 
 /// Returns the policy that a statement selects, or the default if none was set.

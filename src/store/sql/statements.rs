@@ -235,6 +235,14 @@ pub(super) const SET_POLICY: &str = "INSERT INTO tower_api_key_organizations (or
     VALUES ($1, $2, $3) ON CONFLICT (organization) \
     DO UPDATE SET max_key_age = excluded.max_key_age, disabled = excluded.disabled";
 
+/// Sets the maximum age where `$4` is 1, and whether the organization is disabled where `$5` is. Without a row, both are as they
+/// were read.
+pub(super) const UPDATE_POLICY: &str = "INSERT INTO tower_api_key_organizations (organization, max_key_age, disabled) \
+    VALUES ($1, $2, $3) ON CONFLICT (organization) DO UPDATE SET \
+    max_key_age = CASE WHEN $4 = 1 THEN excluded.max_key_age ELSE tower_api_key_organizations.max_key_age END, \
+    disabled = CASE WHEN $5 = 1 THEN excluded.disabled ELSE tower_api_key_organizations.disabled END \
+    RETURNING max_key_age, disabled";
+
 /// Skips keys that are gone. In the order of the keys, so that two processes cannot wait for each other.
 macro_rules! record_usage {
     ($rows:literal, $latest:literal) => {

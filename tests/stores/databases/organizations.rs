@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use futures::StreamExt;
 use tower_api_key::key::{KeyStatus, OrganizationPolicy};
-use tower_api_key::store::{ChangeFeed, FeedEvent, Invalidation, KeyBackend, ListKeys, Organizations};
+use tower_api_key::store::{ChangeFeed, FeedEvent, Invalidation, KeyBackend, ListKeys, Organizations, PolicyUpdate};
 use tower_api_key::{Access, ApiKeyLayer, OrganizationId};
 
 use super::database::Database;
@@ -18,6 +18,7 @@ on_each_database! {
     keys_of_disabled_organization_are_invalid
     changed_policy_is_reported_for_its_organization
     purge_of_all_applies_the_age_of_each
+    policy_changes_at_once_both_hold
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -110,6 +111,28 @@ async fn keys_of_disabled_organization_are_invalid<D: Database>() {
     store.revoke(acme(), key.record.id()).await.unwrap();
     store.set_organization_policy(acme(), OrganizationPolicy::default()).await.unwrap();
     assert_eq!(any(&store, &key).await, Reply::invalid());
+}
+
+/// Cases: 83.
+/// Over two pools: a maximum age that is set meanwhile does not accept the keys of a disabled organization again.
+async fn policy_changes_at_once_both_hold<D: Database>() {
+    let database = D::new().await;
+    let (one, other) = (database.store().await, database.store().await);
+    let none = OrganizationPolicy::default();
+    for round in 1..50 {
+        match round % 2 {
+            0 => one.set_organization_policy(acme(), none).await.unwrap(),
+            _ => database.run("DELETE FROM tower_api_key_organizations").await.unwrap(),
+        }
+        let age = Duration::from_secs(round);
+        let (aged, disabled) = futures::join!(
+            one.update_organization_policy(acme(), PolicyUpdate::new().with_max_key_age(age)),
+            other.update_organization_policy(acme(), PolicyUpdate::new().with_disabled(true)),
+        );
+        let both = none.with_max_key_age(age).with_disabled(true);
+        assert_eq!(one.organization_policy(acme()).await.unwrap(), both, "{round}");
+        assert!([aged.unwrap(), disabled.unwrap()].contains(&both), "{round}");
+    }
 }
 
 /// Cases: 130.

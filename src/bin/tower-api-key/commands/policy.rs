@@ -3,7 +3,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 use tower_api_key::OrganizationId;
-use tower_api_key::key::OrganizationPolicy;
+use tower_api_key::store::PolicyUpdate;
 
 use crate::args::Options;
 use crate::failure::Failure;
@@ -39,11 +39,11 @@ pub(crate) struct Policy {
 impl Policy {
     pub(crate) async fn run(self, options: &Options) -> Result<(), Failure> {
         let keys = database::keys(options).await?;
-        let before = keys.organization_policy(&self.organization).await?;
-        let policy = self.changed(before);
-        if policy != before {
-            keys.set_organization_policy(&self.organization, policy).await?;
-        }
+        let (before, update) = (keys.organization_policy(&self.organization).await?, self.update());
+        let policy = match update.apply(before) {
+            same if same == before => same,
+            _ => keys.update_organization_policy(&self.organization, update).await?,
+        };
         let mut out = Output::new(options.json);
         let object = json!({
             "organization": self.organization.as_str(),
@@ -56,10 +56,14 @@ impl Policy {
         out.finish()
     }
 
-    fn changed(&self, before: OrganizationPolicy) -> OrganizationPolicy {
-        let age = if self.no_max_key_age { None } else { self.max_key_age.or_else(|| before.max_key_age()) };
-        let is_disabled = self.disable || before.is_disabled() && !self.enable;
-        let policy = OrganizationPolicy::default().with_disabled(is_disabled);
-        age.map_or(policy, |age| policy.with_max_key_age(age))
+    fn update(&self) -> PolicyUpdate {
+        let mut update = PolicyUpdate::new();
+        if self.no_max_key_age || self.max_key_age.is_some() {
+            update = update.with_max_key_age(self.max_key_age);
+        }
+        if self.disable || self.enable {
+            update = update.with_disabled(self.disable);
+        }
+        update
     }
 }
