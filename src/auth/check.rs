@@ -177,7 +177,11 @@ impl<'a> Check<'a> {
             facts.environment = source.format(request.headers()).and_then(KeyFormat::environment).cloned();
         }
         match source.take_alone(request.headers_mut()) {
-            Some(Ok(digest)) => self.look_up(&digest, request),
+            Some(Ok(value)) => {
+                let digest = value.digest();
+                drop(value);
+                self.look_up(&digest, request)
+            }
             Some(Err(error)) => self.unreadable(error, outer, request),
             None => self.read_one_of_many(outer, request),
         }

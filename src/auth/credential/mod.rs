@@ -27,6 +27,12 @@ pub(super) struct Sources {
     legacy: Vec<LegacyFormat>,
 }
 
+/// The value of the only header that can have a credential. It can be looked up.
+pub(super) enum KeyValue<'a> {
+    Kept(&'a HeaderValue),
+    Removed(HeaderValue),
+}
+
 /// A credential as it was sent.
 #[derive(Clone, Copy)]
 enum Presented<'a> {
@@ -80,12 +86,15 @@ impl Sources {
     /// source keeps it, marked as sensitive.
     #[cfg(any(test, feature = "transport"))]
     pub(super) fn take(&self, headers: &mut HeaderMap) -> Result<KeyDigest, CredentialError> {
-        self.take_alone(headers).unwrap_or_else(|| self.take_one_of_many(headers))
+        match self.take_alone(headers) {
+            Some(value) => value.map(|value| value.digest()),
+            None => self.take_one_of_many(headers),
+        }
     }
 
     /// As [`take`](Self::take), where no header has a second value and one lookup finds the only place.
     #[inline]
-    pub(super) fn take_alone(&self, headers: &mut HeaderMap) -> Option<Result<KeyDigest, CredentialError>> {
+    pub(super) fn take_alone<'h>(&self, headers: &'h mut HeaderMap) -> Option<Result<KeyValue<'h>, CredentialError>> {
         match &self.only {
             Some(header) if headers.len() == headers.keys_len() => Some(self.take_only(header, headers)),
             _ => None,
@@ -99,18 +108,17 @@ impl Sources {
     }
 
     #[inline]
-    fn take_only(&self, header: &HeaderName, headers: &mut HeaderMap) -> Result<KeyDigest, CredentialError> {
-        let removed;
-        let value = if self.keep {
-            // Few requests have so many headers that to hash a name costs less than to compare it with theirs.
-            let (_, value) = headers.iter_mut().find(|(name, _)| *name == header).ok_or(CredentialError::Missing)?;
-            value.set_sensitive(true);
-            value
-        } else {
-            removed = headers.remove(header).ok_or(CredentialError::Missing)?;
-            &removed
-        };
-        self.digest(value.as_bytes())
+    fn take_only<'h>(&self, header: &HeaderName, headers: &'h mut HeaderMap) -> Result<KeyValue<'h>, CredentialError> {
+        if !self.keep {
+            let value = headers.remove(header).ok_or(CredentialError::Missing)?;
+            self.check(value.as_bytes())?;
+            return Ok(KeyValue::Removed(value));
+        }
+        // Few requests have so many headers that to hash a name costs less than to compare it with theirs.
+        let (_, value) = headers.iter_mut().find(|(name, _)| *name == header).ok_or(CredentialError::Missing)?;
+        value.set_sensitive(true);
+        self.check(value.as_bytes())?;
+        Ok(KeyValue::Kept(value))
     }
 
     /// Removes every credential from `headers`, or marks it as sensitive.
@@ -209,8 +217,14 @@ impl Sources {
         is_ours.then_some(token)
     }
 
-    #[inline]
     pub(super) fn digest(&self, presented: &[u8]) -> Result<KeyDigest, CredentialError> {
+        self.check(presented)?;
+        Ok(KeyDigest::hash(presented))
+    }
+
+    /// Returns why this key cannot be looked up, if it cannot.
+    #[inline]
+    fn check(&self, presented: &[u8]) -> Result<(), CredentialError> {
         if presented.len() > LONGEST {
             return Err(CredentialError::TooLong);
         }
@@ -220,12 +234,22 @@ impl Sources {
         if !self.formats.is_empty() && !self.has_format(presented) {
             return Err(CredentialError::Malformed);
         }
-        Ok(KeyDigest::hash(presented))
+        Ok(())
     }
 
     fn has_format(&self, presented: &[u8]) -> bool {
         let is_legacy = || self.legacy.iter().any(|format| format.matches(presented));
         self.formats.iter().any(|format| format.matches(presented)) || is_legacy()
+    }
+}
+
+impl KeyValue<'_> {
+    #[inline]
+    pub(super) fn digest(&self) -> KeyDigest {
+        match self {
+            Self::Kept(value) => KeyDigest::hash(value.as_bytes()),
+            Self::Removed(value) => KeyDigest::hash(value.as_bytes()),
+        }
     }
 }
 
