@@ -141,6 +141,15 @@ impl RouteTable {
         self.routes[line.index()].rule.requirement()
     }
 
+    /// Returns whether a key with this access meets the requirement of this line.
+    #[inline]
+    fn authorize_by_line(&self, line: Entry, access: &Access) -> Result<(), Rejection> {
+        match self.requirement(line) {
+            Some(requirement) => Ok(authorize(access, requirement)?),
+            None => Ok(()),
+        }
+    }
+
     /// Returns whether a key with this access meets the requirements of these lines.
     fn authorize_by(&self, lines: [Option<Entry>; 3], access: &Access) -> Result<(), Rejection> {
         Ok(self.required(lines).try_for_each(|requirement| authorize(access, requirement))?)
@@ -215,6 +224,8 @@ impl RouteTable {
     pub(super) fn authorize(&self, route: RouteClass, access: &Access) -> Result<(), Rejection> {
         match (route, self.unlisted) {
             (RouteClass::Public(_), _) => Ok(()),
+            // Most routes have one line.
+            (RouteClass::Listed(line, [None, None]), _) => self.authorize_by_line(line, access),
             (RouteClass::Listed(line, [twin, other]), _) => self.authorize_by([Some(line), twin, other], access),
             (RouteClass::Unlisted(_), Unlisted::FullAccess) => Ok(authorize(access, &Requirement::full_access())?),
             (RouteClass::Unlisted(hidden), Unlisted::InsecureAnyKey) => self.authorize_by([hidden, None, None], access),
