@@ -83,8 +83,10 @@ local closest
 for i, key in ipairs(KEYS) do
     local state = states[i]
     if cost > 0 then
-        redis.call('HINCRBY', key, text(state.leaves), cost)
-        expire(key, state.window)
+        -- A field that was there was made with an expiry after its time.
+        if redis.call('HINCRBY', key, text(state.leaves), cost) == cost then
+            expire(key, state.window)
+        end
     end
     local left = math.max(state.requests - state.used - cost, 0)
     local time = 0
