@@ -305,7 +305,7 @@ impl<'a> Check<'a> {
         }
         if let Some(limiter) = limiter {
             let key = ApiKey::authenticated(record, self.origin());
-            return self.count(limiter, Next::Authorize { key, read }, request);
+            return self.count_key(limiter, (key, read), request);
         }
         match self.require(record.access(), request) {
             Ok(()) => self.enter(ApiKey::authenticated(record, self.reporting_origin()), request),

@@ -1,17 +1,42 @@
 //! The steps of a request that ask a limiter.
 
+use std::time::SystemTime;
+
 use http::{Request, StatusCode};
 
 use super::check::{Check, Progress};
-use super::limit::{Answered, Limiter, Unanswered, log_unanswered};
+use super::identity::ApiKey;
+use super::limit::{Answered, Attempt, LimitCaller, Limiter, ShownLimit, Unanswered, log_unanswered};
 use super::waiting::{Counted, Next, Waiting};
 use crate::rejection::CredentialError;
 use crate::rejection::reason::Rejection;
 
 impl Check<'_> {
+    /// Asks a limiter about a request with a valid key, before the requirements are checked.
+    pub(super) fn count_key<B>(
+        &mut self,
+        limiter: &dyn Limiter,
+        (key, read): (ApiKey, Option<SystemTime>),
+        request: &mut Request<B>,
+    ) -> Progress {
+        match limiter.try_acquire(self.head(request), LimitCaller::Key(&key)) {
+            // Most requests are counted at once, and within their limit.
+            Attempt::Allowed(state) => {
+                self.headers.limit = ShownLimit::new(&state, || read.unwrap_or_else(|| self.config.clock.now()));
+                self.accept(key, request)
+            }
+            other => self.answered(other, Next::Authorize { key, read }, request),
+        }
+    }
+
     /// Asks a limiter before the next step.
     pub(super) fn count<B>(&mut self, limiter: &dyn Limiter, next: Next, request: &mut Request<B>) -> Progress {
         let attempt = limiter.try_acquire(self.head(request), next.caller());
+        self.answered(attempt, next, request)
+    }
+
+    #[inline(never)]
+    fn answered<B>(&mut self, attempt: Attempt, next: Next, request: &mut Request<B>) -> Progress {
         match Answered::of(attempt) {
             Ok(answer) => self.counted(Counted { answer: Ok(answer), next }, request),
             Err(pending) => Progress::Waiting(Waiting::for_limiter(self, pending, next)),

@@ -40,10 +40,13 @@ impl Counter {
         Self { local: None, ..self }
     }
 
+    /// Counts a hit, if the store answers at once.
+    pub(super) fn try_count(&self, hit: &Hit) -> Option<Acquired> {
+        self.store.try_acquire(hit)
+    }
+
+    /// Counts a hit that the store has not answered at once.
     pub(super) fn count(&self, hit: Hit) -> Counting {
-        if let Some(acquired) = self.store.try_acquire(&hit) {
-            return Counting::Done(Counted { acquired: Some(acquired), error: None });
-        }
         let reserved = self.local.as_ref().map(|local| local.reserve(&hit));
         match reserved {
             // What this process has accepted is part of what all have.
@@ -63,7 +66,7 @@ impl Counter {
         match self.store.acquire(Arc::clone(&hit)).await {
             Ok(acquired) => {
                 self.away.answered(hit.name());
-                if let (Acquired::Limited(_), Some(local), Some((_, at))) = (acquired, &self.local, reserved) {
+                if let (Acquired::Limited(_), Some(local), Some((_, at))) = (&acquired, &self.local, reserved) {
                     local.release(&hit, at);
                 }
                 Counted { acquired: Some(acquired), error: None }

@@ -63,7 +63,7 @@ impl Hit {
 
 /// Whether a [`Hit`] was counted.
 #[expect(clippy::exhaustive_enums, reason = "a hit is counted or not")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Acquired {
     /// It is within its limits, and counted in each.
     Allowed(LimitState),

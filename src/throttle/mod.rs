@@ -1,9 +1,9 @@
 //! Limits: never more than so many requests in any span of time.
 //!
-//! A [`LimitRule`] is what to limit: whom it counts, by which [`Limit`]s, where, and what a request costs.
+//! A [`LimitRule`] has the [`Limit`]s, whose requests count together, what a request costs, and where the counts are kept.
 //! [`ApiKeyLayer::limit`](crate::ApiKeyLayer::limit) applies it to valid keys,
 //! [`ApiKeyLayer::throttle_failures`](crate::ApiKeyLayer::throttle_failures) to failed attempts, and [`ThrottleLayer`] to any
-//! other request. [`MemoryLimits`] counts in this process; a [`LimitStore`] can be shared by several.
+//! other request. [`MemoryLimits`] keeps the counts of one process. Several processes share those of a [`LimitStore`].
 //!
 //! ```
 //! use tower_api_key::throttle::{Limit, LimitRule};
@@ -23,6 +23,7 @@ mod rule;
 mod service;
 mod store;
 mod subject;
+mod whom;
 
 pub use self::hit::{Acquired, Hit};
 pub use self::layer::ThrottleLayer;

@@ -3,9 +3,9 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use super::counter::{Counted, Counter, Counting};
+use super::whom::{Counts, Whom};
 use super::{Acquired, Hit, LimitStore, MemoryLimits, Subject};
-use crate::auth::{Attempt, Identity, LimitCaller, LimitHeaders, Limiter, Limits};
-use crate::client::{ClientInfo, ClientNetwork, log_missing};
+use crate::auth::{Attempt, LimitCaller, LimitHeaders, Limiter, Limits};
 use crate::hooks::call_each;
 use crate::observe::{LimitEvent, LimitOutcome};
 use crate::rejection::reason::Rejection;
@@ -45,8 +45,8 @@ pub struct LimitRule {
 #[derive(Clone)]
 struct Parts {
     name: &'static str,
-    subject: Arc<SubjectFn>,
-    limits: Limits,
+    whom: Whom,
+    limits: Arc<Limits>,
     plan: Option<Arc<PlanFn>>,
     cost: Option<Arc<CostFn>>,
     counter: Counter,
@@ -55,52 +55,34 @@ struct Parts {
     hooks: Vec<Arc<HookFn>>,
 }
 
-type SubjectFn = dyn Fn(RequestHead<'_>, LimitCaller<'_>) -> Counts + Send + Sync;
 type PlanFn = dyn Fn(&ApiKey) -> Limits + Send + Sync;
 type CostFn = dyn Fn(RequestHead<'_>) -> u32 + Send + Sync;
 type HookFn = dyn Fn(&LimitEvent<'_>) + Send + Sync;
 
-/// By whom a request is counted.
-enum Counts {
-    By(Subject),
-    /// The request has no limit.
-    Unlimited,
-    /// The request has nothing to count it by. The log names the mistake.
-    Misconfigured,
-}
-
 impl LimitRule {
-    /// Counts by the id of the API key. The [identity](Identity) of an outer authenticator has a count of its own, by its
-    /// organization and actor. Anonymous requests count by [`ClientInfo::network`], or all together where no
+    /// Counts by the id of the API key. The [identity](crate::auth::Identity) of an outer authenticator has a count of its own,
+    /// by its organization and actor. Anonymous requests count by
+    /// [`ClientInfo::network`](crate::client::ClientInfo::network), or all together where no
     /// [`ClientInfoLayer`](crate::transport::ClientInfoLayer) is outside.
     ///
     /// In a [`ThrottleLayer`](super::ThrottleLayer) it requires an outer [`ApiKeyLayer`](crate::ApiKeyLayer): without it the
     /// response is 500, and the log names the missing layer.
     pub fn per_key(limits: impl Into<Limits>) -> Self {
-        Self::per_caller(limits, |key| Subject::key(key.id()), Subject::identity)
+        Self::new(limits, Whom::Key)
     }
 
     /// Counts by the organization of the API key, the identities of an organization together in a count of their own, and
     /// otherwise as [`per_key`](Self::per_key).
     pub fn per_organization(limits: impl Into<Limits>) -> Self {
-        Self::per_caller(
-            limits,
-            |key| Subject::organization(key.organization()),
-            |identity| Subject::identities(identity.organization()),
-        )
+        Self::new(limits, Whom::Organization)
     }
 
-    /// Counts by [`ClientInfo::network`], IPv6 by its /64. All clients without an [`address`](ClientInfo::address) share one
-    /// count. Requires an outer [`ClientInfoLayer`](crate::transport::ClientInfoLayer): a request without a [`ClientInfo`]
-    /// gets a 500, and the log names the missing layer.
+    /// Counts by [`ClientInfo::network`](crate::client::ClientInfo::network), IPv6 by its /64. All clients without an
+    /// [`address`](crate::client::ClientInfo::address) share one count. Requires an outer
+    /// [`ClientInfoLayer`](crate::transport::ClientInfoLayer): without its `ClientInfo` the response is 500, and the log names
+    /// the missing layer.
     pub fn per_client(limits: impl Into<Limits>) -> Self {
-        Self::new(limits, |request, _| match request.extensions().get::<ClientInfo>() {
-            Some(client) => Counts::By(Subject::client(client.network())),
-            None => {
-                log_missing("a LimitRule that counts by client");
-                Counts::Misconfigured
-            }
-        })
+        Self::new(limits, Whom::Client)
     }
 
     /// Counts by what this function returns. A request for which it returns `None` is not counted.
@@ -121,7 +103,7 @@ impl LimitRule {
     where
         F: Fn(RequestHead<'_>, LimitCaller<'_>) -> Option<Subject> + Send + Sync + 'static,
     {
-        Self::new(limits, move |request, caller| subject(request, caller).map_or(Counts::Unlimited, Counts::By))
+        Self::new(limits, Whom::Function(Arc::new(subject)))
     }
 
     /// Takes the limits of a request with a key from this function: plans by scope, organization or anything else of the
@@ -185,36 +167,11 @@ impl LimitRule {
         self.with(|parts| parts.hooks.push(Arc::new(hook)))
     }
 
-    fn per_caller(
-        limits: impl Into<Limits>,
-        of_key: fn(&ApiKey) -> Subject,
-        of_identity: fn(&Identity) -> Subject,
-    ) -> Self {
-        Self::new(limits, move |request, caller| match caller {
-            LimitCaller::Key(key) => Counts::By(of_key(key)),
-            LimitCaller::Identity(identity) => Counts::By(of_identity(identity)),
-            LimitCaller::Anonymous => {
-                let client = request.extensions().get::<ClientInfo>();
-                Counts::By(Subject::anonymous(client.map_or(ClientNetwork::UNKNOWN, ClientInfo::network)))
-            }
-            LimitCaller::Unknown => {
-                tracing::error!(
-                    "a LimitRule that counts by key got a request without an API key: no ApiKeyLayer is outside it (in an \
-                     axum Router, the layer that is added last runs first); answering 500"
-                );
-                Counts::Misconfigured
-            }
-        })
-    }
-
-    fn new<F>(limits: impl Into<Limits>, subject: F) -> Self
-    where
-        F: Fn(RequestHead<'_>, LimitCaller<'_>) -> Counts + Send + Sync + 'static,
-    {
+    fn new(limits: impl Into<Limits>, whom: Whom) -> Self {
         let parts = Parts {
             name: "",
-            subject: Arc::new(subject),
-            limits: limits.into(),
+            whom,
+            limits: Arc::new(limits.into()),
             plan: None,
             cost: None,
             counter: Counter::new(Arc::new(MemoryLimits::new())),
@@ -234,24 +191,41 @@ impl LimitRule {
 impl Limiter for LimitRule {
     fn try_acquire(&self, request: RequestHead<'_>, caller: LimitCaller<'_>) -> Attempt {
         let parts = &*self.parts;
+        let planned;
         let limits = match (&parts.plan, caller) {
-            (Some(plan), LimitCaller::Key(key)) => plan(key),
-            _ => parts.limits,
+            (Some(plan), LimitCaller::Key(key)) => {
+                planned = plan(key);
+                &planned
+            }
+            _ => &*parts.limits,
         };
         if limits.as_slice().is_empty() {
             return Attempt::Unlimited;
         }
-        let subject = match (parts.subject)(request, caller) {
+        let subject = match parts.whom.of(request, caller) {
             Counts::By(subject) => subject,
             Counts::Unlimited => return Attempt::Unlimited,
             Counts::Misconfigured => return Attempt::Rejected(Rejection::Misconfigured),
         };
         let cost = parts.cost.as_ref().map_or(1, |cost| cost(request));
-        match parts.counter.count(Hit::of(parts.name, subject, limits, cost)) {
-            Counting::Done(counted) => parts.answer(counted, limits).unwrap_or_else(failed),
+        let hit = Hit::of(parts.name, subject, *limits, cost);
+        match parts.counter.try_count(&hit) {
+            Some(acquired) => parts.answer(acquired, None, limits),
+            None => self.count_slowly(hit),
+        }
+    }
+}
+
+impl LimitRule {
+    /// Counts a hit that the store has not answered at once.
+    #[inline(never)]
+    fn count_slowly(&self, hit: Hit) -> Attempt {
+        let limits = *hit.limits();
+        match self.parts.counter.count(hit) {
+            Counting::Done(counted) => self.parts.answer_or_fail(counted, &limits).unwrap_or_else(failed),
             Counting::Pending(counting) => {
                 let parts = Arc::clone(&self.parts);
-                Attempt::Pending(Box::pin(async move { parts.answer(counting.await, limits) }))
+                Attempt::Pending(Box::pin(async move { parts.answer_or_fail(counting.await, &limits) }))
             }
         }
     }
@@ -263,24 +237,52 @@ fn failed(error: BoxError) -> Attempt {
 }
 
 impl Parts {
-    fn answer(&self, Counted { acquired, error }: Counted, limits: Limits) -> Result<Attempt, BoxError> {
+    /// Reports what the store or this process has decided, and returns it. The store may have failed nonetheless.
+    #[inline]
+    fn answer(&self, acquired: Acquired, error: Option<&BoxError>, limits: &Limits) -> Attempt {
         let outcome = match acquired {
-            None => LimitOutcome::Failed,
-            Some(Acquired::Allowed(_)) => LimitOutcome::Allowed,
-            Some(Acquired::Limited(_)) if self.shadow => LimitOutcome::WouldLimit,
-            Some(Acquired::Limited(_)) => LimitOutcome::Limited,
+            Acquired::Allowed(_) => LimitOutcome::Allowed,
+            Acquired::Limited(_) if self.shadow => LimitOutcome::WouldLimit,
+            Acquired::Limited(_) => LimitOutcome::Limited,
         };
-        if !self.hooks.is_empty() {
-            let event = LimitEvent::new(self.name, outcome, error.as_deref());
-            if let Some(panic) = call_each(&self.hooks, |hook| hook(&event)).into_iter().next() {
-                resume_unwind(panic);
-            }
+        self.report(outcome, error);
+        if self.shadow {
+            return Attempt::Unlimited;
         }
-        match (acquired, error) {
+        let mut attempt = Attempt::from(acquired);
+        if let Attempt::Allowed(state) | Attempt::Limited(state) = &mut attempt {
+            let is_shared = || *limits == *self.limits;
+            let policies = || if is_shared() { Arc::clone(&self.limits) } else { Arc::new(*limits) };
+            state.show(self.headers, (limits.as_slice().len() > 1).then_some(policies));
+        }
+        attempt
+    }
+
+    fn answer_or_fail(&self, counted: Counted, limits: &Limits) -> Result<Attempt, BoxError> {
+        let Counted { acquired, error } = counted;
+        if let Some(acquired) = acquired {
+            return Ok(self.answer(acquired, error.as_ref(), limits));
+        }
+        self.report(LimitOutcome::Failed, error.as_ref());
+        match error {
             _ if self.shadow => Ok(Attempt::Unlimited),
-            (Some(Acquired::Allowed(state)), _) => Ok(Attempt::Allowed(state.shown_in(self.headers, limits))),
-            (Some(Acquired::Limited(state)), _) => Ok(Attempt::Limited(state.shown_in(self.headers, limits))),
-            (None, error) => Err(error.unwrap_or_else(|| "the limit store gave no answer".into())),
+            Some(error) => Err(error),
+            None => Err("the limit store gave no answer".into()),
+        }
+    }
+
+    #[inline]
+    fn report(&self, outcome: LimitOutcome, error: Option<&BoxError>) {
+        if !self.hooks.is_empty() {
+            self.call_hooks(outcome, error);
+        }
+    }
+
+    #[inline(never)]
+    fn call_hooks(&self, outcome: LimitOutcome, error: Option<&BoxError>) {
+        let event = LimitEvent::new(self.name, outcome, error.map(|error| &**error));
+        if let Some(panic) = call_each(&self.hooks, |hook| hook(&event)).into_iter().next() {
+            resume_unwind(panic);
         }
     }
 }

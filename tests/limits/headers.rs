@@ -9,7 +9,7 @@ use http::{HeaderMap, Request, Response};
 use tower::{Layer, Service, ServiceBuilder, service_fn};
 use tower_api_key::auth::{Attempt, LimitCaller, Limiter};
 use tower_api_key::request::RequestHead;
-use tower_api_key::throttle::{Limit, LimitHeaders, LimitRule, LimitState, ThrottleLayer};
+use tower_api_key::throttle::{Limit, LimitHeaders, LimitRule, LimitState, Limits, ThrottleLayer};
 use tower_api_key::{Access, ApiKeyLayer};
 use tower_http::cors::{Any, CorsLayer};
 
@@ -58,7 +58,7 @@ async fn longest_numbers_fit_the_headers() {
         fn try_acquire(&self, _: RequestHead<'_>, _: LimitCaller<'_>) -> Attempt {
             let longest = Limit::new(u32::MAX, Duration::MAX);
             let state = LimitState::new(longest, u32::MAX, Duration::MAX);
-            Attempt::Allowed(state.shown_in(LimitHeaders::Both, [longest; 4].into()))
+            Attempt::Allowed(state.with_headers(LimitHeaders::Both).with_policies(Limits::from([longest; 4])))
         }
     }
     let service = ThrottleLayer::new(Longest).clock(|| UNIX_EPOCH).layer(Handler::default().service());

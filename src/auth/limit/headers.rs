@@ -6,6 +6,7 @@ use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 
 use super::LimitState;
 use super::state::whole_seconds;
+use super::text::{Numbers, draft};
 
 /// Which headers show the state of a limit.
 ///
@@ -65,10 +66,8 @@ impl ShownLimit {
         let (requests, remaining) = (state.limit().requests(), state.remaining());
         match state.headers {
             LimitHeaders::XRateLimit => Some(Self::Usual { requests, remaining, reset: reset() }),
-            LimitHeaders::RateLimit => Some(Self::Written(Text::draft(state, &[]))),
-            LimitHeaders::Both => {
-                Some(Self::Written(Text::draft(state, &[requests.into(), remaining.into(), reset()])))
-            }
+            LimitHeaders::RateLimit => Some(Self::Written(draft(state, &[]))),
+            LimitHeaders::Both => Some(Self::Written(draft(state, &[requests.into(), remaining.into(), reset()]))),
             LimitHeaders::None => None,
         }
     }
@@ -82,7 +81,7 @@ impl ShownLimit {
             Self::Usual { requests, remaining, reset } if !has(X_LIMIT) => {
                 headers.reserve(3 + more);
                 for (name, value) in NAMES.iter().zip(usual(*requests, *remaining, *reset)) {
-                    insert(headers, name, value);
+                    headers.insert(name, value);
                 }
             }
             Self::Usual { .. } => {}
@@ -93,10 +92,10 @@ impl ShownLimit {
                 let lines = text.iter().filter(|byte| **byte == b'\n').count();
                 for (at, name) in NAMES.iter().enumerate().skip(NAMES.len() - lines) {
                     let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
-                    let value = HeaderValue::from_maybe_shared(rest.split_to(end)).ok();
+                    let value = value(rest.split_to(end));
                     rest.advance(1);
                     if !(if at < 3 { has_x } else { has_draft }) {
-                        insert(headers, name, value);
+                        headers.insert(name, value);
                     }
                 }
             }
@@ -116,120 +115,26 @@ impl ShownLimit {
         });
         let Self::Usual { requests, remaining, reset } = *self else { return None };
         let mut headers = PREPARED.clone();
-        let mut places = headers.values_mut();
-        for value in usual(requests, remaining, reset) {
-            if let (Some(place), Some(value)) = (places.next(), value) {
-                *place = value;
-            }
+        for (place, value) in headers.values_mut().zip(usual(requests, remaining, reset)) {
+            *place = value;
         }
         Some(headers)
     }
 }
 
 /// Returns the values of the usual three headers: parts of one text, so that they take one allocation.
-fn usual(requests: u32, remaining: u32, reset: u64) -> [Option<HeaderValue>; 3] {
-    let mut text = Text::<{ 3 * DIGITS }>::new();
-    let mut start = 0;
-    let lengths = [requests.into(), remaining.into(), reset].map(|number| {
-        text.number(number);
-        text.len - std::mem::replace(&mut start, text.len)
-    });
+fn usual(requests: u32, remaining: u32, reset: u64) -> [HeaderValue; 3] {
+    let mut text = Numbers::new();
+    let reset = text.prepend(reset);
+    let remaining = text.prepend(remaining.into());
+    let requests = text.prepend(requests.into());
     let mut text = Bytes::from_owner(text);
-    lengths.map(|length| HeaderValue::from_maybe_shared(text.split_to(length)).ok())
+    let requests = value(text.split_to(requests));
+    let remaining = value(text.split_to(remaining));
+    debug_assert_eq!(text.len(), reset);
+    [requests, remaining, value(text)]
 }
 
-fn insert(headers: &mut HeaderMap, name: &HeaderName, value: Option<HeaderValue>) {
-    if let Some(value) = value {
-        headers.insert(name, value);
-    }
-}
-
-/// The two digits of each number below 100.
-const PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[b'0'; 2]; 100];
-    let mut number = 0;
-    while number < 100 {
-        pairs[number] = [b'0' + number as u8 / 10, b'0' + number as u8 % 10];
-        number += 1;
-    }
-    pairs
-};
-
-/// The most digits of a number.
-const DIGITS: usize = 15;
-/// The most bytes of all five headers, four limits in `RateLimit-Policy`.
-const LONGEST: usize = 3 * (DIGITS + 1) + 5 * (3 * DIGITS + 16);
-
-/// A text of limited length. It is moved into one allocation.
-struct Text<const N: usize> {
-    bytes: [u8; N],
-    len: usize,
-}
-
-impl Text<LONGEST> {
-    /// Writes these numbers and what `RateLimit` and `RateLimit-Policy` show, each with a line feed after it.
-    fn draft(state: &LimitState, numbers: &[u64]) -> Bytes {
-        let mut text = Self::new();
-        for number in numbers {
-            text.number(*number);
-            text.push(b"\n");
-        }
-        text.policy(whole_seconds(state.limit().window()));
-        text.parameter(b";r=", state.remaining().into());
-        text.parameter(b";t=", whole_seconds(state.reset_after()));
-        text.push(b"\n");
-        for (at, limit) in state.policies.as_slice().iter().enumerate() {
-            let seconds = whole_seconds(limit.window());
-            text.push(if at == 0 { b"" } else { b", " });
-            text.policy(seconds);
-            text.parameter(b";q=", limit.requests().into());
-            text.parameter(b";w=", seconds);
-        }
-        text.push(b"\n");
-        Bytes::from_owner(text)
-    }
-}
-
-impl<const N: usize> Text<N> {
-    const fn new() -> Self {
-        Self { bytes: [0; N], len: 0 }
-    }
-
-    /// Names a limit by its window.
-    fn policy(&mut self, seconds: u64) {
-        self.parameter(b"\"", seconds);
-        self.push(b"s\"");
-    }
-
-    fn parameter(&mut self, before: &[u8], number: u64) {
-        self.push(before);
-        self.number(number);
-    }
-
-    fn number(&mut self, number: u64) {
-        // The most that a structured field holds (RFC 9651, 3.3.1). No Unix time comes near it.
-        let mut rest = number.min(999_999_999_999_999);
-        let digits = rest.checked_ilog10().map_or(1, |log| log as usize + 1);
-        let (first, pairs) = self.bytes[self.len..self.len + digits].as_rchunks_mut();
-        for pair in pairs.iter_mut().rev() {
-            *pair = PAIRS[(rest % 100) as usize];
-            rest /= 100;
-        }
-        if let [digit] = first {
-            *digit = PAIRS[rest as usize % 100][1];
-        }
-        self.len += digits;
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        let end = self.len + bytes.len();
-        self.bytes[self.len..end].copy_from_slice(bytes);
-        self.len = end;
-    }
-}
-
-impl<const N: usize> AsRef<[u8]> for Text<N> {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
+fn value(text: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(text).expect("digits, letters and punctuation are a header value")
 }

@@ -77,7 +77,7 @@ pub enum Attempt {
 /// An answer that must be awaited.
 pub(crate) type Pending = Pin<Box<dyn Future<Output = Result<Attempt, BoxError>> + Send>>;
 
-/// Returns a limiter that asks both, the second one only if the first one has not rejected the request at once.
+/// Returns a limiter that asks both. It asks the second one only if the first one has not rejected the request at once.
 pub(in crate::auth) fn both(first: Arc<dyn Limiter>, second: Arc<dyn Limiter>) -> Arc<dyn Limiter> {
     Arc::new(Both(first, second))
 }

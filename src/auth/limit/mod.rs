@@ -4,6 +4,7 @@ mod amount;
 mod headers;
 mod limiter;
 mod state;
+mod text;
 mod waiting;
 
 pub use self::amount::{Limit, Limits};

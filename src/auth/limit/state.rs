@@ -1,30 +1,37 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Limit, LimitHeaders, Limits};
 use crate::rejection::reason::Rejection;
 
-/// What a request left of its limit: of several limits, of the closest one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How much of a limit is left after a request. Of several limits, it is the closest one.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitState {
     limit: Limit,
-    remaining: u32,
     reset_after: Duration,
-    /// All limits of the request, for `RateLimit-Policy`.
-    pub(super) policies: Limits,
+    remaining: u32,
     pub(super) headers: LimitHeaders,
+    /// All limits of the request, for `RateLimit-Policy`. `None`: the one above alone.
+    policies: Option<Arc<Limits>>,
 }
 
 impl LimitState {
     /// Returns the state of a limit: how many requests would be accepted now, and after which time one more is.
     #[must_use]
-    pub fn new(limit: Limit, remaining: u32, reset_after: Duration) -> Self {
-        Self { limit, remaining, reset_after, policies: limit.into(), headers: LimitHeaders::default() }
+    pub const fn new(limit: Limit, remaining: u32, reset_after: Duration) -> Self {
+        Self { limit, reset_after, remaining, headers: LimitHeaders::XRateLimit, policies: None }
     }
 
-    /// Shows the state in these headers, and all of these limits in `RateLimit-Policy`.
+    /// Shows the state in these headers. Without a call, they are the `X-RateLimit-` ones.
     #[must_use]
-    pub const fn shown_in(self, headers: LimitHeaders, policies: Limits) -> Self {
-        Self { policies, headers, ..self }
+    pub fn with_headers(self, headers: LimitHeaders) -> Self {
+        Self { headers, ..self }
+    }
+
+    /// Shows all of these limits in `RateLimit-Policy`. Without a call, it has the [limit](Self::limit) of this state alone.
+    #[must_use]
+    pub fn with_policies(self, policies: impl Into<Arc<Limits>>) -> Self {
+        Self { policies: Some(policies.into()), ..self }
     }
 
     /// Returns the limit.
@@ -55,6 +62,20 @@ impl LimitState {
     #[must_use]
     pub fn rejection(&self) -> Rejection {
         Rejection::Throttled { retry_after: self.retry_after() }
+    }
+
+    /// The same as [`with_headers`](Self::with_headers) and, for headers that have them, [`with_policies`](Self::with_policies).
+    #[cfg(feature = "throttle")]
+    pub(crate) fn show(&mut self, headers: LimitHeaders, policies: Option<impl FnOnce() -> Arc<Limits>>) {
+        self.headers = headers;
+        if let (LimitHeaders::RateLimit | LimitHeaders::Both, Some(policies)) = (headers, policies) {
+            self.policies = Some(policies());
+        }
+    }
+
+    /// Returns the limits that `RateLimit-Policy` shows.
+    pub(super) fn policies(&self) -> &[Limit] {
+        self.policies.as_ref().map_or(std::slice::from_ref(&self.limit), |policies| policies.as_slice())
     }
 
     /// Of two states of accepted requests, returns the one that is closer to its limit.

@@ -24,14 +24,14 @@ use crate::sync::{Mutex, MutexGuard};
 
 /// Counts hits in the memory of this process. A clone shares the counts.
 ///
-/// It allows never more than the limit in any span of the window: at the edge of a minute too, where counters that start
+/// It never allows more than the limit in any span of the window, at the edge of a minute either, where counters that start
 /// anew every minute allow twice as many. A limit of more than 100 requests may count a request for up to a 64th of the
 /// window longer. Time is monotonic; setting the system's clock changes nothing. A subject whose limit changes counts from
 /// zero.
 ///
-/// A subject takes at most 600 bytes for each limit, whatever the limit. While the table is full, a newcomer shares a count
-/// with some of the other newcomers, until that count is empty; those in the table keep theirs. Memory of past requests is
-/// given back little by little, as requests come.
+/// A subject takes at most 600 bytes for each limit, whatever the limit. While the table is full, new subjects share counts,
+/// and leave a shared count when that is empty. Subjects in the table keep theirs. Memory of past requests is given back
+/// little by little, as requests come.
 ///
 /// ```
 /// use tower_api_key::throttle::{Hit, Limit, MemoryLimits};
@@ -138,14 +138,20 @@ impl Table {
         }
     }
 
+    #[inline]
     fn request<'a>(&self, hit: &'a Hit) -> Request<'a> {
         Request { id: self.id(hit), limits: hit.limits(), cost: hit.cost(), room: self.room }
     }
 
+    #[inline]
     fn id(&self, hit: &Hit) -> Id {
-        if let (Some(key), "") = (hit.subject().key_id(), hit.name()) {
-            return self.id_of_key(key);
+        match (hit.subject().key_id(), hit.name()) {
+            (Some(key), "") => self.id_of_key(key),
+            _ => self.id_of_other(hit),
         }
+    }
+
+    fn id_of_other(&self, hit: &Hit) -> Id {
         let mut hasher = self.hash.build_hasher();
         hit.subject().hash(&mut hasher);
         if !hit.name().is_empty() {

@@ -48,12 +48,7 @@ impl Shard {
         if let [limit] = limits
             && let Some(entry) = self.windows.get_mut(&request.id.of(limit))
         {
-            let scale = Scale::of(*limit);
-            let acquired = match entry.limited(*limit, scale, request.cost, now) {
-                Some(state) => Acquired::Limited(state),
-                None => Acquired::Allowed(entry.count(*limit, scale, request.cost, now)),
-            };
-            return (acquired, now);
+            return (entry.acquire(*limit, request.cost, now), now);
         }
         let mut ids = [request.id; Limits::MAX];
         let mut limited: Option<LimitState> = None;
@@ -134,31 +129,43 @@ impl Shard {
 }
 
 impl Entry {
+    /// Counts a request, if the limit allows it.
+    fn acquire(&mut self, limit: Limit, cost: u32, now: u64) -> Acquired {
+        let scale = Scale::of(limit);
+        match self.limited(limit, scale, cost, now) {
+            Some(state) => Acquired::Limited(state),
+            None => Acquired::Allowed(self.count(limit, scale, cost, now)),
+        }
+    }
+
     /// Returns the state of the limit, if that does not allow a request of this cost.
+    #[inline]
     fn limited(&mut self, limit: Limit, scale: Scale, cost: u32, now: u64) -> Option<LimitState> {
         self.window.turn(now, scale);
-        let wanted = u64::from(self.window.used()) + u64::from(cost);
-        let beyond = wanted.saturating_sub(limit.requests().into()).min(cost.into()) as u32;
-        if beyond == 0 {
-            return None;
-        }
+        let remaining = limit.requests().saturating_sub(self.window.used());
+        (cost > remaining).then(|| self.state_of_limited(limit, scale, cost, now))
+    }
+
+    #[cold]
+    fn state_of_limited(&self, limit: Limit, scale: Scale, cost: u32, now: u64) -> LimitState {
         let remaining = limit.requests().saturating_sub(self.window.used());
         let wait = if cost > limit.requests() {
             limit.window()
         } else {
-            Duration::from_nanos(self.window.free_at(beyond, scale).saturating_sub(now))
+            Duration::from_nanos(self.window.free_at(cost - remaining, scale).saturating_sub(now))
         };
-        Some(LimitState::new(limit, remaining, wait))
+        LimitState::new(limit, remaining, wait)
     }
 
     /// Counts a request that the limit allows.
+    #[inline]
     fn count(&mut self, limit: Limit, scale: Scale, cost: u32, now: u64) -> LimitState {
         if cost > 0 {
             self.window.add(now, cost, scale);
             self.end = self.window.end(scale);
         }
         let remaining = limit.requests().saturating_sub(self.window.used());
-        LimitState::new(limit, remaining, Duration::from_nanos(self.window.free_at(1, scale).saturating_sub(now)))
+        LimitState::new(limit, remaining, Duration::from_nanos(self.window.first_free_at(scale).saturating_sub(now)))
     }
 }
 

@@ -140,6 +140,15 @@ impl Window {
         }
     }
 
+    /// Returns when the oldest request has left, in nanoseconds. 0: there is none. The window must have been turned.
+    pub(super) fn first_free_at(&self, scale: Scale) -> u64 {
+        match &self.hits {
+            Hits::Times(times) => times.front().map_or(0, |&time| scale.end(full(time, self.newest))),
+            Hits::Parts(_) if self.used == 0 => 0,
+            Hits::Parts(_) => scale.end(self.oldest),
+        }
+    }
+
     /// Returns when this many of the oldest requests have left, in nanoseconds. With fewer requests, when all have.
     pub(super) fn free_at(&self, number: u32, scale: Scale) -> u64 {
         match &self.hits {

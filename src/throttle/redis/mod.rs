@@ -18,7 +18,7 @@ use crate::time::Clock;
 
 /// Counts hits in Redis 6 or later, or Valkey: one count for all processes. A clone shares the connection.
 ///
-/// One script counts a hit in all of its limits, in one round trip, by the time of the Redis server. It allows never more
+/// One script counts a hit in all of its limits, in one round trip, by the time of the Redis server. It never allows more
 /// than the limit in any span of the window. A limit of more than 100 requests may count a request for up to a 64th of the
 /// window longer. A subject takes one hash of at most 100 fields for each limit, which expires when its requests have left.
 /// The limits of a subject share a hash tag, so that they are on one node of a cluster.
