@@ -1,10 +1,11 @@
 -- An index of texts: which keys of an organization have these three characters in their name or hint. The words of a key are
 -- its organization, after an "x", and each three characters that follow one another, in lower case and hexadecimal. No text
--- goes on from the name to the hint. The last ones are shorter, so that every character begins a word.
+-- goes on from the name to the hint. The last ones are shorter, so that every character begins a word. No name and no hint has
+-- more than 200 characters; of a longer one, which was written by hand, the first 200 are found.
 CREATE VIEW tower_api_key_words AS
 SELECT k.number, 'x' || hex(k.organization) || (
     WITH RECURSIVE words (word, rest) AS (
-        SELECT '', lower(k.name || char(31) || k.hint || char(31))
+        SELECT '', lower(substr(k.name, 1, 200) || char(31) || substr(k.hint, 1, 200) || char(31))
         UNION ALL SELECT ' ' || hex(substr(rest, 1, 3)), substr(rest, 2) FROM words WHERE rest <> ''
     )
     SELECT group_concat(word, '') FROM words
