@@ -40,6 +40,10 @@ fn map_lists_each_case_and_its_tests() {
         faults.extend(of_lines);
     }
     faults.extend(faults_of(&map, &tests));
+    // A package of its own, which Cargo leaves out of the published one.
+    if !root.join("tests/tls").exists() {
+        faults.retain(|fault| !fault.contains(" names tests/tls/"));
+    }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     assert!(rows(&map).0.len() >= 122, "rows were lost");
 }
