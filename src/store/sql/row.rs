@@ -106,9 +106,7 @@ pub(super) fn encode_many<'a>(records: impl IntoIterator<Item = &'a KeyRecord>) 
     let value = |value: Value| match value {
         Value::Int(int) => int.into(),
         Value::Text(text) => text.into(),
-        Value::Bytes(bytes) => {
-            serde_json::Value::from(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
-        }
+        Value::Bytes(bytes) => base16ct::lower::encode_string(&bytes).into(),
     };
     let row = |record| {
         let columns = INSERTED.into_iter().map(ToOwned::to_owned);
