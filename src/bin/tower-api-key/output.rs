@@ -49,30 +49,26 @@ pub(crate) fn note(text: &str) {
 /// Returns a text as a terminal may show it: names and metadata are what customers wrote. Characters that move the cursor,
 /// reverse the text or are invisible are escaped.
 pub(crate) fn shown(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if is_harmless(character) {
-            shown.push(character);
-        } else {
-            shown.extend(character.escape_unicode());
-        }
-    }
-    shown
+    without_harm(text, |harmful| harmful.escape_unicode().to_string())
 }
 
 /// Returns the same JSON with the same characters escaped, as JSON escapes them.
 fn escaped(json: &str) -> String {
-    let mut escaped = String::with_capacity(json.len());
-    for character in json.chars() {
+    without_harm(json, |harmful| {
+        harmful.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+    })
+}
+
+fn without_harm(text: &str, escape: impl Fn(char) -> String) -> String {
+    let mut harmless = String::with_capacity(text.len());
+    for character in text.chars() {
         if is_harmless(character) {
-            escaped.push(character);
+            harmless.push(character);
         } else {
-            let units =
-                character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
-            escaped.push_str(&units);
+            harmless.push_str(&escape(character));
         }
     }
-    escaped
+    harmless
 }
 
 fn is_harmless(character: char) -> bool {
