@@ -9,10 +9,10 @@ use libfuzzer_sys::fuzz_target;
 
 // The program has no library, so its files are compiled here.
 #[path = "../../src/bin/tower-api-key/failure.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the program uses the rest")]
 mod failure;
 #[path = "../../src/bin/tower-api-key/values.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the program uses the rest")]
 mod values;
 
 fuzz_target!(|data: &[u8]| {
@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
 mod import {
     mod field;
     mod row;
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "the program uses the rest")]
     mod source;
 
     use std::collections::BTreeMap;
