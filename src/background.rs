@@ -1,4 +1,17 @@
-//! Work in the background of a service, for tokio: [`Background`].
+//! What a service runs in the background, on tokio: reports of usage, and the refresh and the notifications of a cache.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! use tower_api_key::MemoryStore;
+//! use tower_api_key::background::Background;
+//!
+//! // Runs what the store needs: nothing for this one.
+//! let background = Background::of(MemoryStore::new());
+//! // Serve. When the server has ended:
+//! background.shutdown().await;
+//! # }
+//! ```
 
 use std::fmt;
 use std::future::Future;

@@ -1,4 +1,16 @@
-//! Who made a request: plain data that the layers of `transport` fill in.
+//! Who made a request, and the networks that a key may be used from.
+//!
+//! The layers of [`transport`](crate::transport) put a [`ClientInfo`] into the extensions of each request. Limits count a
+//! client by its [`ClientNetwork`], and the decision compares its address with the [`AllowedNetworks`] of the key.
+//!
+//! ```
+//! use tower_api_key::client::{AllowedNetworks, ClientInfo};
+//!
+//! let client = ClientInfo::new(Some("192.0.2.7".parse()?), true);
+//! let office: AllowedNetworks = "192.0.2.0/24".parse()?;
+//! assert!(client.address().is_some_and(|address| office.contains(address)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,4 +1,21 @@
-//! The decision about a key: a pure function, without I/O, HTTP or async.
+//! The decision about a key: [`decide`], a pure function without I/O, HTTP or async.
+//!
+//! The layer calls it for every request. A program that receives keys outside HTTP calls
+//! [`Authenticator`](crate::auth::Authenticator), which looks up the record first.
+//!
+//! ```
+//! use std::time::SystemTime;
+//! use tower_api_key::decision::{Denial, decide};
+//! use tower_api_key::key::{KeyDigest, KeyId, KeyRecord};
+//! use tower_api_key::{Access, Requirement};
+//!
+//! let digest = KeyDigest::hash(b"avk_...");
+//! let record = KeyRecord::new(KeyId::from_u128(1), digest, "acme".parse()?, Access::Full);
+//! let revoked = record.with_revoked_at(SystemTime::now());
+//! let decision = decide(&digest, Some(&revoked), &Requirement::any_key(), SystemTime::now, || None);
+//! assert_eq!(decision, Err(Denial::Revoked));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::net::IpAddr;
 use std::time::SystemTime;

@@ -71,7 +71,7 @@ use crate::usage::UsageTracker;
 /// | call the functions of `accept_identity` | never, for a request in which this layer finds no key |
 /// | route table, `require`, `require_fn` | never |
 /// | call a hook of `on_decision` | an outer layer calls the same hook: a clone of it, or a function without state |
-/// | count the use of the key | an outer layer has counted this key in the same `UsageTracker` |
+/// | count the use of the key | an outer layer has counted this key in the same [`UsageTracker`] |
 /// | count a failed attempt | never: each layer counts the attempts that it rejects |
 /// | accept public, anonymous and preflight requests | never |
 ///
@@ -286,7 +286,7 @@ impl ApiKeyLayer {
     ///
     /// # Errors
     /// [`LegacyKeysError`] when the manager is on another store than the layer, or the verifier has no format. Of a
-    /// `CachedStore`, give both the cache.
+    /// [`CachedStore`](crate::store::CachedStore), give both the cache.
     ///
     /// ```
     /// use tower_api_key::auth::{LegacyKeysError, LegacyVerifier};
@@ -447,8 +447,9 @@ impl ApiKeyLayer {
     /// [`ThrottleLayer`](crate::throttle::ThrottleLayer) outside this layer limits valid keys as well. A throttled client
     /// does not learn that its key has expired.
     ///
-    /// The limiter gets [`LimitCaller::Unknown`](super::LimitCaller::Unknown). `LimitRule::per_client` of the feature `throttle`
-    /// counts by the client's network and requires an outer [`ClientInfoLayer`](crate::transport::ClientInfoLayer).
+    /// The limiter gets [`LimitCaller::Unknown`](super::LimitCaller::Unknown).
+    /// [`LimitRule::per_client`](crate::throttle::LimitRule::per_client) counts by the client's network and requires an outer
+    /// [`ClientInfoLayer`](crate::transport::ClientInfoLayer).
     ///
     /// ```
     /// # #[cfg(feature = "throttle")] {
@@ -572,9 +573,10 @@ impl ApiKeyLayer {
     /// of keys and the token begins as none of them does.
     ///
     /// Handlers take a [`Caller`](super::Caller). Events have the [identity](DecisionEvent::identity), limits count it as
-    /// [`LimitCaller::Identity`](super::LimitCaller::Identity), and `RouteTableOpenApi::or_scheme` documents it. The `Vary` of a
-    /// response that is [shared](Self::without_cache_control) also has `Authorization` and `Cookie`. An inner layer accepts the
-    /// identities of its own function alone.
+    /// [`LimitCaller::Identity`](super::LimitCaller::Identity), and
+    /// [`RouteTableOpenApi::or_scheme`](crate::routes::RouteTableOpenApi::or_scheme) documents it. The `Vary` of a response that
+    /// is [shared](Self::without_cache_control) also has `Authorization` and `Cookie`. An inner layer accepts the identities of
+    /// its own function alone.
     ///
     /// ```
     /// use http::Request;

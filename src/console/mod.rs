@@ -67,7 +67,7 @@
 //! | 503 | the store failed or did not answer in time: the log has the cause |
 //!
 //! Every response of the API has `Cache-Control: no-store`. Purging, erasing, importing and identifying keys is not part of the API.
-//! With the feature `openapi`, `Console::openapi` returns it as a document.
+//! With the feature `openapi`, [`Console::openapi`] returns it as a document.
 
 mod api;
 mod asker;

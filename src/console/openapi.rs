@@ -16,7 +16,8 @@ impl Console {
     /// `IssuedKey` and `KeyPage`. The rules of the manager are in it.
     ///
     /// Merge it into the document of your service. How a client authenticates is not in it: the security of each operation is
-    /// that of your service. `RouteTable::openapi` adds that of an `ApiKeyLayer`.
+    /// that of your service. [`RouteTable::openapi`](crate::routes::RouteTable::openapi) adds that of an
+    /// [`ApiKeyLayer`](crate::ApiKeyLayer).
     ///
     /// ```
     /// use tower_api_key::console::Console;

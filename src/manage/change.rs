@@ -56,56 +56,56 @@ pub enum ChangeOutcome<'a> {
 }
 
 impl<'a> ChangeEvent<'a> {
-    /// What was to be changed.
+    /// Returns what was to be changed.
     #[must_use]
     pub const fn change(&self) -> Change {
         self.change
     }
 
-    /// What became of it.
+    /// Returns what became of the change.
     #[must_use]
     pub const fn outcome(&self) -> ChangeOutcome<'a> {
         self.outcome
     }
 
-    /// The person or key that asked, if the manager was made [on behalf of](crate::KeyManager::on_behalf_of) one.
+    /// Returns the person or key that asked, if the manager was made [on behalf of](crate::KeyManager::on_behalf_of) one.
     #[must_use]
     pub const fn actor(&self) -> Option<&'a str> {
         self.actor
     }
 
-    /// The organization whose keys the change is about. `None` for a purge of all organizations, and for a leaked key
+    /// Returns the organization whose keys the change is about. `None` for a purge of all organizations, and for a leaked key
     /// that is unknown.
     #[must_use]
     pub const fn organization(&self) -> Option<&'a OrganizationId> {
         self.organization
     }
 
-    /// The key that the caller named: of a regenerated key, the old one. Otherwise the new one, once it is there.
+    /// Returns the key that the caller named: of a regenerated key, the old one. Otherwise the new one, once it is there.
     #[must_use]
     pub fn key(&self) -> Option<KeyId> {
         self.key.or_else(|| self.record.map(KeyRecord::id))
     }
 
-    /// The key as it is after the change: of a regenerated key, the new one.
+    /// Returns the key as it is after the change: of a regenerated key, the new one.
     #[must_use]
     pub const fn record(&self) -> Option<&'a KeyRecord> {
         self.record
     }
 
-    /// What was to be changed about the key, for [`Change::Updated`].
+    /// Returns what was to be changed about the key, for [`Change::Updated`].
     #[must_use]
     pub const fn update(&self) -> Option<&'a KeyUpdate> {
         self.update
     }
 
-    /// How many keys were deleted, for [`Change::Purged`] and [`Change::Erased`].
+    /// Returns how many keys were deleted, for [`Change::Purged`] and [`Change::Erased`].
     #[must_use]
     pub const fn count(&self) -> Option<usize> {
         self.count
     }
 
-    /// The new policy of the organization, for [`Change::PolicyChanged`].
+    /// Returns the new policy of the organization, for [`Change::PolicyChanged`].
     #[must_use]
     pub const fn policy(&self) -> Option<OrganizationPolicy> {
         self.policy
@@ -113,7 +113,7 @@ impl<'a> ChangeEvent<'a> {
 }
 
 impl Change {
-    /// A short word for logs and metrics, stable between releases.
+    /// Returns a short word for logs and metrics, stable between releases.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -130,7 +130,7 @@ impl Change {
 }
 
 impl ChangeOutcome<'_> {
-    /// A short word for logs and metrics, stable between releases: `done`, `rejected`, `failed` (the store, which may
+    /// Returns a short word for logs and metrics, stable between releases: `done`, `rejected`, `failed` (the store, which may
     /// still have made the change) or `unknown`.
     #[must_use]
     pub const fn code(self) -> &'static str {

@@ -317,7 +317,7 @@ impl<B: KeyBackend> KeyManager<B> {
     }
 
     /// Replaces a key by a new one with a new id and the same name, access, networks, environment and metadata. The old key
-    /// is dead when this returns, or works until the end of an [overlap](RegenerateOptions::with_overlap). Works on an
+    /// is revoked when this returns, or works until the end of an [overlap](RegenerateOptions::with_overlap). Works on an
     /// expired key, and so restores access.
     ///
     /// # Errors

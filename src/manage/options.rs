@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::store::Expiry;
 
-/// How a key is regenerated. By default the old key is dead at once, and the new one lives as long as the old one did.
+/// How a key is regenerated. By default the old key is revoked at once, and the new one lives as long as the old one did.
 ///
 /// ```
 /// use std::time::Duration;

@@ -74,7 +74,7 @@ impl IssueRules {
     }
 
     /// Reads the old name of a renamed scope as the new one, in new keys, imported keys and updates. For keys that are
-    /// stored with the old name, see `SqlStore::with_scope_aliases`.
+    /// stored with the old name, see [`SqlStore::with_scope_aliases`](crate::store::SqlStore::with_scope_aliases).
     #[must_use]
     pub fn with_scope_aliases(mut self, aliases: ScopeAliases) -> Self {
         self.aliases = aliases;

@@ -107,7 +107,7 @@ impl<'a> DecisionEvent<'a> {
         Self { facts, unmet, outcome, status }
     }
 
-    /// How the request ended.
+    /// Returns how the request ended.
     #[must_use]
     pub const fn outcome(&self) -> Outcome {
         self.outcome
@@ -133,7 +133,7 @@ impl<'a> DecisionEvent<'a> {
         self.key().is_some_and(|key| key.replaced_by().is_some() && !key.is_revoked())
     }
 
-    /// The digest of the key that was presented, known or not. `None` when no credential could be read.
+    /// Returns the digest of the key that was presented, known or not. `None` when no credential could be read.
     #[must_use]
     pub const fn digest(&self) -> Option<&KeyDigest> {
         self.facts.digest.as_ref()
@@ -146,7 +146,7 @@ impl<'a> DecisionEvent<'a> {
         self.facts.environment.as_ref().or_else(|| self.key()?.environment()).map(Environment::as_str)
     }
 
-    /// The digest of a key that crossed the network in the clear, known or not: the request was rejected since it came
+    /// Returns the digest of a key that crossed the network in the clear, known or not: the request was rejected since it came
     /// over plain HTTP.
     #[must_use]
     pub fn exposed(&self) -> Option<&KeyDigest> {
@@ -179,13 +179,13 @@ impl<'a> DecisionEvent<'a> {
         self.unmet.map_or(&[], Unmet::missing)
     }
 
-    /// The method of the request.
+    /// Returns the method of the request.
     #[must_use]
     pub const fn method(&self) -> &Method {
         &self.facts.method
     }
 
-    /// The path of the request, as the layer saw it and as the client chose it: escape it before you print it.
+    /// Returns the path of the request, as the layer saw it and as the client chose it: escape it before you print it.
     /// The query is left out, since people put secrets there.
     #[must_use]
     pub fn path(&self) -> &str {
@@ -199,13 +199,13 @@ impl<'a> DecisionEvent<'a> {
         self.facts.route.as_ref().map(MatchedRoute::as_str)
     }
 
-    /// The status of the response, unless there is none: the request was dropped, or the inner service failed.
+    /// Returns the status of the response, unless there is none: the request was dropped, or the inner service failed.
     #[must_use]
     pub const fn status(&self) -> Option<StatusCode> {
         self.status
     }
 
-    /// How the store answered.
+    /// Returns how the store answered.
     #[must_use]
     pub const fn lookup(&self) -> LookupKind {
         self.facts.lookup
@@ -218,7 +218,7 @@ impl<'a> DecisionEvent<'a> {
         self.facts.legacy
     }
 
-    /// Why the store gave no answer. For operators: never show it to a client.
+    /// Returns why the store gave no answer. For operators: never show it to a client.
     #[must_use]
     pub fn store_error(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
         self.facts.store_error.as_deref()
@@ -229,7 +229,7 @@ impl<'a> DecisionEvent<'a> {
         self.facts.is_logged.store(true, Ordering::Relaxed);
     }
 
-    /// From the call of the layer to the end: with an accepted request, the time of the inner service too.
+    /// Returns the time from the call of the layer to the end: with an accepted request, the time of the inner service too.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.facts.started.elapsed()

@@ -1,4 +1,14 @@
-//! Hooks that count requests and changes through the `metrics` facade.
+//! Hooks that count requests, changes and limits through the `metrics` facade.
+//!
+//! ```
+//! use tower_api_key::{ApiKeyLayer, KeyManager, MemoryStore, observe};
+//!
+//! // After the recorder of the service was installed.
+//! observe::metrics::describe();
+//! let store = MemoryStore::new();
+//! let keys = KeyManager::new(store.clone()).on_change(observe::metrics::record_change);
+//! let layer = ApiKeyLayer::new(store).on_decision(observe::metrics::record_decision);
+//! ```
 
 use ::metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 
@@ -52,7 +62,8 @@ pub fn record_change(event: &ChangeEvent<'_>) {
     counter!(CHANGES, "change" => event.change().code(), "outcome" => event.outcome().code()).increment(1);
 }
 
-/// Counts a request that was counted against a limit: a hook for `LimitRule::on_count` of the feature `throttle`.
+/// Counts a request that was counted against a limit: a hook for
+/// [`LimitRule::on_count`](crate::throttle::LimitRule::on_count).
 ///
 /// | metric | kind | labels |
 /// |---|---|---|

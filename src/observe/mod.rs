@@ -2,7 +2,7 @@
 //!
 //! [`ApiKeyLayer::on_decision`](crate::ApiKeyLayer::on_decision) takes a hook for the [`DecisionEvent`] of each request,
 //! [`KeyManager::on_change`](crate::KeyManager::on_change) one for the [`ChangeEvent`](crate::manage::ChangeEvent) of each
-//! change. [`tracing`] and, with the feature `metrics`, `metrics` have hooks for both. No label or field holds a key.
+//! change. [`tracing`] and, with the feature `metrics`, [`metrics`] have hooks for both. No label or field holds a key.
 //!
 //! ```
 //! use tower_api_key::{ApiKeyLayer, KeyManager, MemoryStore, observe};

@@ -1,4 +1,12 @@
 //! Hooks that record requests and changes as events of the crate `tracing`.
+//!
+//! ```
+//! use tower_api_key::{ApiKeyLayer, KeyManager, MemoryStore, observe};
+//!
+//! let store = MemoryStore::new();
+//! let keys = KeyManager::new(store.clone()).on_change(observe::tracing::record_change);
+//! let layer = ApiKeyLayer::new(store).on_decision(observe::tracing::record_decision);
+//! ```
 
 use ::tracing::{Span, field, info, warn};
 
@@ -17,9 +25,9 @@ use crate::rejection::reason::Rejection;
 /// event of level `INFO` that has the id, "request accepted". To have no such events, declare the field as below.
 ///
 /// A rejection has the level `INFO`, or `WARN` where the service is at fault (5xx). An outage of the store is this event
-/// and no other line. The event has the [reason](Rejection::code), the
-/// status, the id of a known key, the digest of an unknown one and the actor of an identity. It never has a key, and no path, into which people paste
-/// secrets: the span of the request has that.
+/// and no other line. The event has the [reason](Rejection::code), the status, the id of a known key, the digest of an
+/// unknown one and the actor of an identity. It never has a key, and no path, into which people paste secrets: the span of
+/// the request has the path.
 ///
 /// ```
 /// use axum::{Router, http::Request, routing::get};

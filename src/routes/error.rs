@@ -51,19 +51,19 @@ pub enum RouteTableErrorKind {
 }
 
 impl RouteTableError {
-    /// The method of the line.
+    /// Returns the method of the line.
     #[must_use]
     pub const fn method(&self) -> &Method {
         &self.method
     }
 
-    /// The pattern of the line.
+    /// Returns the pattern of the line.
     #[must_use]
     pub fn pattern(&self) -> &str {
         &self.pattern
     }
 
-    /// What is wrong with it.
+    /// Returns what is wrong with it.
     #[must_use]
     pub const fn kind(&self) -> &RouteTableErrorKind {
         &self.kind

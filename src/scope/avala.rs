@@ -1,6 +1,15 @@
 //! The five scopes of the Avala documentation (API reference, "Authentication", table "Scopes").
 //!
 //! No scope implies another: `datasets.write` does not include `datasets.read`.
+//!
+//! ```
+//! use tower_api_key::scope::avala;
+//! use tower_api_key::{Access, Requirement};
+//!
+//! let writer = Access::scoped([avala::DATASETS_WRITE]);
+//! assert!(Requirement::from(avala::DATASETS_WRITE).is_met_by(&writer));
+//! assert!(!Requirement::from(avala::DATASETS_READ).is_met_by(&writer));
+//! ```
 
 use super::{Scope, ScopeCatalog};
 

@@ -14,8 +14,9 @@ use crate::time::Timestamp;
 
 /// Where a store lets its requests be counted, for the last use of each key.
 ///
-/// A store that keeps usage has one, and its clones share it. A layer on the store counts into it, and `Background::of`
-/// reports what was counted to the store. Until then at most 100,000 keys are counted in memory.
+/// A store that keeps usage has one, and its clones share it. A layer on the store counts into it, and
+/// [`Background::of`](crate::background::Background::of) reports what was counted to the store. Until then at most 100,000
+/// keys are counted in memory.
 #[derive(Clone)]
 pub struct UsageSink(Arc<Counters>);
 

@@ -33,31 +33,31 @@ enum Kind {
 }
 
 impl Subject {
-    /// The requests of one API key.
+    /// Returns the requests of one API key.
     #[must_use]
     pub const fn key(id: KeyId) -> Self {
         Self(Kind::Key(id))
     }
 
-    /// The requests of all keys of an organization.
+    /// Returns the requests of all keys of an organization.
     #[must_use]
     pub fn organization(id: &OrganizationId) -> Self {
         Self(Kind::Organization(id.clone()))
     }
 
-    /// The requests of a client, with any key or none.
+    /// Returns the requests of a client, with any key or none.
     #[must_use]
     pub const fn client(network: ClientNetwork) -> Self {
         Self(Kind::Client(network))
     }
 
-    /// The anonymous requests of a client.
+    /// Returns the anonymous requests of a client.
     #[must_use]
     pub const fn anonymous(network: ClientNetwork) -> Self {
         Self(Kind::Anonymous(network))
     }
 
-    /// The requests of one identity of an outer authenticator.
+    /// Returns the requests of one identity of an outer authenticator.
     #[must_use]
     pub fn identity(identity: &Identity) -> Self {
         let organization = identity.organization().as_str();
@@ -65,13 +65,13 @@ impl Subject {
         Self(Kind::Identity(digest.chain_update(organization).chain_update(identity.actor()).finalize().into()))
     }
 
-    /// The requests of all identities of an organization.
+    /// Returns the requests of all identities of an organization.
     #[must_use]
     pub fn identities(organization: &OrganizationId) -> Self {
         Self(Kind::Identities(organization.clone()))
     }
 
-    /// Any other subject. A text of more than 64 bytes is kept as its SHA-256.
+    /// Returns any other subject. A text of more than 64 bytes is kept as its SHA-256.
     #[must_use]
     pub fn text(text: &str) -> Self {
         const LONGEST: usize = 64;

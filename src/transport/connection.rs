@@ -29,25 +29,25 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection in the clear.
+    /// Returns a connection in the clear.
     #[must_use]
     pub const fn plain(peer: IpAddr) -> Self {
         Self { peer, tls: false }
     }
 
-    /// A connection over TLS that this process accepted itself.
+    /// Returns a connection over TLS that this process accepted itself.
     #[must_use]
     pub const fn tls(peer: IpAddr) -> Self {
         Self { peer, tls: true }
     }
 
-    /// Who is at its other end: the client, or the last proxy before this process.
+    /// Returns who is at its other end: the client, or the last proxy before this process.
     #[must_use]
     pub const fn peer(&self) -> IpAddr {
         self.peer
     }
 
-    /// Whether it is TLS.
+    /// Returns whether it is TLS.
     #[must_use]
     pub const fn is_tls(&self) -> bool {
         self.tls

@@ -89,10 +89,10 @@ pub struct TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Believes these addresses and networks, such as `10.0.0.7`, `10.0.0.0/8` or `2001:db8::/32`.
+    /// Trusts these addresses and networks, such as `10.0.0.7`, `10.0.0.0/8` or `2001:db8::/32`.
     ///
     /// # Errors
-    /// When an entry is not an address or a network, has bits beyond its prefix, or is a network of everybody.
+    /// When an entry is not an address or a network, has bits beyond its prefix, or is the network of all addresses.
     pub fn new<I>(proxies: I) -> Result<Self, InvalidProxy>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -254,13 +254,13 @@ pub struct InvalidProxy {
 }
 
 impl InvalidProxy {
-    /// The entry, as it was given.
+    /// Returns the entry, as it was given.
     #[must_use]
     pub fn entry(&self) -> &str {
         &self.entry
     }
 
-    /// What is wrong with it.
+    /// Returns what is wrong with it.
     #[must_use]
     pub const fn kind(&self) -> ProxyErrorKind {
         self.kind

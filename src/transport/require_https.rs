@@ -49,7 +49,7 @@ impl RequireHttpsLayer {
         Self { rejector: keys.rejector(), exempt: Arc::default() }
     }
 
-    /// Lets plain HTTP through to this route, for a health probe that knows no TLS. Exempt routes add up.
+    /// Accepts plain HTTP on this route, for a health probe without TLS. Exempt routes add up.
     ///
     /// The method and the path of the request must equal these exactly: no pattern, no other spelling, and no header
     /// changes them. A request that carries a key is rejected there too, so that no key is accepted in the clear. The

@@ -1,4 +1,16 @@
-//! When each key was last used, and how often: [`UsageTracker`].
+//! When each key was last used, and how often.
+//!
+//! A layer on an SQL store counts by itself. For another store, [`UsageTracker`] counts the requests of each key in memory
+//! and reports them to the store, where [`KeyRecord::last_used_at`](crate::key::KeyRecord::last_used_at) and
+//! [`request_count`](crate::key::KeyRecord::request_count) show them.
+//!
+//! ```
+//! use tower_api_key::usage::UsageTracker;
+//! use tower_api_key::{ApiKeyLayer, MemoryStore};
+//!
+//! let usage = UsageTracker::new();
+//! let layer = ApiKeyLayer::new(MemoryStore::new()).track_usage(&usage);
+//! ```
 
 #[cfg(all(test, loom_model))]
 mod loom;

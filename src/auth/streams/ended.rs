@@ -43,7 +43,7 @@ impl ApiKey {
     /// | where | the future resolves |
     /// |---|---|
     /// | in this process, on a store that [publishes](crate::KeyStore::changes) its changes | at once |
-    /// | in a process whose `CachedStore` watches | within milliseconds of the notification |
+    /// | in a process whose [`CachedStore`](crate::store::CachedStore::watch) watches | within milliseconds of the notification |
     /// | without a cache | within a second |
     /// | with a cache that does not watch | within its time to live and a second |
     /// | while the store gives no answer | [30 seconds](crate::ApiKeyLayer::keep_streams_in_outage) after its last answer |

@@ -18,11 +18,13 @@ impl<S: KeyStore + ChangeFeed> CachedStore<S> {
     ///
     /// While changes are received, they apply within milliseconds. While they are not, entries serve to the end of their
     /// time to live. Whenever changes are received again, everything is forgotten once, since some may have been missed.
-    /// A feed that panics, or reports nothing within its [`silence_limit`](ChangeFeed::silence_limit), counts as lost. The log has one line for each loss and one for its end.
+    /// A feed that panics, or reports nothing within its [`silence_limit`](ChangeFeed::silence_limit), counts as lost. The log
+    /// has one line for each loss and one for its end.
     ///
-    /// Postgres notifies through a connection of its own, and a heartbeat every 5 seconds finds a connection that has
-    /// died silently; `PostgresStore::heartbeat_interval` sets another interval. An SQLite file is read 10 times a second. Behind a pooler that swallows `LISTEN`, such as PgBouncer
-    /// in transaction mode, no change is received.
+    /// Postgres notifies through a connection of its own, and a heartbeat every 5 seconds finds a connection that has died
+    /// silently; [`heartbeat_interval`](crate::store::PostgresStore::heartbeat_interval) sets another interval. An SQLite file
+    /// is read 10 times a second. Behind a pooler that swallows `LISTEN`, such as PgBouncer in transaction mode, no change is
+    /// received.
     ///
     /// ```no_run
     /// # #[cfg(feature = "postgres")]
