@@ -1,4 +1,5 @@
-//! The documents name tests that exist.
+//! What the documents name and link exists.
 
 mod cases;
+mod links;
 mod promises;
