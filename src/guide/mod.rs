@@ -5,6 +5,7 @@
 //! | you want to | page |
 //! |---|---|
 //! | protect an axum API: store, route table, layer, key management | [`axum_service`] |
+//! | protect a part of an axum router, below `nest` | [`axum_service`](axum_service#around-a-part-of-the-router) |
 //! | protect a service on plain hyper | [`hyper_service`] |
 //! | require scopes on single routes, without a route table | [`scopes_per_route`] |
 //! | put several layers in the right order | [`layer_order`] |
