@@ -27,23 +27,24 @@ impl<B: Database> KeyBackend for SqlStore<B> {
 
     async fn list(&self, organizations: Organizations<'_>, query: &ListKeys) -> Result<Page, BackendError> {
         let now = timestamp(&self.database.read(B::NOW, vec![]).await.map_err(SqlError::from)?)?;
-        let Organizations::One(organization) = organizations else {
-            let found = self.page(B::LIST_ALL, organizations, i64::MIN, now, query, None).await?;
-            return Ok(page(found, query));
-        };
         // In the statements, an empty text is no filter.
         if query.created_by() == Some("") {
             return Ok(Page::default());
         }
-        let aged = self.aged(organization, now).await?;
         let text = query.search().filter(|text| !text.is_empty());
-        let plans = match text {
-            Some(_) if self.are_many(organization, query).await? => Plan::of_search(),
-            _ => Plan::of(query),
+        let (plans, aged) = match organizations {
+            Organizations::All => (Plan::of_all(text), i64::MIN),
+            Organizations::One(organization) => {
+                let aged = self.aged(organization, now).await?;
+                match text {
+                    Some(_) if self.are_many(organization, query).await? => (Plan::of_search(), aged),
+                    _ => (Plan::of(query), aged),
+                }
+            }
         };
         let mut found = (vec![], vec![]);
         for plan in plans {
-            let words = text.filter(|_| *plan == Plan::Search).map(|text| B::words(organization, text));
+            let words = text.filter(|_| plan.takes_words()).map(|text| B::words(organizations, text));
             found = self.page(B::list(*plan), organizations, aged, now, query, words).await?;
             if found.0.len() > query.limit() {
                 break;

@@ -1,6 +1,7 @@
 //! Reads every row, for an operator who wants to know of invalid ones before a request does.
 
 use super::database::{Database, Value};
+use super::listing::Plan;
 use super::row::{self, InvalidRow};
 use super::{SqlError, SqlStore, timestamp};
 
@@ -44,7 +45,7 @@ impl<B: Database> SqlStore<B> {
                 i64::MAX.into(),
                 i64::MIN.into(),
             ];
-            let rows = self.database.read(B::LIST_ALL, values).await?;
+            let rows = self.database.read(B::list(Plan::All), values).await?;
             let mut checked = CheckedRows { read: rows.len(), ..CheckedRows::default() };
             for row in &rows {
                 match self.decode(row) {

@@ -6,6 +6,7 @@ use super::error::SqlError;
 use super::listing::Plan;
 use super::lookups::Lanes;
 use crate::key::{KeyDigest, KeyId, OrganizationId};
+use crate::store::Organizations;
 
 /// A database that a [`SqlStore`](super::SqlStore) keeps its keys in.
 #[expect(unnameable_types, reason = "sealed: it is public only as the bound of a public type")]
@@ -22,8 +23,6 @@ pub trait Database: Send + Sync + 'static {
     const INSERT_MANY: &'static str;
     /// Locks the organization `$1` against others that count its keys, where a change does not lock the whole database.
     const LOCK_ORGANIZATION: Option<&'static str>;
-    /// A page of the keys of all organizations.
-    const LIST_ALL: &'static str;
     /// The ids of keys of one organization that ended, locked.
     const ENDED_OF_ONE: &'static str;
     /// The ids of keys of all organizations that ended, locked.
@@ -38,11 +37,11 @@ pub trait Database: Send + Sync + 'static {
 
     type Transaction: Send + 'static;
 
-    /// Returns the statement of a page of one organization's keys.
+    /// Returns the statement of a page of keys.
     fn list(plan: Plan) -> &'static str;
 
-    /// Returns the query for the words of an organization's keys with this text.
-    fn words(organization: &OrganizationId, text: &str) -> String;
+    /// Returns the query for the words of the keys with this text.
+    fn words(organizations: Organizations<'_>, text: &str) -> String;
 
     /// Returns how many statements may run at once for lookups.
     fn lanes(&self) -> Lanes;

@@ -7,10 +7,10 @@
 //! A text is looked for in the keys that the other filters leave. If those are many, an index finds the keys with each three
 //! characters of the text, and the statement keeps those with the text itself.
 
-use crate::key::{KeyStatus, OrganizationId};
-use crate::store::ListKeys;
+use crate::key::KeyStatus;
+use crate::store::{ListKeys, Organizations};
 
-/// How to find a page of one organization's keys.
+/// How to find a page of keys: of one organization, or of all.
 #[expect(unnameable_types, reason = "part of a sealed trait")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
@@ -27,6 +27,12 @@ pub enum Plan {
     ExpiresBefore,
     /// Of the keys with the words of a text.
     Search,
+    /// Of all keys of all organizations, one after the other.
+    All,
+    /// Of the newest keys of all organizations alone.
+    AllNewest,
+    /// Of the keys of all organizations with the words of a text.
+    AllSearch,
 }
 
 impl Plan {
@@ -55,6 +61,19 @@ impl Plan {
     /// Returns the plans for a text among many keys.
     pub(super) const fn of_search() -> &'static [Self] {
         &[Self::Newest, Self::Search]
+    }
+
+    /// Returns the plans for the keys of all organizations, with a text or without.
+    pub(super) const fn of_all(text: Option<&str>) -> &'static [Self] {
+        match text {
+            Some(_) => &[Self::AllNewest, Self::AllSearch],
+            None => &[Self::All],
+        }
+    }
+
+    /// Whether the statement needs the words of a text.
+    pub(super) fn takes_words(self) -> bool {
+        matches!(self, Self::Search | Self::AllSearch)
     }
 
     /// Returns the plan whose index has the fewest keys with this text.
@@ -169,10 +188,10 @@ pub(super) const fn count_candidates(plan: Plan) -> &'static str {
     }
 }
 
-/// The statements of one database, with what makes a name and a hint lower case there, and where the keys `k` are whose words
-/// match `$12`.
+/// The statements of one database, with what makes a name and a hint lower case there, the active keys that never expire in
+/// the order of their index, and where the keys `k` are whose words match `$12`.
 macro_rules! listing {
-    ($database:ident, $name:literal, $hint:literal, $matching:literal) => {
+    ($database:ident, $name:literal, $hint:literal, $lasting:literal, $lasting_order:ident, $matching:literal) => {
         pub(super) const fn $database(plan: Plan) -> &'static str {
             // The ids of a page of the keys that this finds.
             macro_rules! ids {
@@ -216,7 +235,7 @@ macro_rules! listing {
                 Plan::Environment => page!(ids!(indexed!(Environment, "$7"), newest_first)),
                 Plan::Creator => page!(ids!(indexed!(Creator, "$8"), newest_first)),
                 Plan::Active => page!(either!(
-                    ids!("k.suspended = 0 AND k.revoked_at IS NULL AND k.expires_at IS NULL", newest_first),
+                    ids!($lasting, $lasting_order),
                     ids!("k.revoked_at IS NULL AND k.expires_at > $4", sorted)
                 )),
                 Plan::Expired => page!(either!(
@@ -231,21 +250,42 @@ macro_rules! listing {
                     filters!("k.created_at < $11", $name, $hint),
                     sorted!()
                 )),
+                Plan::All => of_all!("tower_api_key_keys", $name, $hint, newest_first),
+                Plan::AllNewest => of_all!(
+                    "(SELECT * FROM tower_api_key_keys k WHERE k.organization IS NOT NULL \
+                     AND (k.created_at, k.id) < ($2, $3) ORDER BY k.created_at DESC, k.id DESC LIMIT 5000)",
+                    $name,
+                    $hint,
+                    newest_first
+                ),
+                Plan::AllSearch => of_all!(concat!("(SELECT k.* FROM ", $matching, ")"), $name, $hint, sorted),
             }
         }
     };
 }
 
-/// A page of the keys of all organizations. Every value must be used: `$1` is empty, and `$11` the earliest time.
-macro_rules! list_all {
-    ($name:literal, $hint:literal) => {
+/// The lasting keys in the order of their index in Postgres. No other index has this order: the planner cannot prefer one that
+/// reads every key of the organization, as it would after a change of most keys, until the next `ANALYZE`.
+#[cfg(feature = "postgres")]
+macro_rules! lasting_first {
+    () => {
+        " AND (k.created_at + 0, k.id) < ($2, $3) ORDER BY k.created_at + 0 DESC, k.id DESC LIMIT $6"
+    };
+}
+
+/// A page of those of these keys that have an organization. Every value must be used: `$1` is empty, and `$11` the earliest
+/// time.
+macro_rules! of_all {
+    ($keys:expr, $name:literal, $hint:literal, $order:ident) => {
         concat!(
             columns!(),
-            "FROM tower_api_key_keys k",
+            "FROM ",
+            $keys,
+            " k",
             joins!(),
             "WHERE $1 = '' AND $11 <= $4 AND k.organization IS NOT NULL AND ",
             filters!("k.created_at <= $4 - CASE WHEN o.max_key_age >= 0 THEN o.max_key_age END", $name, $hint),
-            newest_first!()
+            $order!()
         )
     };
 }
@@ -256,10 +296,10 @@ listing!(
     postgres,
     "lower(k.name COLLATE \"C\")",
     "lower(k.hint COLLATE \"C\")",
+    "CASE WHEN k.suspended = 0 AND k.revoked_at IS NULL AND k.expires_at IS NULL THEN 1 ELSE 0 END = 1",
+    lasting_first,
     "tower_api_key_keys k WHERE tower_api_key_words(k.organization, k.name, k.hint) @@ $12::text::tsquery"
 );
-#[cfg(feature = "postgres")]
-pub(super) const ALL_POSTGRES: &str = list_all!("lower(k.name COLLATE \"C\")", "lower(k.hint COLLATE \"C\")");
 
 // `CROSS` keeps the index of words in the outer loop.
 #[cfg(feature = "sqlite")]
@@ -267,10 +307,10 @@ listing!(
     sqlite,
     "lower(k.name)",
     "lower(k.hint)",
+    "k.suspended = 0 AND k.revoked_at IS NULL AND k.expires_at IS NULL",
+    newest_first,
     "tower_api_key_search s CROSS JOIN tower_api_key_keys k ON k.number = s.rowid WHERE s.tower_api_key_search MATCH $12"
 );
-#[cfg(feature = "sqlite")]
-pub(super) const ALL_SQLITE: &str = list_all!("lower(k.name)", "lower(k.hint)");
 
 /// Returns the pattern for `LIKE` of texts that contain this one; empty for none.
 pub(super) fn pattern(text: Option<&str>) -> String {
@@ -303,26 +343,28 @@ fn prefix<'a>(word: &str, sign: &'a str) -> &'a str {
     if word.chars().count() < WORD { sign } else { "" }
 }
 
-/// Returns the query for the words of an organization's keys with this text.
+/// Returns the query for the words of the keys with this text, of one organization or all.
 #[cfg(feature = "postgres")]
-pub(super) fn words_postgres(organization: &OrganizationId, text: &str) -> String {
+pub(super) fn words_postgres(organizations: Organizations<'_>, text: &str) -> String {
     let quoted = |word: &str| format!("'{}'", word.replace('\\', r"\\").replace('\'', "''"));
-    let mut query = quoted(&format!("\u{1f}{organization}"));
-    for word in words(text) {
-        query += &format!(" & {}{}", quoted(word), prefix(word, ":*"));
-    }
-    query
+    let own = match organizations {
+        Organizations::One(organization) => Some(quoted(&format!("\u{1f}{organization}"))),
+        Organizations::All => None,
+    };
+    let words = words(text).map(|word| format!("{}{}", quoted(word), prefix(word, ":*")));
+    own.into_iter().chain(words).collect::<Vec<_>>().join(" & ")
 }
 
-/// Returns the query for the words of an organization's keys with this text.
+/// Returns the query for the words of the keys with this text, of one organization or all.
 #[cfg(feature = "sqlite")]
-pub(super) fn words_sqlite(organization: &OrganizationId, text: &str) -> String {
+pub(super) fn words_sqlite(organizations: Organizations<'_>, text: &str) -> String {
     let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let mut query = format!("x{}", hex(organization.as_str()));
-    for word in words(text) {
-        query += &format!(" AND {}{}", hex(word), prefix(word, "*"));
-    }
-    query
+    let own = match organizations {
+        Organizations::One(organization) => Some(format!("x{}", hex(organization.as_str()))),
+        Organizations::All => None,
+    };
+    let words = words(text).map(|word| format!("{}{}", hex(word), prefix(word, "*")));
+    own.into_iter().chain(words).collect::<Vec<_>>().join(" AND ")
 }
 
 pub(super) use {columns, joins};
@@ -330,6 +372,7 @@ pub(super) use {columns, joins};
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::OrganizationId;
 
     #[test]
     fn pattern_escapes_its_own_signs() {
@@ -349,16 +392,20 @@ mod tests {
     #[cfg(feature = "postgres")]
     #[test]
     fn words_are_quoted_for_postgres() {
-        let query = |text| words_postgres(&OrganizationId::new("a'b").unwrap(), text);
+        let organization = OrganizationId::new("a'b").unwrap();
+        let query = |text| words_postgres(Organizations::One(&organization), text);
         assert_eq!(query(r"\'|&"), "'\u{1f}a''b' & '\\\\''|' & '''|&'");
         assert_eq!(query("n!"), "'\u{1f}a''b' & 'n!':*");
+        assert_eq!(words_postgres(Organizations::All, "abcd"), "'abc' & 'bcd'");
     }
 
     #[cfg(feature = "sqlite")]
     #[test]
     fn words_are_hexadecimal_for_sqlite() {
-        let query = |text| words_sqlite(&OrganizationId::new("acme").unwrap(), text);
+        let organization = OrganizationId::new("acme").unwrap();
+        let query = |text| words_sqlite(Organizations::One(&organization), text);
         assert_eq!(query("abcd"), "x61636d65 AND 616263 AND 626364");
         assert_eq!(query("ü"), "x61636d65 AND c3bc*");
+        assert_eq!(words_sqlite(Organizations::All, "abcd"), "616263 AND 626364");
     }
 }

@@ -10,7 +10,7 @@ use super::sqlite::Sqlite;
 use super::statements as sql;
 
 /// A statement, and the parts of its plan.
-const STATEMENTS: [(&str, &[&str]); 20] = [
+const STATEMENTS: [(&str, &[&str]); 23] = [
     (listing::sqlite(Plan::Whole), &["keys_listing (organization=?"]),
     (listing::sqlite(Plan::Newest), &["keys_listing (organization=?"]),
     (listing::sqlite(Plan::Revoked), &["keys_revoked (organization=?"]),
@@ -27,6 +27,9 @@ const STATEMENTS: [(&str, &[&str]); 20] = [
     ),
     (listing::sqlite(Plan::ExpiresBefore), &["keys_expiring (organization=? AND expires_at<?)"]),
     (listing::sqlite(Plan::Search), &["SCAN s VIRTUAL TABLE INDEX", "SEARCH k USING INTEGER PRIMARY KEY (rowid=?)"]),
+    (listing::sqlite(Plan::All), &["keys_all ((created_at,id)<(?,?))"]),
+    (listing::sqlite(Plan::AllNewest), &["keys_all ((created_at,id)<(?,?))"]),
+    (listing::sqlite(Plan::AllSearch), &["SCAN s VIRTUAL TABLE INDEX", "SEARCH k USING INTEGER PRIMARY KEY (rowid=?)"]),
     (listing::count_candidates(Plan::Whole), &["COVERING INDEX tower_api_key_keys_listing (organization=?"]),
     (listing::count_candidates(Plan::Creator), &["COVERING INDEX tower_api_key_keys_creator (organization=? AND"]),
     (sql::COUNTS_OF_ONE, &["COVERING INDEX tower_api_key_keys_listing (organization=?)"]),

@@ -17,7 +17,8 @@ use super::places::Places;
 use super::slots::{Free, SLOTS, Slots};
 use super::tls;
 use super::{ACQUIRE_TIMEOUT, SqlStore, listing, statements as sql};
-use crate::key::{KeyDigest, OrganizationId};
+use crate::key::KeyDigest;
+use crate::store::Organizations;
 
 /// Keys in a PostgreSQL database that many processes share.
 ///
@@ -351,7 +352,6 @@ impl Database for Postgres {
     const INSERT_MANY: &'static str = sql::INSERT_MANY_POSTGRES;
     const LOCK_ORGANIZATION: Option<&'static str> =
         Some("SELECT pg_advisory_xact_lock(1637423093, hashtext($1))::text");
-    const LIST_ALL: &'static str = listing::ALL_POSTGRES;
     const ENDED_OF_ONE: &'static str = sql::ENDED_OF_ONE_POSTGRES;
     const ENDED: &'static str = sql::ENDED_POSTGRES;
     const OF_ORGANIZATION: &'static str = sql::OF_ORGANIZATION_POSTGRES;
@@ -371,8 +371,8 @@ impl Database for Postgres {
         listing::postgres(plan)
     }
 
-    fn words(organization: &OrganizationId, text: &str) -> String {
-        listing::words_postgres(organization, text)
+    fn words(organizations: Organizations<'_>, text: &str) -> String {
+        listing::words_postgres(organizations, text)
     }
 
     fn lanes(&self) -> Lanes {

@@ -13,7 +13,8 @@ use super::listing::Plan;
 use super::lookups::Lanes;
 use super::readers::{READERS, Readers};
 use super::{ACQUIRE_TIMEOUT, SqlStore, listing, row, statements as sql};
-use crate::key::{KeyDigest, OrganizationId};
+use crate::key::KeyDigest;
+use crate::store::Organizations;
 
 /// Keys in one SQLite file: the store of a service that runs on one host.
 ///
@@ -152,7 +153,6 @@ impl Database for Sqlite {
     const GET_MANY: &'static str = sql::GET_MANY_SQLITE;
     const INSERT_MANY: &'static str = sql::INSERT_MANY_SQLITE;
     const LOCK_ORGANIZATION: Option<&'static str> = None;
-    const LIST_ALL: &'static str = listing::ALL_SQLITE;
     const ENDED_OF_ONE: &'static str = sql::ENDED_OF_ONE_SQLITE;
     const ENDED: &'static str = sql::ENDED_SQLITE;
     const OF_ORGANIZATION: &'static str = sql::OF_ORGANIZATION_SQLITE;
@@ -172,8 +172,8 @@ impl Database for Sqlite {
         listing::sqlite(plan)
     }
 
-    fn words(organization: &OrganizationId, text: &str) -> String {
-        listing::words_sqlite(organization, text)
+    fn words(organizations: Organizations<'_>, text: &str) -> String {
+        listing::words_sqlite(organizations, text)
     }
 
     /// The other half of the processors has other work. One that runs at full load answers in larger batches.

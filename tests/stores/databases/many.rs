@@ -116,8 +116,10 @@ impl<D: Database> Times<D> {
         let active = new().with_status(KeyStatus::Active);
         self.list("text and status of most, 20", active.with_search("needle"), 20).await;
 
-        let page = self.store.list(Organizations::All, &new()).await.unwrap();
-        assert_eq!(page.keys.len(), 100);
+        self.list_of_all("all organizations", new(), 100).await;
+        self.list_of_all("all organizations, text of most", new().with_search("NIGHT"), 100).await;
+        self.list_of_all("all organizations, text, 20", new().with_search("needle"), 20).await;
+        self.list_of_all("all organizations, text, none", new().with_search("haystack"), 0).await;
         let store = self.store.clone();
         let counted = self.best("counts by status", async || store.counts(acme().into()).await.unwrap()).await;
         assert_eq!((counted.suspended, counted.revoked, counted.expired), (20, 20, 20));
@@ -157,8 +159,16 @@ impl<D: Database> Times<D> {
     }
 
     async fn list(&mut self, what: &'static str, query: ListKeys, found: usize) {
+        self.list_of(acme().into(), what, query, found).await;
+    }
+
+    async fn list_of_all(&mut self, what: &'static str, query: ListKeys, found: usize) {
+        self.list_of(Organizations::All, what, query, found).await;
+    }
+
+    async fn list_of(&mut self, whose: Organizations<'_>, what: &'static str, query: ListKeys, found: usize) {
         let store = self.store.clone();
-        let page = self.best(what, async || store.list(acme().into(), &query).await.unwrap()).await;
+        let page = self.best(what, async || store.list(whose, &query).await.unwrap()).await;
         assert_eq!(page.keys.len(), found, "{what}");
     }
 

@@ -1,9 +1,10 @@
 //! A text in a name or hint, among so many keys that an index has to find it.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use tower_api_key::key::{KeyId, KeyStatus, Metadata};
-use tower_api_key::store::{KeyBackend, KeyUpdate, ListKeys};
+use tower_api_key::key::{KeyId, KeyRecord, KeyStatus, Metadata};
+use tower_api_key::store::{KeyBackend, KeyUpdate, ListKeys, Organizations};
 
 use super::database::Database;
 use crate::support::calls::acme;
@@ -60,15 +61,24 @@ async fn fill<D: Database>(database: &D) {
     database.run(insert).await.unwrap();
 }
 
-/// Returns the ids on all pages of the list, each with this many keys.
-async fn listed(store: &impl KeyBackend, query: &ListKeys, limit: usize) -> Vec<KeyId> {
-    let (mut query, mut ids) = (query.clone().with_limit(limit), Vec::new());
+/// Returns the keys on all pages of the list, each with this many keys.
+async fn listed(
+    store: &impl KeyBackend,
+    organizations: Organizations<'_>,
+    query: &ListKeys,
+    limit: usize,
+) -> Vec<Arc<KeyRecord>> {
+    let (mut query, mut keys) = (query.clone().with_limit(limit), Vec::new());
     loop {
-        let page = store.list(acme().into(), &query).await.unwrap();
-        ids.extend(page.keys.iter().map(|key| key.id()));
-        let Some(next) = page.next else { return ids };
+        let page = store.list(organizations, &query).await.unwrap();
+        keys.extend(page.keys);
+        let Some(next) = page.next else { return keys };
         query = query.with_after(next);
     }
+}
+
+fn ids<'a>(keys: impl IntoIterator<Item = &'a Arc<KeyRecord>>) -> Vec<KeyId> {
+    keys.into_iter().map(|key| key.id()).collect()
 }
 
 /// Cases: 188.
@@ -76,14 +86,10 @@ async fn text_among_many_keys_is_found_wherever_it_is<D: Database>() {
     let database = D::new().await;
     let store = database.store().await;
     fill(&database).await;
-    let (mut all, mut query) = (Vec::new(), ListKeys::new().with_limit(ListKeys::MAX_LIMIT));
-    loop {
-        let page = store.list(acme().into(), &query).await.unwrap();
-        all.extend(page.keys);
-        let Some(next) = page.next else { break };
-        query = query.with_after(next);
-    }
-    assert_eq!(all.len() as i64, KEYS - KEYS / 100);
+    let everything = ListKeys::new();
+    let own = listed(&store, acme().into(), &everything, ListKeys::MAX_LIMIT).await;
+    let all = listed(&store, Organizations::All, &everything, ListKeys::MAX_LIMIT).await;
+    assert_eq!((own.len() as i64, all.len() as i64), (KEYS - KEYS / 100, KEYS));
 
     // Every beginning, end and middle of the names, the ends of one hint, and texts that no key has.
     let mut texts: Vec<String> = ["avk_...10", "...1005", "1005", "other 5", "th", "9 ", "haystack", "\u{1f}", "zz"]
@@ -102,17 +108,21 @@ async fn text_among_many_keys_is_found_wherever_it_is<D: Database>() {
     for text in texts {
         for query in [ListKeys::new(), ListKeys::new().with_status(KeyStatus::Revoked)] {
             let query = query.with_search(&text);
-            let expected: Vec<_> =
-                all.iter().filter(|key| query.matches(key, SystemTime::now())).map(|key| key.id()).collect();
-            assert_eq!(listed(&store, &query, 1000).await, expected, "{text:?}");
-            found += expected.len();
+            for (organizations, keys) in [(acme().into(), &own), (Organizations::All, &all)] {
+                let expected = ids(keys.iter().filter(|key| query.matches(key, SystemTime::now())));
+                let listed = listed(&store, organizations, &query, 1000).await;
+                assert_eq!(ids(&listed), expected, "{text:?} of {organizations:?}");
+                found += expected.len();
+            }
         }
     }
     assert!(found > NAMES.len());
-    let same = ListKeys::new().with_search("SAME");
-    assert_eq!(listed(&store, &same, 1).await.len(), 2, "in pages of one key");
-    let long = ListKeys::new().with_search("same".repeat(10_000));
-    assert_eq!(listed(&store, &long, 1000).await, []);
+    for organizations in [acme().into(), Organizations::All] {
+        let same = ListKeys::new().with_search("SAME");
+        assert_eq!(listed(&store, organizations, &same, 1).await.len(), 2, "in pages of one key");
+        let long = ListKeys::new().with_search("same".repeat(10_000));
+        assert_eq!(listed(&store, organizations, &long, 1000).await, []);
+    }
 }
 
 /// Cases: 188.
@@ -121,7 +131,12 @@ async fn text_is_found_after_each_change_of_its_key<D: Database>() {
     let store = database.store().await;
     fill(&database).await;
     let id = "00000000-0000-4000-8000-000000000001".parse().unwrap();
-    let found = async |text: &str| listed(&store, &ListKeys::new().with_search(text), 100).await;
+    let found = async |text: &str| {
+        let query = ListKeys::new().with_search(text);
+        let own = ids(&listed(&store, acme().into(), &query, 100).await);
+        assert_eq!(ids(&listed(&store, Organizations::All, &query, 100).await), own, "of all organizations");
+        own
+    };
     assert_eq!(found("NÜDEL").await, [id]);
     store.update(acme(), id, KeyUpdate::new().with_name("renamed")).await.unwrap();
     assert_eq!((found("NÜDEL").await, found("renamed").await), (vec![], vec![id]));
