@@ -61,6 +61,8 @@ impl StoreFeature {
                 "a_policy_reaches_existing_keys",
                 "a_policy_reaches_new_keys",
                 "a_policy_stays_in_its_organization",
+                "a_policy_update_keeps_the_rest",
+                "two_policy_updates_both_hold",
                 "the_status_filter_knows_the_maximum_age",
                 "a_revoke_holds_against_a_policy",
                 "a_policy_reaches_a_key_issued_meanwhile",

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use tower_api_key::key::{KeyDigest, KeyId, KeyRecord, OrganizationPolicy};
 use tower_api_key::store::{
     Changes, InsertRules, Inserted, KeyBackend, KeyCounts, KeyUpdate, KeyUsage, ListKeys, Lookup, NewRecord,
-    Organizations, Page, Replacement,
+    Organizations, Page, PolicyUpdate, Replacement,
 };
 use tower_api_key::{BoxError, KeyStore, OrganizationId};
 
@@ -50,6 +50,7 @@ hooks! {
     on_update update: (OrganizationId, KeyId, KeyUpdate) => Managed;
     on_organization_policy organization_policy: OrganizationId => Managed<OrganizationPolicy>;
     on_set_organization_policy set_organization_policy: (OrganizationId, OrganizationPolicy) => Managed<()>;
+    on_update_policy update_policy: (OrganizationId, PolicyUpdate) => Managed<OrganizationPolicy>;
     on_record_usage record_usage: Vec<KeyUsage> => Managed<()>;
     on_insert insert: (NewRecord, InsertRules) => Managed;
     on_insert_many insert_many: (Vec<NewRecord>, InsertRules) => Managed<Vec<Inserted>>;
@@ -221,6 +222,21 @@ impl KeyBackend for Tampered {
         match &self.hooks.set_organization_policy {
             Some(hook) => hook(self.table.clone(), (organization.clone(), policy)).await,
             None => self.table.set_organization_policy(organization, policy),
+        }
+    }
+
+    async fn update_organization_policy(
+        &self,
+        organization: &OrganizationId,
+        update: PolicyUpdate,
+    ) -> Managed<OrganizationPolicy> {
+        match &self.hooks.update_policy {
+            Some(hook) => hook(self.table.clone(), (organization.clone(), update)).await,
+            None => {
+                let policy = update.apply(self.organization_policy(organization).await?);
+                self.set_organization_policy(organization, policy).await?;
+                Ok(policy)
+            }
         }
     }
 

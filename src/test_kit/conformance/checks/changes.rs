@@ -8,7 +8,7 @@ use super::super::interleave::{LEADS, dropped_after};
 use super::super::verdict::{Expecting, Verdict, expect};
 use crate::key::{KeyDigest, KeyRecord, OrganizationPolicy};
 use crate::scope::{Access, avala};
-use crate::store::{Changes, Expiry, Invalidation, KeyBackend, KeyStore, Subscriber};
+use crate::store::{Changes, Expiry, Invalidation, KeyBackend, KeyStore, PolicyUpdate, Subscriber};
 
 pub(super) async fn publishes_every_change_if_it_publishes<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let Some(changes) = bench.store.changes() else { return Ok(()) };
@@ -30,6 +30,14 @@ pub(super) async fn publishes_every_change_if_it_publishes<S: KeyBackend>(bench:
     bench.set_policy(OrganizationPolicy::default().with_max_key_age(HOUR)).await?;
     for key in [&key, &new] {
         published.expect("`set_organization_policy` to publish each key", |change| concerns_key(change, key))?;
+    }
+
+    published.clear();
+    let disable = PolicyUpdate::new().with_disabled(true);
+    let updated = bench.store.update_organization_policy(&bench.own, disable).await;
+    updated.expecting("`update_organization_policy` to change the policy")?;
+    for key in [&key, &new] {
+        published.expect("`update_organization_policy` to publish each key", |change| concerns_key(change, key))?;
     }
 
     published.clear();

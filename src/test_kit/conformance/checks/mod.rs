@@ -111,14 +111,14 @@ pub(super) fn of_management<S: KeyBackend>() -> Vec<Check<S>> {
             lists_no_other_organizations_keys;
         policy:
             keeps_the_policy, a_policy_reaches_existing_keys, a_policy_reaches_new_keys,
-            a_policy_stays_in_its_organization, the_status_filter_knows_the_maximum_age;
+            a_policy_stays_in_its_organization, a_policy_update_keeps_the_rest, the_status_filter_knows_the_maximum_age;
         usage:
             usage_adds_up_or_is_not_kept, usage_changes_nothing_else;
         race:
             one_of_many_regenerates_succeeds, one_of_many_imports_succeeds, a_revoke_holds_against_an_update,
             a_revoke_holds_against_a_policy, a_revoke_holds_against_a_regenerate,
             a_revoke_holds_against_usage, a_regenerate_holds_against_an_update, concurrent_updates_never_widen,
-            a_policy_reaches_a_key_issued_meanwhile, a_revoke_holds_against_an_overlap,
+            two_policy_updates_both_hold, a_policy_reaches_a_key_issued_meanwhile, a_revoke_holds_against_an_overlap,
             a_suspension_holds_against_an_overlap, a_revoke_holds_against_a_suspension,
             the_most_active_keys_hold_for_many_at_once;
         dropped:

@@ -5,7 +5,7 @@ use super::super::verdict::{Expecting, Verdict, expect, expect_same};
 use super::sorted_ids;
 use crate::key::{KeyStatus, OrganizationId, OrganizationPolicy};
 use crate::scope::Access;
-use crate::store::{Expiry, KeyBackend, ListKeys};
+use crate::store::{Expiry, KeyBackend, ListKeys, PolicyUpdate};
 
 pub(super) async fn keeps_the_policy<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let none = OrganizationPolicy::default();
@@ -74,6 +74,34 @@ pub(super) async fn a_policy_stays_in_its_organization<S: KeyBackend>(bench: &Be
     expect_same("the policy of another organization's key", &none, &found.policy())
 }
 
+pub(super) async fn a_policy_update_keeps_the_rest<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
+    let key = bench.add(Access::Full).await?;
+    let (update, day, none) = (PolicyUpdate::new(), 24 * HOUR, OrganizationPolicy::default());
+    let updates = [
+        update.with_max_key_age(day),
+        update.with_disabled(true),
+        update,
+        update.with_max_key_age(HOUR),
+        update.with_disabled(false),
+        update.with_max_key_age(None),
+        update.with_max_key_age(day).with_disabled(true),
+    ];
+    let mut policy = none;
+    for update in updates {
+        // A store that remembers lookups remembers this one.
+        bench.answers(key.digest()).await?;
+        policy = update.apply(policy);
+        let returned = bench.store.update_organization_policy(&bench.own, update).await;
+        let returned = returned.expecting("`update_organization_policy` to change the policy")?;
+        expect_same(&format!("the policy that is returned by {update:?}"), &policy, &returned)?;
+        expect_same(&format!("the policy after {update:?}"), &policy, &policy_of(bench, &bench.own).await?)?;
+        for (call, found) in bench.answers(key.digest()).await? {
+            expect_same(&format!("the policy that {call} returns"), &policy, &found.policy())?;
+        }
+    }
+    expect_same("the policy of another organization", &none, &policy_of(bench, &bench.other).await?)
+}
+
 pub(super) async fn the_status_filter_knows_the_maximum_age<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
     let keys = [bench.add(Access::Full).await?, bench.add_until(bench.now() + HOUR, Access::Full).await?];
     bench.set_policy(OrganizationPolicy::default().with_max_key_age(Duration::ZERO)).await?;
@@ -84,7 +112,10 @@ pub(super) async fn the_status_filter_knows_the_maximum_age<S: KeyBackend>(bench
     Ok(())
 }
 
-async fn policy_of<S: KeyBackend>(bench: &Bench<'_, S>, organization: &OrganizationId) -> Verdict<OrganizationPolicy> {
+pub(super) async fn policy_of<S: KeyBackend>(
+    bench: &Bench<'_, S>,
+    organization: &OrganizationId,
+) -> Verdict<OrganizationPolicy> {
     let policy = bench.store.organization_policy(organization).await;
     policy.expecting("`organization_policy` to return the policy")
 }

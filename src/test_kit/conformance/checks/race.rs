@@ -7,10 +7,11 @@ use futures::future::join_all;
 use super::super::bench::{Bench, HOUR, limit_to, new_record};
 use super::super::interleave::{LEADS, staggered};
 use super::super::verdict::{Expecting, Verdict, expect, expect_same};
+use super::policy::policy_of;
 use crate::key::{KeyId, KeyRecord, OrganizationPolicy};
 use crate::manage::{ManageError, RegenerateOptions};
 use crate::scope::{Access, ScopeSet, avala};
-use crate::store::{BackendError, Expiry, InsertRules, KeyBackend, KeyUpdate, KeyUsage, NewRecord};
+use crate::store::{BackendError, Expiry, InsertRules, KeyBackend, KeyUpdate, KeyUsage, NewRecord, PolicyUpdate};
 
 const MANY: usize = 8;
 
@@ -61,6 +62,25 @@ pub(super) async fn a_revoke_holds_against_a_policy<S: KeyBackend>(bench: &Bench
         set?;
         revoked?;
         is_revoked(bench, &key, "`set_organization_policy`").await?;
+    }
+    Ok(())
+}
+
+/// An organization that is disabled is not enabled again by a maximum age that is set meanwhile.
+pub(super) async fn two_policy_updates_both_hold<S: KeyBackend>(bench: &Bench<'_, S>) -> Verdict {
+    let (update, none) = (PolicyUpdate::new(), OrganizationPolicy::default());
+    let both = none.with_max_key_age(HOUR).with_disabled(true);
+    for interleaving in interleavings() {
+        bench.set_policy(none).await?;
+        let age = bench.store.update_organization_policy(&bench.own, update.with_max_key_age(HOUR));
+        let disable = bench.store.update_organization_policy(&bench.own, update.with_disabled(true));
+        let (aged, disabled) = interleaving.run(age, disable).await;
+        let returned = [
+            aged.expecting("`update_organization_policy` to set the maximum age")?,
+            disabled.expecting("`update_organization_policy` to disable the organization")?,
+        ];
+        expect_same("the policy after two updates at once", &both, &policy_of(bench, &bench.own).await?)?;
+        expect(returned.contains(&both), "the later of two updates to return both", &returned)?;
     }
     Ok(())
 }

@@ -168,6 +168,7 @@ pub(super) fn all() -> Vec<Broken> {
                 "a_regenerate_is_seen_at_once",
                 "an_erasure_leaves_nothing",
                 "a_policy_reaches_existing_keys",
+                "a_policy_update_keeps_the_rest",
             ],
         ),
         Broken::new(
@@ -205,6 +206,7 @@ pub(super) fn all() -> Vec<Broken> {
                 "a_revoke_is_seen_at_once",
                 "a_regenerate_is_seen_at_once",
                 "a_policy_reaches_existing_keys",
+                "a_policy_update_keeps_the_rest",
             ],
         ),
         Broken::new(
@@ -226,6 +228,7 @@ pub(super) fn all() -> Vec<Broken> {
                 "a_purged_import_stays_revoked",
                 "an_erasure_leaves_nothing",
                 "a_policy_reaches_existing_keys",
+                "a_policy_update_keeps_the_rest",
                 "an_outage_is_an_error",
             ],
         ),

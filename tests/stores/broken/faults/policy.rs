@@ -20,7 +20,9 @@ pub(super) fn all() -> Vec<Broken> {
                 "keeps_the_policy",
                 "a_policy_reaches_existing_keys",
                 "a_policy_reaches_new_keys",
+                "a_policy_update_keeps_the_rest",
                 "the_status_filter_knows_the_maximum_age",
+                "two_policy_updates_both_hold",
                 "a_policy_reaches_a_key_issued_meanwhile",
             ],
         ),
@@ -58,7 +60,11 @@ pub(super) fn all() -> Vec<Broken> {
                     },
                 )
             },
-            &["a_policy_reaches_existing_keys", "a_policy_reaches_a_key_issued_meanwhile"],
+            &[
+                "a_policy_reaches_existing_keys",
+                "a_policy_update_keeps_the_rest",
+                "a_policy_reaches_a_key_issued_meanwhile",
+            ],
         ),
         Broken::new(
             "a regenerated key is free of the policy",
@@ -113,6 +119,40 @@ pub(super) fn all() -> Vec<Broken> {
             &["a_policy_stays_in_its_organization"],
         ),
         Broken::new(
+            "an update of the policy sets the rest to the default",
+            |it| {
+                it.on_update_policy(|table, (organization, update)| {
+                    let policy = update.apply(OrganizationPolicy::default());
+                    ready(table.set_organization_policy(&organization, policy).map(|()| policy))
+                })
+            },
+            &["a_policy_update_keeps_the_rest", "two_policy_updates_both_hold"],
+        ),
+        Broken::new(
+            "an update of the policy returns the policy before it",
+            |it| {
+                it.on_update_policy(|table, (organization, update)| {
+                    ready(table.organization_policy(&organization).and_then(|before| {
+                        table.set_organization_policy(&organization, update.apply(before))?;
+                        Ok(before)
+                    }))
+                })
+            },
+            &["a_policy_update_keeps_the_rest", "two_policy_updates_both_hold"],
+        ),
+        Broken::new(
+            "an update of the policy sets the rest as it was a moment ago",
+            |it| {
+                it.on_update_policy(|table, (organization, update)| async move {
+                    let policy = update.apply(table.organization_policy(&organization)?);
+                    yield_now().await;
+                    table.set_organization_policy(&organization, policy)?;
+                    Ok(policy)
+                })
+            },
+            &["two_policy_updates_both_hold"],
+        ),
+        Broken::new(
             "set_organization_policy writes back every row that it read a moment ago",
             |it| {
                 it.on_set_organization_policy(|table, (organization, policy)| async move {
@@ -124,7 +164,7 @@ pub(super) fn all() -> Vec<Broken> {
                     table.set_organization_policy(&organization, policy)
                 })
             },
-            &["a_revoke_holds_against_a_policy"],
+            &["a_revoke_holds_against_a_policy", "two_policy_updates_both_hold"],
         ),
     ]
 }
