@@ -162,6 +162,7 @@ mod tests {
     }
 
     proptest! {
+        /// Cases: 207.
         #[test]
         fn metadata_patched_is_a_map_patched(
             old in btree_map("[a-d]", "[0-9]", 0..4),

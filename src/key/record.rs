@@ -438,6 +438,7 @@ mod tests {
         assert_eq!(record.with_suspended(false).status(at(3000)), KeyStatus::Expired);
     }
 
+    /// Cases: 210.
     #[test]
     fn record_ended_at_its_revocation_or_expiry() {
         let both = record().with_expires_at(at(2000)).with_revoked_at(at(1500));

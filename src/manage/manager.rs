@@ -270,7 +270,11 @@ impl<B: KeyBackend> KeyManager<B> {
         found.map_err(|error| ManageError::Store(error.into()))
     }
 
-    /// Changes a key, in one step. No update gives a key more access, more networks or more time.
+    /// Changes a key, in one step. No update gives a key more access, more networks or more time. A revoked key cannot be
+    /// changed; a suspended or expired one can.
+    ///
+    /// Requests that begin after the call has returned see the change, behind a cache too. Other processes see it as soon
+    /// as a revocation.
     ///
     /// # Errors
     /// Those of [`KeyUpdate::apply`], [`ManageError::NotFound`] when the organization has no such key,

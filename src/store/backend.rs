@@ -68,7 +68,8 @@ pub trait KeyBackend: KeyStore {
         rules: InsertRules,
     ) -> impl Future<Output = Result<Vec<Inserted>, BackendError>> + Send;
 
-    /// Changes a key as [`KeyUpdate::apply`] does, in one step.
+    /// Changes a key as [`KeyUpdate::apply`] does, in one step, and returns its record. Of two updates at once, none takes
+    /// back the other, and an update never takes back a revocation.
     ///
     /// # Errors
     /// Those of [`KeyUpdate::apply`], [`BackendError::NotFound`] when the organization has no such key,
@@ -157,7 +158,8 @@ pub trait KeyBackend: KeyStore {
     /// Changes parts of the policy of an organization in one step, and returns the policy: of two changes at once, none takes
     /// back the other. A change is published as by [`set_organization_policy`](Self::set_organization_policy).
     ///
-    /// By default the policy is read and then set, which are two steps. A store that more than one process changes overrides it.
+    /// By default the policy is read and then set, which are two steps. A store that waits in between, or that more than one
+    /// process changes, overrides it.
     ///
     /// # Errors
     /// [`BackendError::Store`] when the store fails.

@@ -306,6 +306,7 @@ mod tests {
     use crate::key::KeyDigest;
     use crate::scope::Access;
 
+    /// Cases: 206.
     #[test]
     fn cursor_parses_from_its_text() {
         let cursor = Cursor { created: Timestamp::from_seconds(-5), id: KeyId::from_u128(9) };

@@ -62,6 +62,7 @@ impl PolicyUpdate {
 mod tests {
     use super::*;
 
+    /// Cases: 201.
     #[test]
     fn policy_update_sets_its_fields_alone() {
         let (none, day) = (OrganizationPolicy::default(), Duration::from_secs(86_400));

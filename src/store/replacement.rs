@@ -134,6 +134,7 @@ mod tests {
         Replacement { overlap, ..Replacement::new(KeyId::from_u128(2), KeyDigest::hash(b"y")) }
     }
 
+    /// Cases: 210.
     #[test]
     fn same_lifetime_counts_from_now() {
         assert_eq!(Expiry::SameLifetime.resolve(&old(), at(1000)), None);

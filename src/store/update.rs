@@ -10,7 +10,8 @@ use crate::time::Timestamp;
 /// What to change about a key. What is not set stays as it is.
 ///
 /// No update gives a key more access, more networks or more time: that takes a new key. Resuming a suspended key gives
-/// back what it had.
+/// back what it had. Only a looser [policy](crate::key::OrganizationPolicy) of its organization lets a key do more than
+/// before too.
 ///
 /// ```
 /// use tower_api_key::scope::avala;
@@ -77,15 +78,16 @@ impl KeyUpdate {
         self
     }
 
-    /// Limits the key to exactly these scopes, each of which it must have. An empty set leaves a key that is only
-    /// accepted where any key is.
+    /// Limits the key to exactly these scopes, each of which it must have. A key with full access has all of them. An empty
+    /// set leaves a key that is only accepted where any key is.
     #[must_use]
     pub fn with_scopes(mut self, scopes: impl Into<ScopeSet>) -> Self {
         self.scopes = Some(scopes.into());
         self
     }
 
-    /// Lets the key expire at this time, which must not be later than its present expiry.
+    /// Lets the key expire at this time, rounded down to a second. It must be in the future, and not later than the present
+    /// expiry, if there is one.
     #[must_use]
     pub const fn with_expires_at(mut self, time: SystemTime) -> Self {
         self.expires_at = Some(time);
@@ -314,6 +316,7 @@ mod tests {
             }
         }
 
+        /// Cases: 207.
         /// What is asked for is what the key has afterwards, and nothing else changes.
         #[test]
         fn update_applied_sets_its_fields_alone(key in any_key(), update in any_update(), now in 0..12_u64) {
@@ -369,6 +372,7 @@ mod tests {
         assert_eq!(fits.apply(&noted, at(50)).unwrap().metadata().len(), 50);
     }
 
+    /// Cases: 207.
     #[test]
     fn update_of_as_many_scopes_as_allowed_keeps_all() {
         let scopes = |count| (0..count).map(|n| Scope::new(format!("s{n}")).unwrap()).collect::<ScopeSet>();

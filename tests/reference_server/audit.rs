@@ -52,6 +52,7 @@ async fn use_is_one_log_line_with_its_key() {
     assert!(!log.contains('\u{1b}'), "no colors outside a terminal: {log}");
 }
 
+/// Cases: 204.
 /// Which key issued, revoked and replaced which key, and which one tried to.
 #[tokio::test]
 async fn change_is_one_log_line_with_its_actor() {
@@ -91,6 +92,7 @@ async fn change_is_one_log_line_with_its_actor() {
     assert!(!log.contains(&owner), "{log}");
 }
 
+/// Cases: 204.
 /// A server that starts with another policy than the last time changes that of every organization.
 #[tokio::test]
 async fn policy_change_is_one_log_line_per_organization() {

@@ -13,6 +13,7 @@ use tower_api_key::{Access, KeyManager, KeyStore, MemoryStore, NewKey, Organizat
 
 use crate::support::clock::Hands;
 
+/// Cases: 204.
 #[tokio::test]
 async fn each_kind_of_change_is_reported_once() {
     let trail = Trail::default();
@@ -43,6 +44,7 @@ async fn each_kind_of_change_is_reported_once() {
     assert_eq!(trail.take(), [policy]);
 }
 
+/// Cases: 204.
 #[tokio::test]
 async fn unchanged_store_is_not_reported() {
     let trail = Trail::default();
@@ -59,6 +61,7 @@ async fn unchanged_store_is_not_reported() {
     assert_eq!(trail.take(), []);
 }
 
+/// Cases: 204.
 #[tokio::test]
 async fn rejected_or_failed_change_is_reported_as_such() {
     let trail = Trail::default();
@@ -87,6 +90,7 @@ async fn key_with_unknown_scope_is_reported_rejected() {
     assert_eq!(trail.take(), [reported("imported", "rejected", None, None)]);
 }
 
+/// Cases: 204.
 #[tokio::test]
 async fn abandoned_change_is_reported_unknown() {
     let trail = Trail::default();
@@ -98,6 +102,7 @@ async fn abandoned_change_is_reported_unknown() {
     assert_eq!(trail.take(), [reported("revoked", "unknown", Some(unknown), None)]);
 }
 
+/// Cases: 204.
 #[tokio::test]
 async fn handle_reports_its_actor() {
     let trail = Trail::default();
@@ -124,6 +129,7 @@ async fn audited_lookups_are_those_of_the_store() {
     assert_eq!(keys.backend().id(), store.id(), "a second layer need not look the key up again");
 }
 
+/// Cases: 208.
 #[tokio::test]
 async fn manager_with_hook_changes_the_same() {
     let audited = changed(Trail::default().of(store())).await;

@@ -490,6 +490,7 @@ fn issued_keys_are_bounded() {
 }
 
 proptest! {
+    /// Cases: 206.
     /// Whatever the size of each page, and whatever is issued between two of them.
     #[test]
     fn pages_contain_each_key_once(

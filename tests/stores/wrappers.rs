@@ -98,6 +98,7 @@ fn shown(event: &ChangeEvent<'_>) -> String {
     )
 }
 
+/// Cases: 208.
 /// Finding S15.
 #[test]
 fn change_events_are_the_same_through_every_stack() {
@@ -134,6 +135,7 @@ fn revoked(store: &impl KeyStore, digest: &KeyDigest) -> Option<bool> {
     found.map(|record| record.is_revoked())
 }
 
+/// Cases: 208.
 #[test]
 fn revoke_on_raw_store_reaches_every_cache_at_once() {
     for stack in stacks() {
@@ -154,6 +156,7 @@ fn revoke_on_raw_store_reaches_every_cache_at_once() {
     }
 }
 
+/// Cases: 208.
 /// What is looked up at once reaches the store at once.
 #[test]
 fn batch_reaches_the_store_as_one() {

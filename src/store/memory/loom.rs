@@ -123,6 +123,7 @@ fn during_a_revoke(change: fn(&MemoryStore)) {
     });
 }
 
+/// Cases: 200.
 #[test]
 fn key_changed_during_a_revoke_is_revoked() {
     during_a_revoke(|store| match limit_to(store, Some("read")) {
@@ -133,6 +134,7 @@ fn key_changed_during_a_revoke_is_revoked() {
     during_a_revoke(|store| done(store.set_organization_policy(&acme(), Default::default())).unwrap());
 }
 
+/// Cases: 200.
 #[test]
 #[should_panic(expected = "live after")]
 fn key_changed_in_steps_during_a_revoke_is_live() {
@@ -142,6 +144,7 @@ fn key_changed_in_steps_during_a_revoke_is_live() {
     });
 }
 
+/// Cases: 200.
 /// Two managers remove different scopes.
 #[test]
 fn key_updated_twice_at_once_gets_no_scope_back() {

@@ -29,6 +29,7 @@ async fn store_at(schema: &Schema, seconds: u64) -> PostgresStore {
     PostgresStore::connect(&with(&schema.url(), "options[search_path]", &path)).await.unwrap()
 }
 
+/// Cases: 209.
 #[tokio::test]
 #[ignore = "needs Postgres"]
 async fn changes_write_the_database_time() {
@@ -52,7 +53,7 @@ async fn changes_write_the_database_time() {
     assert_eq!(again.revoked_at(), Some(at(1_000_000_200)), "the first revoke counts");
 }
 
-/// Cases: 71.
+/// Cases: 71, 209.
 /// Lists use the database's clock, requests the layer's.
 #[tokio::test]
 #[ignore = "needs Postgres"]

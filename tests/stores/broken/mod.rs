@@ -77,6 +77,7 @@ async fn failures(suite: Conformance<'_, Tampered>) -> Failures {
     suite.run().await.expect_err("a broken store")
 }
 
+/// Cases: 202.
 #[tokio::test]
 async fn working_table_passes() {
     suite(nothing).run().await.unwrap();
@@ -84,6 +85,7 @@ async fn working_table_passes() {
     suite_of_lookups(nothing).run().await.unwrap();
 }
 
+/// Cases: 202.
 #[tokio::test(start_paused = true)]
 async fn broken_store_is_caught_by_name() {
     let mut wrong = Vec::new();
@@ -114,6 +116,7 @@ async fn lookup_checks_catch_the_same_faults() {
     }
 }
 
+/// Cases: 202.
 #[test]
 fn each_check_catches_a_broken_store() {
     let caught: HashSet<_> = faults::all().iter().flat_map(|broken| broken.caught_by).copied().collect();

@@ -52,6 +52,7 @@ async fn keys_with_extreme_times_are_listed_as_decided<D: Database>() {
     }
 }
 
+/// Cases: 206.
 /// Many keys of one second, in pages: each once, in one order.
 async fn pages_contain_each_key_once<D: Database>() {
     let database = D::new().await;

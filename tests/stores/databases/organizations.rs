@@ -113,7 +113,7 @@ async fn keys_of_disabled_organization_are_invalid<D: Database>() {
     assert_eq!(any(&store, &key).await, Reply::invalid());
 }
 
-/// Cases: 83.
+/// Cases: 83, 201.
 /// Over two pools: a maximum age that is set meanwhile does not accept the keys of a disabled organization again.
 async fn policy_changes_at_once_both_hold<D: Database>() {
     let database = D::new().await;

@@ -77,7 +77,7 @@ async fn revoke_and_regenerate_leave_no_live_old_key<D: Database>() {
     println!("regenerate first: {first}, revoke first: {second}");
 }
 
-/// Cases: 82, 183.
+/// Cases: 82, 183, 200.
 /// Each update has happened before the revoke, or it is a conflict. None takes the revoke back.
 async fn revoke_among_updates_is_final<D: Database>() {
     let database = D::new().await;
@@ -118,7 +118,7 @@ async fn revoke_among_updates_is_final<D: Database>() {
     println!("updates before the revoke: {before}, after it: {after}");
 }
 
-/// Cases: 82, 186.
+/// Cases: 82, 186, 200.
 /// Whatever comes first, the old key is rejected afterwards, also within the overlap.
 async fn revoke_or_suspension_in_an_overlap_ends_old_key<D: Database>() {
     let database = D::new().await;

@@ -21,6 +21,7 @@ use self::reference::{Expected, Reference};
 use self::seeded::Seed;
 use self::subject::Subject;
 
+/// Cases: 203.
 #[test]
 fn generated_requests_match_the_model() {
     let requests: u32 = std::env::var("MODEL_REQUESTS").map_or(5_000, |text| text.parse().expect("a number"));
@@ -36,6 +37,7 @@ fn generated_requests_match_the_model() {
     assert_eq!(seen, [200, 401, 403, 404, 503], "every verdict occurs");
 }
 
+/// Cases: 203.
 /// What the model is for: a fault in the store or in front of the layer is a disagreement.
 #[test]
 fn harness_detects_each_seeded_fault() {

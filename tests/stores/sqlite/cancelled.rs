@@ -175,7 +175,7 @@ async fn cancelled_revoke_is_all_or_nothing() {
     }
 }
 
-/// Cases: 95.
+/// Cases: 95, 205.
 #[tokio::test]
 async fn cancelled_narrow_is_all_or_nothing() {
     let one = ScopeSet::from([Scope::from_static("tasks.read")]);
@@ -192,7 +192,26 @@ async fn cancelled_narrow_is_all_or_nothing() {
     }
 }
 
-/// Cases: 95.
+/// Cases: 95, 205.
+#[tokio::test]
+async fn cancelled_purge_is_all_or_nothing() {
+    for connections in [1, 10] {
+        cancel_everywhere(connections, async |store, key, polls, then| {
+            store.revoke(acme(), key.record.id()).await.unwrap();
+            let purge = store.purge(acme().into(), Duration::ZERO, 10);
+            let ended = ends_within(store, polls, then, purge).await;
+            // A caller who does not know whether the key is purged tries again.
+            let listed = store.list(acme().into(), &ListKeys::new()).await.unwrap().keys.len();
+            assert!(listed == 0 || !ended);
+            assert_eq!(any(store, key).await, Reply::invalid());
+            assert_eq!(store.purge(acme().into(), Duration::ZERO, 10).await.unwrap().len(), listed);
+            ended
+        })
+        .await;
+    }
+}
+
+/// Cases: 95, 205.
 #[tokio::test]
 async fn cancelled_policy_change_is_all_or_nothing() {
     let disabled = OrganizationPolicy::default().with_disabled(true);
