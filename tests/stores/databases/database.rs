@@ -24,7 +24,7 @@ pub(super) trait Database: Sized {
     type Store: Store;
     type PreviousVersion: PreviousVersion;
 
-    /// Migrations that each of two processes runs at the same time as the other.
+    /// Migrations that each of two processes, and each of four pools, runs at the same time as the others.
     const RACING_MIGRATIONS: usize;
     /// The time of the database, in seconds.
     const NOW: &str;

@@ -60,7 +60,7 @@ async fn versions(database: &impl Database) -> Vec<String> {
 /// Cases: 119.
 async fn four_pools_migrate_at_once<D: Database>() {
     let complete = Complete::new::<D>().await;
-    for round in 0..50 {
+    for round in 0..D::RACING_MIGRATIONS {
         let database = D::new().await;
         if round % 2 == 1 {
             database.create_previous().await;

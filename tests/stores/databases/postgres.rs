@@ -13,7 +13,7 @@ impl Database for Postgres {
     type Store = PostgresStore;
     type PreviousVersion = Previous;
 
-    const RACING_MIGRATIONS: usize = 60;
+    const RACING_MIGRATIONS: usize = 20;
     const NOW: &str = "floor(extract(epoch FROM clock_timestamp()))::bigint";
     const ONLY_HERE: &str = "only in Postgres";
     const VACUUM: &str = "VACUUM (ANALYZE) tower_api_key_keys";

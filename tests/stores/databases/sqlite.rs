@@ -13,7 +13,7 @@ impl Database for Sqlite {
     type Store = SqliteStore;
     type PreviousVersion = Previous;
 
-    const RACING_MIGRATIONS: usize = 200;
+    const RACING_MIGRATIONS: usize = 100;
     const NOW: &str = "unixepoch()";
     const ONLY_HERE: &str = "only in SQLite";
     const VACUUM: &str = "ANALYZE";
