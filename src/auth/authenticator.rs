@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{Method, Request, Uri};
 
-use super::check::{Check, Progress};
+use super::check::{Check, Stop};
 use super::config::{Config, Configs};
 use super::identity::ApiKey;
 use super::layer::ApiKeyLayer;
@@ -118,14 +118,14 @@ impl Authenticator {
         let mut progress = match (presented.digest, presented.candidate) {
             (Ok(_), Some(candidate)) => check.look_up_legacy(candidate, &mut request),
             (Ok(digest), None) => check.look_up(&digest, &mut request),
-            (Err(error), _) => Progress::Rejected(error.into()),
+            (Err(error), _) => Err(Stop::Rejected(error.into())),
         };
-        while let Progress::Waiting(mut waiting) = progress {
+        while let Err(Stop::Waiting(mut waiting)) = progress {
             let ended = poll_fn(|cx| waiting.poll(cx)).await;
             progress = check.resume(ended, &mut request);
         }
         let accepted = match progress {
-            Progress::Rejected(rejected) => Err((rejected.rejection, rejected.unmet.map(|unmet| *unmet))),
+            Err(Stop::Rejected(rejected)) => Err((rejected.rejection, rejected.unmet.map(|unmet| *unmet))),
             _ => request.extensions_mut().remove::<ApiKey>().ok_or((Rejection::Misconfigured, None)),
         };
         let accepted = accepted.and_then(|key| match authorize(key.access(), requirement) {

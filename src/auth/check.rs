@@ -38,10 +38,11 @@ pub(super) struct Check<'a> {
     pub(super) paused: Paused,
 }
 
-/// How far a request has come.
-pub(super) enum Progress {
-    /// The inner service is next.
-    Accepted,
+/// The inner service is next, unless something stops the request.
+pub(super) type Progress = Result<(), Stop>;
+
+/// What stops a request before the inner service is called.
+pub(super) enum Stop {
     Rejected(Rejected),
     /// The inner service is next, and this is the response unless an inner CORS layer gives one.
     Preflight(Box<Response<Bytes>>),
@@ -76,11 +77,7 @@ impl<'a> Check<'a> {
         if self.config.hooks.is_some() || self.config.expose_route || outer.is_some() {
             self.begin_report(outer, request);
         }
-        let mut progress = self.classify(outer, request);
-        if self.config.failures.is_some() {
-            self.count_failure(&mut progress, request);
-        }
-        progress
+        self.classify(outer, request).or_else(|stop| self.count_failure(stop, request))
     }
 
     #[inline(never)]
@@ -98,9 +95,7 @@ impl<'a> Check<'a> {
     pub(super) fn resume<B>(&mut self, waited_for: WaitedFor, request: &mut Request<B>) -> Progress {
         match waited_for {
             WaitedFor::Lookup(awaited) => {
-                let mut progress = self.found(awaited, request);
-                self.count_failure(&mut progress, request);
-                progress
+                self.found(awaited, request).or_else(|stop| self.count_failure(stop, request))
             }
             WaitedFor::Count(counted) => {
                 if counted.answer.is_ok() {
@@ -120,8 +115,8 @@ impl<'a> Check<'a> {
         }
         match awaited.found {
             Ok(Some(record)) => self.decide(&awaited.digest, self.limiter(), record, request),
-            Ok(None) => Progress::Rejected(Denial::Unknown.into()),
-            Err(error) => Progress::Rejected(self.unavailable(*error).into()),
+            Ok(None) => Err(Stop::Rejected(Denial::Unknown.into())),
+            Err(error) => Err(Stop::Rejected(self.unavailable(*error).into())),
         }
     }
 
@@ -131,11 +126,11 @@ impl<'a> Check<'a> {
             && self.classify_by(&**routes, request)
         {
             self.enter_without_key(request, Outcome::Public);
-            return Progress::Accepted;
+            return Ok(());
         }
         if self.config.preflight && is_preflight(request) {
             self.enter_without_key(request, Outcome::Preflight);
-            return Progress::Preflight(Box::new(self.respond(CredentialError::Missing.into(), request)));
+            return Err(Stop::Preflight(Box::new(self.respond(CredentialError::Missing.into(), request))));
         }
         match outer.and_then(|outer| Some((outer, outer.key_for(self.config)?))) {
             None => self.read_credential(outer, request),
@@ -210,7 +205,7 @@ impl<'a> Check<'a> {
     ) -> Progress {
         match error {
             CredentialError::Missing => self.go_without(outer, request),
-            error => Progress::Rejected(error.into()),
+            error => Err(Stop::Rejected(error.into())),
         }
     }
 
@@ -218,7 +213,7 @@ impl<'a> Check<'a> {
     #[cold]
     fn go_without<B>(&mut self, outer: Option<&Enclosing>, request: &mut Request<B>) -> Progress {
         if outer.is_some_and(|outer| outer.has_removed_credential_of(self.config)) {
-            return Progress::Rejected(Rejection::Misconfigured.into());
+            return Err(Stop::Rejected(Rejection::Misconfigured.into()));
         }
         let counted = outer.is_some_and(|outer| outer.has_counted(self.config));
         let limiter = self.limiter().filter(|_| !counted);
@@ -238,23 +233,21 @@ impl<'a> Check<'a> {
                 None => self.enter_anonymous(request),
             };
         }
-        Progress::Rejected(CredentialError::Missing.into())
+        Err(Stop::Rejected(CredentialError::Missing.into()))
     }
 
     /// Step 5 for a request with the identity of an outer authenticator: the same requirements as of a key.
     pub(super) fn accept_identity<B>(&mut self, identity: Identity, request: &mut Request<B>) -> Progress {
-        if let Err(rejected) = self.require(identity.access(), request) {
-            return Progress::Rejected(rejected);
-        }
+        self.require(identity.access(), request)?;
         request.extensions_mut().insert(Keyless::identified(self.reporting_origin(), identity));
         self.set_caching();
-        Progress::Accepted
+        Ok(())
     }
 
     pub(super) fn enter_anonymous<B>(&mut self, request: &mut Request<B>) -> Progress {
         self.enter_without_key(request, Outcome::Anonymous);
         self.set_caching();
-        Progress::Accepted
+        Ok(())
     }
 
     /// Step 3: what the store can answer at once, or else a lookup to wait for.
@@ -263,9 +256,9 @@ impl<'a> Check<'a> {
     pub(super) fn look_up<B>(&mut self, digest: &KeyDigest, request: &mut Request<B>) -> Progress {
         match self.try_find(digest) {
             Answer::Found(record) => self.decide(digest, self.limiter(), record, request),
-            Answer::NotFound => Progress::Rejected(Denial::Unknown.into()),
-            Answer::Pending => Progress::Waiting(Waiting::for_store(self, *digest)),
-            Answer::Failed(error) => Progress::Rejected(self.unavailable(*error).into()),
+            Answer::NotFound => Err(Stop::Rejected(Denial::Unknown.into())),
+            Answer::Pending => Err(Stop::Waiting(Waiting::for_store(self, *digest))),
+            Answer::Failed(error) => Err(Stop::Rejected(self.unavailable(*error).into())),
         }
     }
 
@@ -295,7 +288,7 @@ impl<'a> Check<'a> {
         let mut read = None;
         let now = || *read.insert(self.config.clock.now());
         if let Err(denial) = authenticate(digest, &record, now, || self.client(request)) {
-            return Progress::Rejected(self.denied(denial, &record).into());
+            return Err(Stop::Rejected(self.denied(denial, &record).into()));
         }
         if let Some(usage) = &self.config.usage {
             let counted = self.report.as_ref().is_some_and(|report| report.is_counted(usage, record.id()));
@@ -307,17 +300,13 @@ impl<'a> Check<'a> {
             let key = ApiKey::authenticated(record, self.origin());
             return self.count_key(limiter, (key, read), request);
         }
-        match self.require(record.access(), request) {
-            Ok(()) => self.enter(ApiKey::authenticated(record, self.reporting_origin()), request),
-            Err(rejected) => Progress::Rejected(rejected),
-        }
+        self.require(record.access(), request)?;
+        self.enter(ApiKey::authenticated(record, self.reporting_origin()), request)
     }
 
     /// Step 5 for a key whose request a limiter has counted.
     pub(super) fn accept<B>(&mut self, mut key: ApiKey, request: &mut Request<B>) -> Progress {
-        if let Err(rejected) = self.require(key.access(), request) {
-            return Progress::Rejected(rejected);
-        }
+        self.require(key.access(), request)?;
         if let Some(report) = &self.report {
             key.report_to(report.nesting());
         }
@@ -329,7 +318,7 @@ impl<'a> Check<'a> {
     fn enter<B>(&mut self, key: ApiKey, request: &mut Request<B>) -> Progress {
         request.extensions_mut().insert(key);
         self.set_caching();
-        Progress::Accepted
+        Ok(())
     }
 
     /// Step 5: the requirements of the route and of this layer.
@@ -397,15 +386,12 @@ impl<'a> Check<'a> {
     }
 
     fn origin(&self) -> Origin {
-        Origin::new(Arc::clone(self.thread_config), self.paused.route)
+        Origin::new(Arc::clone(self.thread_config), self.paused.route, None)
     }
 
     fn reporting_origin(&self) -> Origin {
-        let mut origin = self.origin();
-        if let Some(report) = &self.report {
-            origin.report_to(report.nesting());
-        }
-        origin
+        let nesting = self.report.as_ref().map(|report| Arc::clone(report.nesting()));
+        Origin::new(Arc::clone(self.thread_config), self.paused.route, nesting)
     }
 
     /// Returns what the event will show, if there is a hook and the request is not accepted yet.
@@ -493,6 +479,12 @@ impl<'a> Check<'a> {
     {
         let head = RequestHead::new(request).with_path_from(self.config.path_from);
         head.with_matched_route(self.config.pattern(self.paused.route.entry()))
+    }
+}
+
+impl From<Rejected> for Stop {
+    fn from(rejected: Rejected) -> Self {
+        Self::Rejected(rejected)
     }
 }
 

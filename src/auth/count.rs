@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use http::{Request, StatusCode};
 
-use super::check::{Check, Progress};
+use super::check::{Check, Progress, Rejected, Stop};
 use super::identity::ApiKey;
 use super::limit::{Answered, Attempt, LimitCaller, Limiter, ShownLimit, Unanswered, log_unanswered};
 use super::waiting::{Counted, Next, Waiting};
@@ -39,7 +39,7 @@ impl Check<'_> {
     fn answered<B>(&mut self, attempt: Attempt, next: Next, request: &mut Request<B>) -> Progress {
         match Answered::of(attempt) {
             Ok(answer) => self.counted(Counted { answer: Ok(answer), next }, request),
-            Err(pending) => Progress::Waiting(Waiting::for_limiter(self, pending, next)),
+            Err(pending) => Err(Stop::Waiting(Waiting::for_limiter(self, pending, next))),
         }
     }
 
@@ -59,7 +59,7 @@ impl Check<'_> {
             Err(unanswered) => Some(self.unanswered(unanswered)),
         };
         match (rejection, next) {
-            (Some(rejection), _) | (None, Next::Reject(rejection)) => Progress::Rejected(rejection.into()),
+            (Some(rejection), _) | (None, Next::Reject(rejection)) => Err(Stop::Rejected(rejection.into())),
             (None, Next::Authorize { key, .. }) => self.accept(key, request),
             (None, Next::Identity(identity)) => self.accept_identity(identity, request),
             (None, Next::Anonymous) => self.enter_anonymous(request),
@@ -68,12 +68,12 @@ impl Check<'_> {
 
     /// Counts a failed attempt: a client with too many of them is throttled.
     #[cold]
-    pub(super) fn count_failure<B>(&mut self, progress: &mut Progress, request: &mut Request<B>) {
-        if let Some(limiter) = &self.config.failures
-            && let Progress::Rejected(rejected) = progress
-            && is_failed_attempt(rejected.rejection)
-        {
-            *progress = self.count(&**limiter, Next::Reject(rejected.rejection), request);
+    pub(super) fn count_failure<B>(&mut self, stop: Stop, request: &mut Request<B>) -> Progress {
+        match (stop, &self.config.failures) {
+            (Stop::Rejected(Rejected { rejection, .. }), Some(limiter)) if is_failed_attempt(rejection) => {
+                self.count(&**limiter, Next::Reject(rejection), request)
+            }
+            (stop, _) => Err(stop),
         }
     }
 

@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::ResponseBody;
-use super::check::{Check, Progress};
+use super::check::{Check, Stop};
 use super::config::ThreadConfig;
 use super::preflight::{is_answered, without_body};
 use super::response_headers::ResponseHeaders;
@@ -123,17 +123,17 @@ where
                 let mut check = Check::new(config, this.report.take(), *paused);
                 // The ready instance is called, or dropped with this state so that it reserves nothing.
                 let next = match check.resume(waited_for, &mut request) {
-                    Progress::Accepted => State::Accepted { future: inner.call(request), headers: check.headers },
-                    Progress::Waiting(next) => {
+                    Ok(()) => State::Accepted { future: inner.call(request), headers: check.headers },
+                    Err(Stop::Waiting(next)) => {
                         (*waiting, *paused) = (next, check.paused);
                         *kept = Some(request);
                         *this.report = check.report;
                         return self.poll(cx);
                     }
-                    Progress::Rejected(rejection) => {
+                    Err(Stop::Rejected(rejection)) => {
                         State::Rejected { response: Some(check.reject(rejection, &request)) }
                     }
-                    Progress::Preflight(_) => unreachable!("a preflight does not wait"),
+                    Err(Stop::Preflight(_)) => unreachable!("a preflight does not wait"),
                 };
                 *this.report = check.report;
                 this.state.set(next);

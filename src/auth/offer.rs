@@ -2,7 +2,7 @@
 
 use http::Request;
 
-use super::check::{Check, Progress};
+use super::check::{Check, Progress, Stop};
 use super::legacy::Candidate;
 use super::lookup::{Answer, Awaited};
 use super::waiting::Waiting;
@@ -19,10 +19,10 @@ impl Check<'_> {
         let digest = candidate.digest;
         match self.try_find(&digest) {
             Answer::Found(record) => self.decide(&digest, self.limiter(), record, request),
-            Answer::NotFound if self.is_remembered(&candidate) => Progress::Rejected(Denial::Unknown.into()),
-            Answer::NotFound => Progress::Waiting(Waiting::for_legacy(self, candidate, true)),
-            Answer::Pending => Progress::Waiting(Waiting::for_legacy(self, candidate, false)),
-            Answer::Failed(error) => Progress::Rejected(self.unavailable(*error).into()),
+            Answer::NotFound if self.is_remembered(&candidate) => Err(Stop::Rejected(Denial::Unknown.into())),
+            Answer::NotFound => Err(Stop::Waiting(Waiting::for_legacy(self, candidate, true))),
+            Answer::Pending => Err(Stop::Waiting(Waiting::for_legacy(self, candidate, false))),
+            Answer::Failed(error) => Err(Stop::Rejected(self.unavailable(*error).into())),
         }
     }
 

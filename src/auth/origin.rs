@@ -32,8 +32,8 @@ pub(super) struct Required {
 }
 
 impl Origin {
-    pub(super) const fn new(config: ThreadConfig, route: RouteClass) -> Self {
-        Self { config, nesting: None, route, inner: None }
+    pub(super) const fn new(config: ThreadConfig, route: RouteClass, nesting: Option<Arc<Nesting>>) -> Self {
+        Self { config, nesting, route, inner: None }
     }
 
     /// Reports what inner layers and handlers make of the accepted request.

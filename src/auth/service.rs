@@ -6,11 +6,11 @@ use http::{Request, Response};
 use tower::Service;
 
 use super::ResponseBody;
-use super::check::{Check, Progress, Rejected};
+use super::check::{Check, Stop};
 use super::config::Configs;
 use super::future::ResponseFuture;
 use super::gate::take_ready;
-use super::waiting::{Paused, Waiting};
+use super::waiting::Paused;
 
 /// The service that [`ApiKeyLayer`](crate::ApiKeyLayer) makes: an inner service behind a key check.
 ///
@@ -57,34 +57,30 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let mut check = Check::new(self.config.mine(), None, Paused::default());
         match check.begin(&mut request) {
-            Progress::Accepted => ResponseFuture::accepted(self.inner.call(request), check.headers, check.report),
-            Progress::Rejected(rejected) => reject(&mut self.inner, check, rejected, &request),
-            Progress::Preflight(unanswered) => {
-                ResponseFuture::preflight(self.inner.call(request), unanswered, check.report)
-            }
-            Progress::Waiting(waiting) => wait(&mut self.inner, check, waiting, request),
+            Ok(()) => ResponseFuture::accepted(self.inner.call(request), check.headers, check.report),
+            Err(stopped) => stop(&mut self.inner, check, stopped, request),
         }
     }
 }
 
-// Out of line, as is `wait`, so that the future of an accepted request is built where it stays.
+// Out of line, so that the future of an accepted request is built where it stays.
 #[cold]
-fn reject<S, B>(inner: &mut S, mut check: Check<'_>, rejected: Rejected, request: &Request<B>) -> ResponseFuture<S, B>
+fn stop<S, B>(inner: &mut S, mut check: Check<'_>, stopped: Stop, request: Request<B>) -> ResponseFuture<S, B>
 where
     S: Service<Request<B>> + Clone,
 {
-    let response = check.reject(rejected, request);
-    drop(take_ready(inner));
-    ResponseFuture::rejected(response, check.report)
-}
-
-#[cold]
-fn wait<S, B>(inner: &mut S, check: Check<'_>, waiting: Waiting, request: Request<B>) -> ResponseFuture<S, B>
-where
-    S: Service<Request<B>> + Clone,
-{
-    let Check { thread_config, report, paused, .. } = check;
-    ResponseFuture::waiting(take_ready(inner), request, (waiting, paused), Arc::clone(thread_config), report)
+    match stopped {
+        Stop::Rejected(rejected) => {
+            let response = check.reject(rejected, &request);
+            drop(take_ready(inner));
+            ResponseFuture::rejected(response, check.report)
+        }
+        Stop::Preflight(unanswered) => ResponseFuture::preflight(inner.call(request), unanswered, check.report),
+        Stop::Waiting(waiting) => {
+            let Check { thread_config, report, paused, .. } = check;
+            ResponseFuture::waiting(take_ready(inner), request, (waiting, paused), Arc::clone(thread_config), report)
+        }
+    }
 }
 
 impl<S: fmt::Debug> fmt::Debug for ApiKeyService<S> {
