@@ -1,48 +1,45 @@
 //! Which line decides about a path.
 
-use std::collections::BTreeMap;
-
 use http::Method;
 use matchit::InsertError;
 
-use super::path::odd_escapes;
-use super::pattern::{prefix_of_rest, without_names};
-use super::twins::{Shapes, before_added_slash, has_whole_segments};
+use super::pattern::prefix_of_rest;
+use super::tree::Tree;
+use super::twins::Shapes;
 use super::{Route, RouteTableError, RouteTableErrorKind};
 use crate::auth::Entry;
 
 /// Finds the line of a path, and that of its twin: the same path with the trailing slash that it lacks, or without the one
-/// that it has. It is the matcher that axum uses.
+/// that it has.
 #[derive(Clone, Default)]
 pub(super) struct Matcher {
-    exact: Patterns<(Methods, Twins)>,
-    /// The patterns that match a path with a slash added to it, without that slash. `None` where a segment is text and a
-    /// parameter: `/a{b}/` matches `/a/`, and `/a{b}` does not match `/a`.
-    slashed: Option<Patterns<Methods>>,
-    /// Without the prefixes that catch-alls cover.
-    as_written: ByMethod,
+    patterns: Tree<Pattern>,
 }
 
-type Methods = Vec<(Method, Entry)>;
+/// The lines of a pattern.
+#[derive(Clone, Default)]
+struct Pattern {
+    lines: Vec<Line>,
+    twins: Twins,
+}
+
+/// A line, for one of the patterns that it decides about.
+#[derive(Clone)]
+pub(super) struct Line {
+    pub(super) method: Method,
+    pub(super) entry: Entry,
+    /// Whether the pattern is that of the line, and not a prefix that its catch-all covers.
+    is_own: bool,
+}
 
 /// Whether the twin of a path can be listed by a line without `{*rest}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Twins {
     /// By none.
     None,
+    #[default]
     Possible,
 }
-
-/// What each pattern has, and the lines of all by method.
-#[derive(Clone)]
-struct Patterns<T> {
-    all: matchit::Router<T>,
-    by_method: ByMethod,
-}
-
-/// For each method the lines of the patterns that list it.
-#[derive(Clone, Default)]
-struct ByMethod(Vec<(Method, matchit::Router<Entry>)>);
 
 /// The line for a method and a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,37 +55,28 @@ pub(super) enum Found {
 impl Matcher {
     /// Returns the matcher of these lines, which are sorted by pattern.
     pub(super) fn new(routes: &[Route]) -> Result<Self, RouteTableError> {
-        let mut groups = groups(routes)?;
-        let as_written = ByMethod::new(&groups, routes)?;
-        cover_prefixes(&mut groups, routes);
-        let slashed = groups.iter().filter_map(|Group { pattern, methods }| {
-            let pattern = before_added_slash(pattern)?.to_owned();
-            Some(Group { pattern, methods: methods.clone() })
-        });
-        let is_simple = groups.iter().all(|group| has_whole_segments(&group.pattern));
-        let slashed = match is_simple {
-            true => Some(Patterns::new(slashed.collect(), routes, |_, methods| methods)?),
-            false => None,
-        };
-        let specific =
-            |Group { methods, .. }: &&Group| methods.iter().any(|(_, line)| !routes[line.index()].takes_a_rest);
-        let shapes = Shapes::new(groups.iter().filter(specific).map(|group| &*group.pattern));
-        let twins = |pattern: &str| match !is_simple || shapes.may_match_twin(pattern) {
-            true => Twins::Possible,
-            false => Twins::None,
-        };
-        let twins: Vec<_> = groups.iter().map(|group| twins(&group.pattern)).collect();
-        let exact = Patterns::new(groups, routes, |at, methods| (methods, twins[at]))?;
-        Ok(Self { exact, slashed, as_written })
+        check_patterns(routes)?;
+        let mut patterns = Tree::default();
+        for (entry, Route { method, pattern, .. }) in entries(routes) {
+            list(&mut patterns, pattern, Line { method: method.clone(), entry, is_own: true });
+        }
+        let covered = cover_prefixes(&mut patterns, routes);
+        // What a catch-all covers is no more specific than the catch-all.
+        let is_specific = |route: &&Route| !route.takes_a_rest;
+        let shapes = Shapes::new(routes.iter().filter(is_specific).map(|route| &*route.pattern));
+        let all = routes.iter().map(|route| &route.pattern).chain(&covered);
+        for pattern in all.filter(|pattern| !shapes.may_match_twin(pattern)) {
+            patterns.value(pattern).twins = Twins::None;
+        }
+        Ok(Self { patterns })
     }
 
     /// Returns the line for this method and path.
     pub(super) fn find(&self, method: &Method, path: &str) -> Found {
-        let Ok(found) = self.exact.all.at(path) else { return Found::Nothing };
-        let (methods, twins) = found.value;
-        match listed(methods, method) {
-            Some(line) => Found::Listed(line, *twins),
-            None => self.exact.by_method.find(method, path).map_or(Found::Nothing, Found::Hidden),
+        let Some(found) = self.patterns.find(path, false, Some) else { return Found::Nothing };
+        match found.line(method) {
+            Some(line) => Found::Listed(line.entry, found.twins),
+            None => self.line(method, path, false).map_or(Found::Nothing, Found::Hidden),
         }
     }
 
@@ -96,82 +84,35 @@ impl Matcher {
     pub(super) fn find_twin(&self, method: &Method, path: &str) -> Option<Entry> {
         match path.strip_suffix('/') {
             Some("") => None,
-            Some(without) => self.find(method, without).line(),
-            None => match &self.slashed {
-                Some(slashed) => {
-                    let found = slashed.all.at(path).ok()?;
-                    listed(found.value, method).or_else(|| slashed.by_method.find(method, path))
-                }
-                None => self.find(method, &format!("{path}/")).line(),
-            },
+            Some(without) => self.line(method, without, false),
+            None => self.line(method, path, true),
         }
     }
 
     /// Returns the line for this method and path where no catch-all covers its prefix.
     pub(super) fn find_as_written(&self, method: &Method, path: &str) -> Option<Entry> {
-        self.as_written.find(method, path)
+        self.line_if(method, path, false, |line| line.is_own)
     }
 
-    /// Returns the methods that the most specific pattern lists.
-    pub(super) fn methods(&self, path: &str) -> &[(Method, Entry)] {
-        self.exact.all.at(path).map_or(&[], |found| &found.value.0)
+    /// Returns the lines of the most specific pattern.
+    pub(super) fn lines(&self, path: &str) -> &[Line] {
+        self.patterns.find(path, false, Some).map_or(&[], |pattern| &pattern.lines)
     }
 
-    /// Returns whether only the parameters of the most specific pattern have encoded characters that a decoder takes for
-    /// syntax or for plain text, and none of them has a dot segment when it is decoded.
-    #[cold]
-    pub(super) fn encodes_only_parameters(&self, path: &str) -> bool {
-        let Ok(found) = self.exact.all.at(path) else { return false };
-        let in_parameters: Option<usize> = found.params.iter().map(|(_, value)| odd_escapes(value)).sum();
-        in_parameters.is_some() && in_parameters == odd_escapes(path)
+    /// Returns the line of the most specific pattern that lists the method, for the path or the path and one more `slash`.
+    fn line(&self, method: &Method, path: &str, slash: bool) -> Option<Entry> {
+        self.line_if(method, path, slash, |_| true)
     }
-}
 
-impl<T> Patterns<T> {
-    /// Returns the patterns of these groups, each with what `value` makes of its number and methods.
-    fn new(groups: Vec<Group>, routes: &[Route], value: impl Fn(usize, Methods) -> T) -> Result<Self, RouteTableError> {
-        let by_method = ByMethod::new(&groups, routes)?;
-        let mut all = matchit::Router::new();
-        for (at, Group { pattern, methods }) in groups.into_iter().enumerate() {
-            let first = methods[0].1.index();
-            insert(&mut all, &pattern, value(at, methods)).map_err(|kind| routes[first].error(kind))?;
-        }
-        Ok(Self { all, by_method })
+    fn line_if(&self, method: &Method, path: &str, slash: bool, accept: impl Fn(&Line) -> bool) -> Option<Entry> {
+        let accepted = |pattern: &Pattern| Some(pattern.line(method).filter(|line| accept(line))?.entry);
+        self.patterns.find(path, slash, accepted)
     }
 }
 
-impl<T> Default for Patterns<T> {
-    fn default() -> Self {
-        Self { all: matchit::Router::new(), by_method: ByMethod::default() }
-    }
-}
-
-fn listed(methods: &Methods, method: &Method) -> Option<Entry> {
-    methods.iter().find(|(listed, _)| listed == method).map(|(_, line)| *line)
-}
-
-impl ByMethod {
-    fn new(groups: &[Group], routes: &[Route]) -> Result<Self, RouteTableError> {
-        let mut all = Self::default();
-        for Group { pattern, methods } in groups {
-            for (method, line) in methods {
-                insert(all.patterns_of(method), pattern, *line).map_err(|kind| routes[line.index()].error(kind))?;
-            }
-        }
-        Ok(all)
-    }
-
-    fn find(&self, method: &Method, path: &str) -> Option<Entry> {
-        let (_, patterns) = self.0.iter().find(|(listed, _)| listed == method)?;
-        patterns.at(path).ok().map(|found| *found.value)
-    }
-
-    fn patterns_of(&mut self, method: &Method) -> &mut matchit::Router<Entry> {
-        let at = self.0.iter().position(|(listed, _)| listed == method).unwrap_or_else(|| {
-            self.0.push((method.clone(), matchit::Router::new()));
-            self.0.len() - 1
-        });
-        &mut self.0[at].1
+impl Pattern {
+    fn line(&self, method: &Method) -> Option<&Line> {
+        self.lines.iter().find(|line| line.method == *method)
     }
 }
 
@@ -185,51 +126,45 @@ impl Found {
     }
 }
 
-/// The lines of a pattern.
-struct Group {
-    pattern: String,
-    methods: Methods,
+fn entries(routes: &[Route]) -> impl Iterator<Item = (Entry, &Route)> {
+    (0..).map(Entry::new).zip(routes)
 }
 
-/// Returns the lines by pattern, in their order.
-fn groups(routes: &[Route]) -> Result<Vec<Group>, RouteTableError> {
+/// Checks the patterns and that no two of them are equally specific, by the matcher that axum uses.
+fn check_patterns(routes: &[Route]) -> Result<(), RouteTableError> {
     let mut patterns = matchit::Router::new();
-    let mut lines = (0..).map(Entry::new);
-    let groups = routes.chunk_by(|a, b| a.pattern == b.pattern).map(|routes| {
-        let Route { pattern, .. } = &routes[0];
-        insert(&mut patterns, pattern, ()).map_err(|kind| routes[0].error(kind))?;
-        let methods = routes.iter().map(|route| route.method.clone()).zip(&mut lines).collect();
-        Ok(Group { pattern: pattern.clone(), methods })
-    });
-    groups.collect()
+    routes.chunk_by(|a, b| a.pattern == b.pattern).try_for_each(|routes| {
+        let checked = patterns.insert(&routes[0].pattern, ());
+        checked.map_err(|error| {
+            routes[0].error(match error {
+                InsertError::Conflict { with } => RouteTableErrorKind::Conflict { with },
+                error => RouteTableErrorKind::Malformed { reason: error.to_string() },
+            })
+        })
+    })
 }
 
 /// Lets each line such as `/api/{*path}` that requires a key decide about `/api` and `/api/` too, which no other line names.
-fn cover_prefixes(groups: &mut Vec<Group>, routes: &[Route]) {
-    let mut known: BTreeMap<_, _> =
-        groups.iter().enumerate().map(|(at, group)| (without_names(&group.pattern), at)).collect();
-    for (line, route) in (0..).map(Entry::new).zip(routes).filter(|(_, route)| route.rule.requirement().is_some()) {
+/// Returns these prefixes.
+fn cover_prefixes(patterns: &mut Tree<Pattern>, routes: &[Route]) -> Vec<String> {
+    let mut covered = Vec::new();
+    for (entry, route) in entries(routes).filter(|(_, route)| route.rule.requirement().is_some()) {
         let Some(prefix) = prefix_of_rest(&route.pattern) else { continue };
-        let with_slash = format!("{prefix}/");
         // The prefix of `/{*path}` is the root alone.
-        for pattern in [prefix, &with_slash].into_iter().filter(|pattern| !pattern.is_empty()) {
-            let at = *known.entry(without_names(pattern)).or_insert(groups.len());
-            if at == groups.len() {
-                groups.push(Group { pattern: pattern.to_owned(), methods: Vec::new() });
-            }
-            let methods = &mut groups[at].methods;
-            if methods.iter().all(|(method, _)| *method != route.method) {
-                methods.push((route.method.clone(), line));
-            }
+        for pattern in [prefix.to_owned(), format!("{prefix}/")].into_iter().filter(|pattern| !pattern.is_empty()) {
+            list(patterns, &pattern, Line { method: route.method.clone(), entry, is_own: false });
+            covered.push(pattern);
         }
     }
+    covered
 }
 
-fn insert<T>(patterns: &mut matchit::Router<T>, pattern: &str, value: T) -> Result<(), RouteTableErrorKind> {
-    patterns.insert(pattern, value).map_err(|error| match error {
-        InsertError::Conflict { with } => RouteTableErrorKind::Conflict { with },
-        error => RouteTableErrorKind::Malformed { reason: error.to_string() },
-    })
+/// Adds a line to those of the pattern, unless one of them has its method.
+fn list(patterns: &mut Tree<Pattern>, pattern: &str, line: Line) {
+    let lines = &mut patterns.value(pattern).lines;
+    if lines.iter().all(|other| other.method != line.method) {
+        lines.push(line);
+    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ mod path;
 mod pattern;
 mod route;
 mod table;
+mod tree;
 mod twins;
 
 pub use self::builder::RouteTableBuilder;

@@ -79,14 +79,40 @@ pub(super) fn pieces(pattern: &str) -> impl Iterator<Item = Piece<'_>> {
     })
 }
 
-/// Returns the pattern without the names of its parameters: two patterns that match the same paths are then equal.
-pub(super) fn without_names(pattern: &str) -> String {
-    let piece = |piece| match piece {
-        Piece::Text(text) => text,
-        Piece::Parameter(_) => "{}",
-        Piece::Rest(_) => "{*}",
-    };
-    pieces(pattern).map(piece).collect()
+/// What a segment of a pattern has after its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SegmentEnd {
+    Text,
+    Parameter,
+    Rest,
+}
+
+/// Returns the text at the start of a segment, as it is in a path, and what follows it.
+pub(super) fn read_segment(segment: &str) -> (String, SegmentEnd) {
+    let mut text = String::new();
+    for piece in pieces(segment) {
+        match piece {
+            Piece::Text("{{") => text.push('{'),
+            Piece::Text("}}") => text.push('}'),
+            Piece::Text(piece) => text.push_str(piece),
+            // The matcher accepts no text after it.
+            Piece::Parameter(_) => return (text, SegmentEnd::Parameter),
+            Piece::Rest(_) => return (text, SegmentEnd::Rest),
+        }
+    }
+    (text, SegmentEnd::Text)
+}
+
+/// Returns the values of the parameters in a path that this pattern matches, or its first segments.
+pub(super) fn values<'p>(pattern: &str, path: &'p str) -> impl Iterator<Item = &'p str> {
+    let mut left = path;
+    pattern.split('/').filter_map(move |segment| {
+        let (text, end) = read_segment(segment);
+        let at = if end == SegmentEnd::Rest { None } else { left.find('/') };
+        let (own, rest) = left.split_at(at.unwrap_or(left.len()));
+        left = rest.strip_prefix('/').unwrap_or(rest);
+        if end == SegmentEnd::Text { None } else { own.get(text.len()..) }
+    })
 }
 
 /// Returns what is before the slash of a last segment that is `{*rest}`. `None` for other patterns.
@@ -116,11 +142,40 @@ mod tests {
                 Piece::Rest("e"),
             ]
         );
-        assert_eq!(without_names("/a{{b}}/x{c}/{*e}"), "/a{{b}}/x{}/{*}");
         for (pattern, prefix) in
             [("/{*a}", Some("")), ("/a/{b}/{*c}", Some("/a/{b}")), ("/a/{b}", None), ("/", None), ("/a/", None)]
         {
             assert_eq!(prefix_of_rest(pattern), prefix, "{pattern}");
+        }
+    }
+    #[test]
+    fn segment_is_read_up_to_its_parameter() {
+        for (segment, text, end) in [
+            ("", "", SegmentEnd::Text),
+            ("a", "a", SegmentEnd::Text),
+            ("{{a}}b", "{a}b", SegmentEnd::Text),
+            ("{a}", "", SegmentEnd::Parameter),
+            ("b{a}", "b", SegmentEnd::Parameter),
+            ("{{{a}", "{", SegmentEnd::Parameter),
+            ("{a}}b}", "", SegmentEnd::Parameter),
+            ("{*a}", "", SegmentEnd::Rest),
+            ("b}}{*a}", "b}", SegmentEnd::Rest),
+        ] {
+            assert_eq!(read_segment(segment), (text.to_owned(), end), "{segment}");
+        }
+    }
+
+    #[test]
+    fn values_are_those_of_the_parameters() {
+        for (pattern, path, expected) in [
+            ("/a/b", "/a/b", &[][..]),
+            ("/{a}/b/c{d}/", "/1/b/c23/", &["1", "23"]),
+            ("/{a}}}/{c}", "/x/%2e", &["x", "%2e"]),
+            ("/a/{*rest}", "/a/b/c/", &["b/c/"]),
+            ("/{a}/{*rest}", "/1", &["1", ""]),
+            ("/{a}/{*rest}", "/1/", &["1", ""]),
+        ] {
+            assert!(values(pattern, path).eq(expected.iter().copied()), "{pattern}");
         }
     }
 }

@@ -1,11 +1,12 @@
-use std::fmt;
 use std::sync::Arc;
+use std::{fmt, iter};
 
 use http::Method;
 
 use super::enforced::Enforced;
 use super::matcher::{Found, Matcher, Twins};
-use super::path::{Reading, read};
+use super::path::{Reading, hides_dot_segment, read};
+use super::pattern::values;
 use super::{Route, RouteTableBuilder, Unlisted};
 use crate::ApiKeyLayer;
 use crate::auth::{Entry, RouteClass};
@@ -132,8 +133,8 @@ impl RouteTable {
     /// ```
     pub fn methods(&self, path: &str) -> impl Iterator<Item = &Method> {
         let reading = read(path);
-        let lines = self.listed.methods(path).iter();
-        lines.filter(move |(_, line)| self.accepts(reading, path, [Some(*line), None])).map(|(method, _)| method)
+        let lines = self.listed.lines(path).iter();
+        lines.filter(move |line| self.accepts(reading, path, line.entry, None)).map(|line| &line.method)
     }
 
     /// Returns what the line with this number requires of a key. `None` when it is public.
@@ -160,13 +161,14 @@ impl RouteTable {
         lines.into_iter().flatten().filter_map(|line| self.requirement(line))
     }
 
-    /// Returns whether a path with this reading is accepted by these lines.
-    fn accepts(&self, reading: Reading, path: &str, lines: [Option<Entry>; 2]) -> bool {
+    /// Returns whether a path with this reading is accepted by its line and that of its twin.
+    fn accepts(&self, reading: Reading, path: &str, line: Entry, twin: Option<Entry>) -> bool {
         match reading {
             Reading::Plain => true,
             Reading::Encoded => {
-                let chosen = lines.into_iter().flatten().all(|line| self.routes[line.index()].encoded_parameters);
-                chosen && self.listed.encodes_only_parameters(path)
+                let chosen = |line: Entry| self.routes[line.index()].encoded_parameters;
+                // No pattern has such a character, so only parameters do.
+                chosen(line) && twin.is_none_or(chosen) && hides_no_dots(&self.routes[line.index()].pattern, path)
             }
             Reading::Ambiguous => false,
         }
@@ -196,7 +198,7 @@ impl RouteTable {
         };
         // A net for every other path is not the twin of a more specific line.
         let twin = twin.filter(|twin| !self.routes[twin.index()].takes_a_rest);
-        if !self.accepts(reading, path, [Some(line), twin]) {
+        if !self.accepts(reading, path, line, twin) {
             return RouteClass::Ambiguous;
         }
         let twin = twin.filter(|twin| self.requirement(*twin).is_some());
@@ -232,6 +234,12 @@ impl RouteTable {
             (RouteClass::Ambiguous, _) | (RouteClass::Unlisted(_), Unlisted::Deny) => Err(Rejection::NotFound),
         }
     }
+}
+
+/// Returns whether neither the path nor one of its parameters has a segment `.` or `..` when it is decoded.
+#[cold]
+fn hides_no_dots(pattern: &str, path: &str) -> bool {
+    iter::once(path).chain(values(pattern, path)).all(|text| !hides_dot_segment(text))
 }
 
 /// `HEAD` requires what `GET` requires.

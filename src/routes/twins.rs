@@ -3,25 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::pattern::prefix_of_rest;
-
-/// Returns the pattern that matches a path where this one matches the path and a slash. `None` where it matches none that ends
-/// with a slash, except for the root.
-pub(super) fn before_added_slash(pattern: &str) -> Option<&str> {
-    // The rest begins before the slash, since no path has an empty segment.
-    let takes_a_rest = prefix_of_rest(pattern).is_some();
-    if takes_a_rest { Some(pattern) } else { pattern.strip_suffix('/').filter(|cut| !cut.is_empty()) }
-}
-
-/// Returns whether each segment of the pattern is a text or one parameter. A brace that is written twice counts as neither.
-pub(super) fn has_whole_segments(pattern: &str) -> bool {
-    pattern.split('/').all(|segment| {
-        let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(segment);
-        !has_parameter(name)
-    })
-}
-
-/// The segments of patterns without `{*rest}`, as a tree.
+/// The segments of patterns, as a tree.
 #[derive(Default)]
 pub(super) struct Shapes<'a> {
     /// The next segments that are text.
@@ -30,26 +12,29 @@ pub(super) struct Shapes<'a> {
     parameter: Option<Box<Self>>,
     /// Whether a pattern ends here.
     ends: bool,
+    /// Whether the next segment takes the rest of the path.
+    takes_rest: bool,
 }
 
 impl<'a> Shapes<'a> {
     pub(super) fn new(patterns: impl Iterator<Item = &'a str>) -> Self {
         let mut root = Self::default();
         for pattern in patterns {
-            let end = pattern.split('/').fold(&mut root, |node, segment| match has_parameter(segment) {
-                true => &mut **node.parameter.get_or_insert_default(),
-                false => node.texts.entry(segment).or_default(),
-            });
-            end.ends = true;
+            let mut node = &mut root;
+            for segment in pattern.split('/') {
+                node.takes_rest |= takes_rest(segment);
+                node = match has_parameter(segment) {
+                    true => node.parameter.get_or_insert_default(),
+                    false => node.texts.entry(segment).or_default(),
+                };
+            }
+            node.ends = true;
         }
         root
     }
 
     /// Returns whether one of the patterns may match the twin of a path that `pattern` matches. True in doubt.
     pub(super) fn may_match_twin(&self, pattern: &str) -> bool {
-        if prefix_of_rest(pattern).is_some() {
-            return true;
-        }
         match pattern.strip_suffix('/') {
             Some("") => false,
             Some(without) => self.may_match(&mut without.split('/')),
@@ -64,8 +49,13 @@ impl<'a> Shapes<'a> {
             true => self.texts.values().any(goes_on),
             false => self.texts.get(segment).is_some_and(goes_on),
         };
-        text || self.parameter.as_deref().is_some_and(goes_on)
+        text || self.takes_rest || takes_rest(segment) || self.parameter.as_deref().is_some_and(goes_on)
     }
+}
+
+/// Returns whether the segment may match several segments of a path.
+fn takes_rest(segment: &str) -> bool {
+    segment.contains("{*")
 }
 
 /// Returns whether the segment may match several texts.
@@ -76,24 +66,6 @@ fn has_parameter(segment: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pattern_before_added_slash_matches_the_rest() {
-        for (pattern, before) in
-            [("/a/", Some("/a")), ("/a/{b}/", Some("/a/{b}")), ("/{*a}", Some("/{*a}")), ("/a", None), ("/", None)]
-        {
-            assert_eq!(before_added_slash(pattern), before, "{pattern}");
-        }
-    }
-
-    #[test]
-    fn segment_of_text_and_parameter_is_not_whole() {
-        for (pattern, whole) in
-            [("/", true), ("/a/{b}/", true), ("/{*a}", true), ("/a{b}", false), ("/{{a}}", false), ("/{a}b", false)]
-        {
-            assert_eq!(has_whole_segments(pattern), whole, "{pattern}");
-        }
-    }
 
     #[test]
     fn twin_is_possible_where_patterns_overlap() {
@@ -115,6 +87,16 @@ mod tests {
             ("/g/f", true),
             ("/{*x}", true),
         ] {
+            assert_eq!(shapes.may_match_twin(pattern), possible, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn twin_is_possible_where_a_text_precedes_a_rest() {
+        let shapes = Shapes::new(["/h/i{*j}"].into_iter());
+        for (pattern, possible) in
+            [("/h/ii", true), ("/h/{x}/", true), ("/{x}/g", true), ("/g{*x}", true), ("/g/i", false)]
+        {
             assert_eq!(shapes.may_match_twin(pattern), possible, "{pattern}");
         }
     }

@@ -8,13 +8,14 @@ use std::task::{Context, Poll};
 use allocation_counter::measure;
 use futures::FutureExt;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use tower::{Layer, Service};
 use tower_api_key::decision::Denial;
 use tower_api_key::key::{KeyDigest, KeyRecord};
+use tower_api_key::routes::{RouteTable, Unlisted};
 use tower_api_key::scope::avala;
 use tower_api_key::usage::UsageTracker;
-use tower_api_key::{Access, ApiKeyLayer, KeyStore, MemoryStore, Rejection};
+use tower_api_key::{Access, ApiKeyLayer, KeyStore, MemoryStore, Rejection, Requirement};
 
 use crate::support::keys::KEY;
 use crate::support::request::request;
@@ -106,6 +107,24 @@ async fn pending_lookup_allocates_once_more() {
 fn usage_tracking_of_known_key_allocates_nothing() {
     let usage = UsageTracker::new();
     assert_eq!(over_inner(&layer().without_cache_control().track_usage(&usage), PLAIN), 3);
+}
+
+#[test]
+fn route_table_allocates_nothing() {
+    for patterns in [
+        &["/datasets/", "/datasets"][..],
+        &["/datasets/{uid}/tasks", "/{*path}"],
+        &["/datasets/{*path}", "/{kind}/{uid}"],
+        &["/data{kind}/", "/datasets"],
+        &["/projects/"],
+    ] {
+        let table = patterns
+            .iter()
+            .fold(RouteTable::builder(), |table, pattern| table.route(Method::GET, *pattern, Requirement::any_key()));
+        let table = table.unlisted(Unlisted::InsecureAnyKey).build().unwrap();
+        let layer = ApiKeyLayer::new(store(Access::Full)).without_cache_control().routes(table);
+        assert_eq!(over_inner(&layer, PLAIN), 3, "{patterns:?}");
+    }
 }
 
 #[test]
