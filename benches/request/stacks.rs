@@ -99,6 +99,12 @@ fn plain() -> Vec<Row> {
         good.row("default", &default, Inner::PLAIN, OK),
         good.row("default, limit", &default.clone().limit(rule()), Inner::PLAIN, OK),
         good.row(
+            "default, limit of the README",
+            &default.clone().limit(LimitRule::per_key(Limit::per_minute(100))),
+            Inner::PLAIN,
+            OK,
+        ),
+        good.row(
             "default, limit, no headers",
             &default.clone().limit(rule().headers(LimitHeaders::None)),
             Inner::PLAIN,

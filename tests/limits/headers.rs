@@ -107,7 +107,10 @@ fn header_values_take_one_allocation() {
             allocations(&limited, response, reserved) - allocations(&keys, response, reserved)
         };
         // A map with room, and one that is empty.
-        assert_eq!([more(full, 16), more(empty, 0)], [1; 2], "{headers:?}");
+        let taken = [more(full, 16), more(empty, 0)];
+        // The second that the usual three show may be one that this thread has not written yet.
+        let expected = if headers == LimitHeaders::XRateLimit { 0..=1 } else { 1..=1 };
+        assert!(taken.iter().all(|taken| expected.contains(taken)), "{headers:?}: {taken:?}");
     }
     let hidden = keys.clone().limit(rule(LimitHeaders::None));
     assert_eq!(allocations(&hidden, full, 16), allocations(&keys, full, 16));

@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::{Buf, Bytes};
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 
-use super::LimitState;
 use super::state::whole_seconds;
-use super::text::{Numbers, draft};
+use super::text::draft;
+use super::{LimitState, number};
 
 /// Which headers show the state of a limit.
 ///
@@ -122,17 +122,9 @@ impl ShownLimit {
     }
 }
 
-/// Returns the values of the usual three headers: parts of one text, so that they take one allocation.
+/// Returns the values of the usual three headers.
 fn usual(requests: u32, remaining: u32, reset: u64) -> [HeaderValue; 3] {
-    let mut text = Numbers::new();
-    let reset = text.prepend(reset);
-    let remaining = text.prepend(remaining.into());
-    let requests = text.prepend(requests.into());
-    let mut text = Bytes::from_owner(text);
-    let requests = value(text.split_to(requests));
-    let remaining = value(text.split_to(remaining));
-    debug_assert_eq!(text.len(), reset);
-    [requests, remaining, value(text)]
+    [number::shared_value(requests.into()), number::value(remaining.into()), number::shared_value(reset)]
 }
 
 fn value(text: Bytes) -> HeaderValue {

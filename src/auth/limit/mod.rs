@@ -3,6 +3,7 @@
 mod amount;
 mod headers;
 mod limiter;
+mod number;
 mod state;
 mod text;
 mod waiting;

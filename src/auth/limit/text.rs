@@ -1,37 +1,12 @@
-//! The texts of header values, each written into one allocation.
+//! The texts of `RateLimit` and `RateLimit-Policy`, written into one allocation.
 
 use bytes::Bytes;
 
 use super::LimitState;
 use super::state::whole_seconds;
 
-/// The texts of at most three numbers. Each is written before the ones that are there.
-pub(super) struct Numbers {
-    bytes: [u8; 3 * DIGITS],
-    start: usize,
-}
-
-impl Numbers {
-    pub(super) const fn new() -> Self {
-        Self { bytes: [0; 3 * DIGITS], start: 3 * DIGITS }
-    }
-
-    /// Writes a number, and returns its length.
-    pub(super) fn prepend(&mut self, number: u64) -> usize {
-        let end = self.start;
-        self.start = write_before(end, number, &mut self.bytes);
-        end - self.start
-    }
-}
-
-impl AsRef<[u8]> for Numbers {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes[self.start..]
-    }
-}
-
 /// The most digits of a number.
-const DIGITS: usize = 15;
+pub(super) const DIGITS: usize = 15;
 
 /// The two digits of each number below 100.
 const PAIRS: [[u8; 2]; 100] = {
@@ -45,7 +20,7 @@ const PAIRS: [[u8; 2]; 100] = {
 };
 
 /// Writes the digits of a number in front of `end`, and returns where they start.
-fn write_before(end: usize, number: u64, bytes: &mut [u8]) -> usize {
+pub(super) fn write_before(end: usize, number: u64, bytes: &mut [u8]) -> usize {
     // The most that a structured field holds (RFC 9651, 3.3.1). No Unix time comes near it.
     let (mut rest, mut start) = (number.min(999_999_999_999_999), end);
     while rest >= 10
@@ -127,22 +102,5 @@ impl Text {
 impl AsRef<[u8]> for Text {
     fn as_ref(&self) -> &[u8] {
         &self.bytes[..self.len]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_written_with_all_their_digits() {
-        for number in
-            (0..=DIGITS as u32).map(|digits| 10_u64.pow(digits)).flat_map(|power| [power - 1, power, power + 1])
-        {
-            let mut numbers = Numbers::new();
-            let lengths = [number, 7].map(|number| numbers.prepend(number));
-            let expected = format!("7{}", number.min(999_999_999_999_999));
-            assert_eq!((numbers.as_ref(), lengths), (expected.as_bytes(), [expected.len() - 1, 1]));
-        }
     }
 }
