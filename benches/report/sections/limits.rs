@@ -2,9 +2,8 @@
 
 use std::hint::black_box;
 use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -146,34 +145,46 @@ fn threads(bars: &Bars) {
     let governor = RateLimiter::dashmap(Quota::per_second(NonZeroU32::MAX));
     let theirs = |key: u128| governor.check_key(&KeyId::from_u128(key)).is_ok();
     println!(
-        "\n## Two threads that count\n\n| what | keys | CPU ns, one thread | two threads | ratio |\n|---|--:|--:|--:|--:|"
+        "\n## Two threads that count\n\n| what | keys | CPU ns, one thread | two threads | ratio | share of two processors |\n\
+         |---|--:|--:|--:|--:|--:|"
     );
     for keys in [1, 1_000] {
-        let (one, two, ratio) = compare(&ours, keys);
-        println!("| `MemoryLimits` | {keys} | {one:.0} | {two:.0} | {ratio:.2} |");
+        let ratio = compare("`MemoryLimits`", &ours, keys);
         if keys == 1_000 {
             bars.at_most("limit: CPU of two threads, of one, 1,000 keys", ratio, 1.3, 1);
         }
-        let (one, two, ratio) = compare(&theirs, keys);
-        println!("| governor | {keys} | {one:.0} | {two:.0} | {ratio:.2} |");
+        compare("governor", &theirs, keys);
     }
 }
 
-/// CPU time of a count by one thread and by two, in nanoseconds, and their ratio.
-fn compare(count: &(impl Fn(u128) -> bool + Sync), keys: u128) -> (f64, f64, f64) {
+/// Prints what a count takes one thread and two of them, with the same keys in the same order, and returns the ratio.
+fn compare(name: &str, count: &(impl Fn(u128) -> bool + Sync), keys: u128) -> f64 {
     let rounds: Vec<_> = (0..ROUNDS).map(|_| (run(1, count, keys), run(2, count, keys))).collect();
-    let median_of = |figures: &dyn Fn(&(f64, f64)) -> f64| median(rounds.iter().map(figures));
-    (median_of(&|round| round.0), median_of(&|round| round.1), median_of(&|round| round.1 / round.0))
+    let median_of = |figure: &dyn Fn(&(Run, Run)) -> f64| median(rounds.iter().map(figure));
+    let ratio = median_of(&|(one, two)| two.nanos / one.nanos);
+    let (one, two) = (median_of(&|(one, _)| one.nanos), median_of(&|(_, two)| two.nanos));
+    // Threads that do not run at the same time never wait for each other.
+    let share = median_of(&|(_, two)| two.share);
+    println!("| {name} | {keys} | {one:.0} | {two:.0} | {ratio:.2} | {share:.2} |");
+    ratio
 }
 
-fn run(threads: usize, count: &(impl Fn(u128) -> bool + Sync), keys: u128) -> f64 {
-    let stop = AtomicBool::new(false);
+struct Run {
+    /// The CPU time of a count.
+    nanos: f64,
+    /// The CPU time of a thread, of the time that passed.
+    share: f64,
+}
+
+fn run(threads: usize, count: &(impl Fn(u128) -> bool + Sync), keys: u128) -> Run {
+    let (ready, stop) = (Barrier::new(threads + 1), AtomicBool::new(false));
     thread::scope(|scope| {
         let counting: Vec<_> = (0..threads)
             .map(|thread| {
-                let stop = &stop;
+                let (ready, stop) = (&ready, &stop);
                 scope.spawn(move || {
-                    let (start, mut counted, mut key) = (cpu_time(), 0_u32, 31 * thread as u128);
+                    ready.wait();
+                    let (began, start, mut counted, mut key) = (Instant::now(), cpu_time(), 0_u32, 31 * thread as u128);
                     while !stop.load(Relaxed) {
                         for _ in 0..100 {
                             key = (key + 7) % keys;
@@ -181,12 +192,16 @@ fn run(threads: usize, count: &(impl Fn(u128) -> bool + Sync), keys: u128) -> f6
                         }
                         counted += 100;
                     }
-                    (cpu_time() - start) as f64 / f64::from(counted)
+                    let nanos = (cpu_time() - start) as f64;
+                    Run { nanos: nanos / f64::from(counted), share: nanos / began.elapsed().as_nanos() as f64 }
                 })
             })
             .collect();
+        ready.wait();
         thread::sleep(Duration::from_millis(40));
         stop.store(true, Relaxed);
-        counting.into_iter().map(|counting| counting.join().expect("no panic")).sum::<f64>() / threads as f64
+        let runs: Vec<_> = counting.into_iter().map(|counting| counting.join().expect("no panic")).collect();
+        let mean = |of: fn(&Run) -> f64| runs.iter().map(of).sum::<f64>() / threads as f64;
+        Run { nanos: mean(|run| run.nanos), share: mean(|run| run.share) }
     })
 }
