@@ -63,6 +63,12 @@ impl<'a> Line<'a> {
         if self.encoded { pattern.with_encoded_parameters() } else { pattern }
     }
 
+    /// Whether the path is a prefix that the line covers, which no router has: `/a` and `/a/` for `/a/{*rest}`.
+    fn covers(&self, path: &str) -> bool {
+        let prefix = self.pattern.split_once("/{*").map(|(prefix, _)| prefix);
+        self.is_listed && prefix.is_some_and(|prefix| path.strip_suffix('/').unwrap_or(path) == prefix)
+    }
+
     fn requirement(&self) -> Requirement {
         match self.level {
             1 => Requirement::any_key(),
@@ -101,7 +107,8 @@ fuzz_target!(|text: &str| {
     }
     let path = request.uri.path();
     let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'/') && !path.contains("//");
-    if let Some(Ran(line)) = bare.filter(|_| is_plain && request.level == 3) {
+    let is_covered = lines.iter().any(|line| line.covers(path));
+    if let Some(Ran(line)) = bare.filter(|_| is_plain && !is_covered && request.level == 3) {
         let line = &lines[line];
         // An unlisted path that is a slash from a listed one is rejected, whatever the key may do.
         let may_be_rejected = !line.is_listed && request.twin().is_some();

@@ -36,6 +36,7 @@ use crate::scope::{Access, Requirement};
 /// No line grants access to what another line protects:
 ///
 /// - `/api/{*path}` with a requirement also covers `/api` and `/api/`, unless they are listed. A public one does not.
+///   For any other method these two are unlisted, whatever less specific line lists it.
 /// - If the most specific pattern does not list the method, a less specific line that lists the method adds its requirement.
 ///   With `GET /admin/{page}` and `POST /admin/users`, `GET /admin/users` requires what `GET /admin/{page}` requires, whatever
 ///   [`unlisted`](RouteTableBuilder::unlisted) accepts.

@@ -74,6 +74,21 @@ async fn covered_prefix_opens_no_less_specific_line() {
 }
 
 /// Cases: 134.
+///
+/// As are other methods below the prefix, which axum answers with 405.
+#[tokio::test]
+async fn covered_prefix_is_unlisted_for_other_methods() {
+    let router = |ran: &Ran| Router::new().route("/{*path}", any(ran.handler("page")));
+    let table = RouteTable::builder().route(Method::POST, "/{*path}", Requirement::any_key());
+    let table = table.route(Method::GET, "/api/{*path}", Requirement::full_access());
+    let world = world("site", table, router).await;
+    for target in ["/api", "/api/", "/api/x"] {
+        world.ask("POST", target, FULL).await.is_rejected(404);
+    }
+    world.ask("POST", "/about", NOTHING).await.ran("page");
+}
+
+/// Cases: 134.
 #[tokio::test]
 async fn catch_all_of_root_covers_root() {
     let table = RouteTable::builder().unlisted(Unlisted::InsecureAnyKey).route(
