@@ -92,6 +92,12 @@ impl Route {
         if pattern.split('/').any(|segment| segment.starts_with([':', '*'])) {
             return Err(RouteTableErrorKind::OldSyntax);
         }
+        // A router takes such a name, and a reader takes it for two segments.
+        let is_odd = |piece| matches!(piece, Piece::Parameter(name) | Piece::Rest(name) if name.contains(['/', '{']));
+        if pieces(pattern).any(is_odd) {
+            let reason = "the name of a parameter has a slash or a brace".to_owned();
+            return Err(RouteTableErrorKind::Malformed { reason });
+        }
         if pieces(pattern).filter(|piece| matches!(piece, Piece::Parameter(_))).count() > MOST_PARAMETERS {
             let reason = format!("more than {MOST_PARAMETERS} parameters");
             return Err(RouteTableErrorKind::Malformed { reason });

@@ -68,9 +68,24 @@ fn impossible_pattern_is_rejected() {
             assert_eq!((error.method(), error.pattern(), error.kind()), (&GET, *pattern, &problem), "{error}");
         }
     }
-    for pattern in
-        ["/a{", "/a}", "/{", "/{}", "/{*}", "/{x}y", "/{x}{y}", "/{*rest}/", "/{*rest}/x", "/{x", "/x}/", "/{x*}"]
-    {
+    for pattern in [
+        "/a{",
+        "/a}",
+        "/{",
+        "/{}",
+        "/{*}",
+        "/{x}y",
+        "/{x}{y}",
+        "/{*rest}/",
+        "/{*rest}/x",
+        "/{x",
+        "/x}/",
+        "/{x*}",
+        "/{/x}",
+        "/{/{x.}",
+        "/{x{y}",
+        "/{*x{y}",
+    ] {
         let error = table().public(GET, pattern).build().unwrap_err();
         assert!(matches!(error.kind(), RouteTableErrorKind::Malformed { .. }), "{pattern}: {error:?}");
         assert!(error.to_string().starts_with(&format!("the route GET {pattern:?} is malformed: ")), "{error}");
