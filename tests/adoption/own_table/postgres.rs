@@ -48,8 +48,16 @@ impl Program for Owner {
     async fn end_listeners(&mut self) -> Result<(), BoxError> {
         let name = self.schema.name();
         let listening = format!("application_name = '{name}' AND query LIKE 'LISTEN %'");
-        let sql = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {listening}");
-        assert_eq!(self.sql.rows(sql).await.len(), 2, "each process listens");
+        // On a busy machine, a process may have missed a heartbeat and connect again.
+        let count = format!("SELECT count(*) FROM pg_stat_activity WHERE {listening}");
+        let each_process_listens = async {
+            while self.sql.int(count.as_str()).await != 2 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), each_process_listens).await?;
+        let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {listening}");
+        assert!(!self.sql.rows(end).await.is_empty(), "nothing listens");
         Ok(())
     }
 }
