@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::routing::{MethodFilter, on};
+use axum::routing::{MethodFilter, any, on};
 use axum::{Extension, Router};
 use futures::executor::block_on;
 use http::{Method, Response, Uri};
@@ -65,8 +65,13 @@ impl<'a> Line<'a> {
 
     /// Whether the path is a prefix that the line covers, which no router has: `/a` and `/a/` for `/a/{*rest}`.
     fn covers(&self, path: &str) -> bool {
-        let prefix = self.pattern.split_once("/{*").map(|(prefix, _)| prefix);
-        self.is_listed && prefix.is_some_and(|prefix| path.strip_suffix('/').unwrap_or(path) == prefix)
+        let Some((prefix, _)) = self.pattern.split_once("/{*").filter(|_| self.is_listed) else { return false };
+        if prefix.is_empty() || path == "/" {
+            return prefix.is_empty() && path == "/";
+        }
+        let handler = || any(|| ready(Extension(Ran(0))));
+        let router = Router::new().route(prefix, handler()).route(&format!("{prefix}/"), handler());
+        ran(&block_on(router.oneshot(Request::get(path).body(Body::empty()).unwrap())).unwrap()).is_some()
     }
 
     fn requirement(&self) -> Requirement {
