@@ -48,16 +48,17 @@ impl Program for Owner {
     async fn end_listeners(&mut self) -> Result<(), BoxError> {
         let name = self.schema.name();
         let listening = format!("application_name = '{name}' AND query LIKE 'LISTEN %'");
-        // On a busy machine, a process may have missed a heartbeat and connect again.
-        let count = format!("SELECT count(*) FROM pg_stat_activity WHERE {listening}");
-        let each_process_listens = async {
-            while self.sql.int(count.as_str()).await != 2 {
+        // On a busy machine, a process may have missed a heartbeat and connect again: no listener is ended until both listen.
+        let end = format!(
+            "WITH l AS (SELECT pid FROM pg_stat_activity WHERE {listening})
+             SELECT pg_terminate_backend(pid) FROM l WHERE (SELECT count(*) FROM l) = 2"
+        );
+        let ended = async {
+            while self.sql.rows(end.as_str()).await.len() != 2 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), each_process_listens).await?;
-        let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {listening}");
-        assert!(!self.sql.rows(end).await.is_empty(), "nothing listens");
+        tokio::time::timeout(Duration::from_secs(10), ended).await.expect("each process listens");
         Ok(())
     }
 }
